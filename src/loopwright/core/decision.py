@@ -1,0 +1,33 @@
+"""The decision: what was chosen, for what, at which odds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Mode = Literal["live", "shadow", "holdout", "fallback"]
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """One arm chosen for one context, with the odds it was chosen at.
+
+    This is what the token carries and what the log keeps; everything learning needs is in it. Fields are
+    only ever added at the end, with a default, so older tokens and segments stay readable.
+    """
+
+    id: str
+    tenant_id: str
+    experiment_id: str
+    arm_id: str
+    propensity: float
+    """Probability with which this arm was drawn, in (0, 1]; exact, never estimated afterwards."""
+    snapshot: int
+    """Offset of the event log through which the serving snapshot had learned."""
+    decided_at_ms: int
+    mode: Mode = "live"
+    unit_id: str | None = None
+    context_id: str | None = None
+    vector: bytes | None = None
+    """The context's vector as packed little-endian float64."""
+    metadata: dict[str, Any] | None = None

@@ -1,0 +1,191 @@
+"""Every error a user can meet, in one tree.
+
+An error names what was found, what was expected and what to do. `code` is stable and part of the public
+surface; `status` is the HTTP status it maps to; `detail` carries machine-readable members for the problem
+document (RFC 9457).
+
+    LoopError
+    ├── Invalid                the request cannot be understood
+    │   ├── BodyTooLarge · WrongMediaType
+    │   ├── ContextInvalid · RewardInvalid · PolicyMismatch · MaskEmpty
+    │   └── TokenMalformed
+    ├── Unauthenticated · Forbidden
+    ├── TokenForged · TokenKeyRetired · TokenExpired · TokenForeign
+    ├── NotFound · Conflict · StaleVersion · ExperimentClosed
+    ├── Overloaded             come back later
+    └── Broken                 the installation itself: data, disk, settings
+        ├── LogCorrupt · DirectoryLocked · DiskFull
+        └── SettingsInvalid
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class LoopError(Exception):
+    """The base of every error Loopwright raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **detail: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class Invalid(LoopError):
+    """The request is well-formed HTTP but its content is not acceptable."""
+
+    code, status = "invalid", 422
+
+
+class BodyMalformed(Invalid):
+    """The body is not the JSON that was expected."""
+
+    code, status = "body_malformed", 400
+
+
+class BodyTooLarge(Invalid):
+    """The body exceeds the size limit."""
+
+    code, status = "body_too_large", 413
+
+
+class WrongMediaType(Invalid):
+    """The body is declared as something other than JSON."""
+
+    code, status = "wrong_media_type", 415
+
+
+class ContextInvalid(Invalid):
+    """The context's vector is missing, non-finite, out of bounds or of the wrong dimension."""
+
+    code = "context_invalid"
+
+
+class RewardInvalid(Invalid):
+    """The reward has the wrong type or lies outside the declared range."""
+
+    code = "reward_invalid"
+
+
+class PolicyMismatch(Invalid):
+    """The policy does not fit the experiment's reward type, context or parameters."""
+
+    code = "policy_mismatch"
+
+
+class MaskEmpty(Invalid):
+    """The request's mask leaves no enabled arm to choose from."""
+
+    code = "mask_empty"
+
+
+class TokenMalformed(Invalid):
+    """The request_id is not a token of a known version, or it was cut or extended."""
+
+    code, status = "token_malformed", 400
+
+
+class Unauthenticated(LoopError):
+    """No valid API key came with the request."""
+
+    code, status = "unauthenticated", 401
+
+
+class Forbidden(LoopError):
+    """The API key is valid but lacks the scope."""
+
+    code, status = "forbidden", 403
+
+
+class TokenForged(LoopError):
+    """The token's signature does not match its content."""
+
+    code, status = "token_forged", 403
+
+
+class TokenKeyRetired(LoopError):
+    """The token was signed by a key that has left the key ring."""
+
+    code, status = "token_key_retired", 403
+
+
+class TokenExpired(LoopError):
+    """The token is older than the configured maximum age."""
+
+    code, status = "token_expired", 410
+
+
+class TokenForeign(LoopError):
+    """The token was issued to another tenant."""
+
+    code, status = "token_foreign", 403
+
+
+class NotFound(LoopError):
+    """There is no such resource for this tenant."""
+
+    code, status = "not_found", 404
+
+
+class Conflict(LoopError):
+    """The request contradicts what is already there."""
+
+    code, status = "conflict", 409
+
+
+class StaleVersion(Conflict):
+    """Somebody else changed the resource first."""
+
+    code = "stale_version"
+
+
+class ExperimentClosed(Conflict):
+    """The experiment is not running, so it selects nothing."""
+
+    code = "experiment_closed"
+
+
+class NoArms(Conflict):
+    """The experiment has no enabled arm."""
+
+    code = "no_arms"
+
+
+class Overloaded(LoopError):
+    """The queue is full; `retry_after_s` says when to come back."""
+
+    code, status = "overloaded", 503
+
+
+class Broken(LoopError):
+    """The installation itself needs attention."""
+
+    code, status = "broken", 503
+
+
+class LogCorrupt(Broken):
+    """The event log fails its integrity check; nothing is overwritten."""
+
+    code = "log_corrupt"
+
+
+class DirectoryLocked(Broken):
+    """Another process already serves from this data directory."""
+
+    code = "directory_locked"
+
+
+class DiskFull(Broken):
+    """The disk refused a write; nothing unwritten was acknowledged."""
+
+    code, status = "disk_full", 507
+
+
+class SettingsInvalid(Broken):
+    """A setting is missing or unusable."""
+
+    code = "settings_invalid"

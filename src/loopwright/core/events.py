@@ -1,0 +1,78 @@
+"""The facts of the event log.
+
+Facts are immutable and complete; every one is written once and never changed. They travel as MessagePack
+arrays in record batches that name their `SCHEMA_VERSION`; fields are only ever added at the end, with a
+default. A reader meets older versions through `upcast`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .decision import Decision
+from .feedback import Feedback
+
+
+class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True):
+    """An arm was selected."""
+
+    decision: Decision
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant the fact belongs to."""
+        return self.decision.tenant_id
+
+    @property
+    def at_ms(self) -> int:
+        """When it happened, by our clock."""
+        return self.decision.decided_at_ms
+
+
+class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
+    """Feedback about a decision arrived and was accepted."""
+
+    event_id: str
+    at_ms: int
+    decision: Decision
+    feedback: Feedback
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant the fact belongs to."""
+        return self.decision.tenant_id
+
+
+class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
+    """Time passed while nothing else happened; it closes attribution windows, so that replay is exact."""
+
+    at_ms: int
+    tenant_id: str = ""
+
+
+class RolledBack(msgspec.Struct, frozen=True, tag="rolled_back", array_like=True):
+    """An experiment's learner was put back to an earlier snapshot; carries that state whole."""
+
+    at_ms: int
+    tenant_id: str
+    experiment_id: str
+    snapshot: int
+    state: bytes
+    actor: str = ""
+
+
+class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
+    """Somebody changed something in the control plane: the audit trail."""
+
+    at_ms: int
+    tenant_id: str
+    actor: str
+    subject: str
+    """What was changed, as `kind/id`: `experiment/greeting`, `key/…`."""
+    action: str
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+Fact = Decided | Received | Ticked | RolledBack | Changed

@@ -1,0 +1,65 @@
+"""Experiments: which arms, which policy, which reward."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .context import MAX_DIMENSION
+from .reward import RewardSpec
+
+Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")]
+"""A stable id chosen by the user: letters, digits and . _ : / - (at most 128 characters)."""
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+ExperimentState = Literal["draft", "running", "paused", "ended"]
+ArmState = Literal["enabled", "disabled", "retired"]
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One choice of an experiment. `payload` is what the product gets back when it is selected."""
+
+    id: Slug
+    payload: Any = None
+    metadata: dict[str, Any] = {}
+    state: ArmState = "enabled"
+    min_share: Share = 0.0
+    """Least share of the traffic, whatever the policy thinks."""
+    max_share: Share = 1.0
+    """Largest share of the traffic, whatever the policy thinks."""
+
+
+class PolicyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy by name, with parameters in its own vocabulary."""
+
+    name: str = "auto"
+    params: dict[str, Any] = {}
+
+
+class ContextSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a context must look like. `intercept` appends a constant 1 to the vector for learning."""
+
+    dimension: Annotated[int, Meta(ge=1, le=MAX_DIMENSION)]
+    intercept: bool = True
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """The thing that allocates arms for a task. Arms keep their position for life; retired ones stay listed."""
+
+    id: str
+    tenant_id: str
+    name: str = ""
+    state: ExperimentState = "draft"
+    arms: tuple[Arm, ...]
+    policy: PolicyChoice = PolicyChoice()
+    reward: RewardSpec = RewardSpec()
+    context: ContextSpec | None = None
+    explore_floor: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Share of the traffic spread evenly over the enabled arms, so that every propensity is positive."""
+    revision: int = 1
+    """Grows with every change."""
+    created_at_ms: int = 0
+    updated_at_ms: int = 0

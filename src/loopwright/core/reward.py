@@ -1,0 +1,154 @@
+"""From raw facts to a reward, by one pure function.
+
+The learner, the warehouse and evaluation all call `derive`, so they can never disagree about what a decision
+earned. Facts are kept raw; a reward is only ever computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .errors import Invalid, RewardInvalid
+
+BOUND: Final = float(2**20)
+"""Largest magnitude of a reward: beyond it, sums of squares stop being exact (see `policies.exact`)."""
+
+RewardType = Literal["binary", "bounded", "continuous"]
+
+
+class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an experiment turns feedback into a number.
+
+    `low` and `high` bound a `bounded` reward (and may bound a `continuous` one). `out_of_range` says what a
+    value beyond them becomes: refused, clipped to the bound (counted), or rescaled, which maps the declared
+    range onto [0, 1] and clips there. Without feedback inside `window_s`, a decision earns `default`.
+    """
+
+    metric: Annotated[str, Meta(min_length=1, max_length=128)] = "reward"
+    type: RewardType = "binary"
+    low: float | None = None
+    high: float | None = None
+    out_of_range: Literal["reject", "clip", "rescale"] = "reject"
+    window_s: Annotated[float, Meta(gt=0)] | None = None
+    default: float | None = None
+    duplicates: Literal["first", "latest", "add"] = "first"
+
+    def __post_init__(self) -> None:
+        low, high = self.range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"reward range [{low}, {high}] is not a range; give a finite low below high"
+            )
+        if max(abs(low), abs(high)) > BOUND:
+            raise ValueError(
+                f"reward range [{low}, {high}] exceeds ±{BOUND:.0f}; rescale the reward"
+            )
+        if self.type == "binary" and (low, high) != (0.0, 1.0):
+            raise ValueError("a binary reward is 0 or 1; declare type 'bounded' for another range")
+        if self.default is not None and self.window_s is None:
+            raise ValueError("a default reward needs window_s, the time after which it applies")
+        if self.window_s is not None and self.default is None:
+            raise ValueError("window_s needs default, the reward of a decision without feedback")
+        if self.default is not None and not low <= self.default <= high:
+            raise ValueError(f"default reward {self.default} lies outside [{low}, {high}]")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The declared range; ±2²⁰ for a continuous reward without one."""
+        if self.type == "continuous":
+            return (
+                -BOUND if self.low is None else self.low,
+                BOUND if self.high is None else self.high,
+            )
+        return 0.0 if self.low is None else self.low, 1.0 if self.high is None else self.high
+
+    @property
+    def scaled_range(self) -> tuple[float, float]:
+        """The range of what `normalise` returns."""
+        return (0.0, 1.0) if self.out_of_range == "rescale" else self.range
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """A value of the spec's metric, and when it arrived."""
+
+    value: float
+    at_ms: int
+
+
+class Reward(msgspec.Struct, frozen=True):
+    """What a decision earned, and whether that came from feedback or from the window closing."""
+
+    value: float
+    by_default: bool = False
+
+
+def normalise(spec: RewardSpec, value: float) -> tuple[float, bool]:
+    """Return the value that learning sees and whether it had to be clipped.
+
+    Raises `RewardInvalid` when the value is not finite, not 0 or 1 for a binary reward, or out of range while
+    the spec says `reject`.
+    """
+    if not math.isfinite(value):
+        raise RewardInvalid(f"reward is {value}; it must be a finite number")
+    low, high = spec.range
+    if spec.type == "binary":
+        if value not in (0.0, 1.0):
+            raise RewardInvalid(
+                f"reward is {value}; this experiment's reward is binary: send 0 or 1, "
+                "or declare the reward 'bounded'",
+                expected="0 or 1",
+            )
+        return float(value), False
+    clipped = not low <= value <= high
+    if clipped and spec.out_of_range == "reject":
+        raise RewardInvalid(
+            f"reward is {value}; this experiment accepts {low} to {high}", expected=[low, high]
+        )
+    value = min(max(value, low), high)
+    if spec.out_of_range == "rescale":
+        value = (value - low) / (high - low)
+    return value, clipped
+
+
+def derive(
+    spec: RewardSpec, *, decided_at_ms: int, facts: Sequence[Observed], now_ms: int
+) -> Reward | None:
+    """Return what a decision has earned by `now_ms`, or None while that is still open.
+
+    `facts` are the distinct observations of `spec.metric` in log order. Those after the attribution window
+    do not count.
+    """
+    closes_at_ms = None if spec.window_s is None else decided_at_ms + round(spec.window_s * 1000)
+    counted = [f.value for f in facts if closes_at_ms is None or f.at_ms <= closes_at_ms]
+    if counted:
+        match spec.duplicates:
+            case "first":
+                raw = counted[0]
+            case "latest":
+                raw = counted[-1]
+            case "add":
+                raw = math.fsum(counted)
+        return Reward(_settle(spec, raw))
+    if closes_at_ms is not None and now_ms > closes_at_ms:
+        assert spec.default is not None
+        return Reward(_settle(spec, spec.default), by_default=True)
+    return None
+
+
+def _settle(spec: RewardSpec, raw: float) -> float:
+    """Normalise a value that intake already accepted: a sum of accepted values may leave the range."""
+    low, high = spec.range
+    return normalise(spec, min(max(raw, low), high))[0]
+
+
+def check(spec: RewardSpec) -> None:
+    """Raise `Invalid` when `spec` contradicts itself. For specs built in Python, where msgspec does not."""
+    try:
+        spec.__post_init__()
+    except ValueError as error:
+        raise Invalid(str(error)) from error
