@@ -43,11 +43,9 @@ def pack(vector: Sequence[float], *, dimension: int) -> bytes:
             found=len(vector),
             expected=dimension,
         )
-    # A NaN anywhere makes the sum NaN; an infinity makes it infinite or NaN.
-    if not math.isfinite(sum(vector)) or max(vector) > BOUND or min(vector) < -BOUND:
-        at, worst = next(
-            (i, v) for i, v in enumerate(vector) if not (math.isfinite(v) and abs(v) <= BOUND)
-        )
+    # max and min may step over a NaN, but a NaN anywhere makes the sum NaN.
+    if not (max(vector) <= BOUND and min(vector) >= -BOUND and math.isfinite(sum(vector))):
+        at, worst = next((i, v) for i, v in enumerate(vector) if not -BOUND <= v <= BOUND)
         raise ContextInvalid(
             f"context.vector[{at}] is {worst}; components must be finite and within ±{BOUND:.0f}: "
             "scale the feature",

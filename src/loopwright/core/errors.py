@@ -6,12 +6,14 @@ document (RFC 9457).
 
     LoopError
     ├── Invalid                the request cannot be understood
-    │   ├── BodyTooLarge · WrongMediaType
+    │   ├── BodyMalformed · BodyTooLarge · WrongMediaType
     │   ├── ContextInvalid · RewardInvalid · PolicyMismatch · MaskEmpty
     │   └── TokenMalformed
     ├── Unauthenticated · Forbidden
     ├── TokenForged · TokenKeyRetired · TokenExpired · TokenForeign
-    ├── NotFound · Conflict · StaleVersion · ExperimentClosed
+    ├── NotFound
+    ├── Conflict               it contradicts what is there
+    │   └── StaleVersion · ExperimentClosed · NoArms
     ├── Overloaded             come back later
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · DirectoryLocked · DiskFull

@@ -10,8 +10,8 @@ from msgspec import Meta
 from .context import MAX_DIMENSION
 from .reward import RewardSpec
 
-Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")]
-"""A stable id chosen by the user: letters, digits and . _ : / - (at most 128 characters)."""
+Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}(?!\n)$")]
+"""A stable id chosen by the user: letters, digits and . _ : - (at most 128 characters), so it fits in a path."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -54,7 +54,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     state: ExperimentState = "draft"
     arms: tuple[Arm, ...]
-    policy: PolicyChoice = PolicyChoice()
+    policy: PolicyChoice = msgspec.field(default_factory=PolicyChoice)
     reward: RewardSpec = RewardSpec()
     context: ContextSpec | None = None
     explore_floor: Annotated[float, Meta(ge=0, le=1)] = 0.01

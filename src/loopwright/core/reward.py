@@ -18,6 +18,9 @@ from .errors import Invalid, RewardInvalid
 BOUND: Final = float(2**20)
 """Largest magnitude of a reward: beyond it, sums of squares stop being exact (see `policies.exact`)."""
 
+MAX_WINDOW_S: Final = 10 * 365 * 86_400.0
+"""Longest attribution window: ten years."""
+
 RewardType = Literal["binary", "bounded", "continuous"]
 
 
@@ -34,7 +37,7 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     low: float | None = None
     high: float | None = None
     out_of_range: Literal["reject", "clip", "rescale"] = "reject"
-    window_s: Annotated[float, Meta(gt=0)] | None = None
+    window_s: Annotated[float, Meta(gt=0, le=MAX_WINDOW_S)] | None = None
     default: float | None = None
     duplicates: Literal["first", "latest", "add"] = "first"
 
@@ -50,6 +53,10 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.type == "binary" and (low, high) != (0.0, 1.0):
             raise ValueError("a binary reward is 0 or 1; declare type 'bounded' for another range")
+        if self.window_s is not None and not 0 < self.window_s <= MAX_WINDOW_S:
+            raise ValueError(
+                f"window_s is {self.window_s}; give seconds above 0 and up to {MAX_WINDOW_S:.0f}"
+            )
         if self.default is not None and self.window_s is None:
             raise ValueError("a default reward needs window_s, the time after which it applies")
         if self.window_s is not None and self.default is None:
@@ -93,7 +100,7 @@ def normalise(spec: RewardSpec, value: float) -> tuple[float, bool]:
     Raises `RewardInvalid` when the value is not finite, not 0 or 1 for a binary reward, or out of range while
     the spec says `reject`.
     """
-    if not math.isfinite(value):
+    if not -math.inf < value < math.inf:  # unlike isfinite, takes integers that no float can hold
         raise RewardInvalid(f"reward is {value}; it must be a finite number")
     low, high = spec.range
     if spec.type == "binary":

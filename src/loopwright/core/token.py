@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from .decision import Decision
-from .errors import Invalid, TokenExpired, TokenForged, TokenKeyRetired, TokenMalformed
+from .errors import ContextInvalid, TokenExpired, TokenForged, TokenKeyRetired, TokenMalformed
 
 VERSION: Final = 1
 MAC_BYTES: Final = 16
@@ -55,11 +55,20 @@ class Signer:
         self._max_age_ms = None if max_age_s is None else max_age_s * 1000
 
     def sign(self, decision: Decision) -> str:
-        """Return the token for `decision`; raises `Invalid` when its context makes it too large."""
-        signed = self._header + _encode(decision)
+        """Return the token for `decision`.
+
+        Raises `ContextInvalid` when its context makes it too large or holds what MessagePack cannot.
+        """
+        try:
+            signed = self._header + _encode(decision)
+        except (OverflowError, TypeError, ValueError, RecursionError) as error:
+            raise ContextInvalid(
+                f"the context cannot travel in a token: {error}; send strings, 64-bit integers, "
+                "floats, booleans, null, and lists and objects of these"
+            ) from None
         token = _spell(signed + self._sign(signed))
         if len(token) > MAX_TOKEN_CHARS:
-            raise Invalid(
+            raise ContextInvalid(
                 f"the context makes a token of {len(token)} characters; at most {MAX_TOKEN_CHARS} "
                 "travel: send less metadata",
                 found=len(token),
@@ -98,7 +107,7 @@ class Signer:
             )
         try:
             decision = _decode(signed[2:])
-        except msgspec.DecodeError:
+        except ValueError:  # a decode error, or text that is not UTF-8
             raise _malformed("its content cannot be read") from None
         if self._max_age_ms is not None and now_ms - decision.decided_at_ms > self._max_age_ms:
             raise TokenExpired(

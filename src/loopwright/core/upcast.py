@@ -55,7 +55,16 @@ def decode(
             return _decoder.decode(batch)
         facts = _untyped.decode(batch)
         for step in range(version, current):
+            if step not in upcasters:
+                raise LogCorrupt(
+                    f"a record batch names schema version {version}, which never was",
+                    found=version,
+                    expected=current,
+                )
             facts = [upcasters[step](fact) for fact in facts]
         return msgspec.convert(facts, list[Fact])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (
+        ValueError,
+        LookupError,
+    ) as error:  # not MessagePack, not UTF-8, or not shaped as expected
         raise LogCorrupt(f"a record batch cannot be decoded: {error}") from error
