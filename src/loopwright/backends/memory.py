@@ -1,0 +1,96 @@
+"""Engines that keep everything in memory: for tests, trials and notebooks."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+from loopwright.core.ports import Batch, KeyTaken
+
+from .sqlite import SqliteDatabase
+
+
+class MemoryEventLog:
+    """An event log that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches: list[Batch] = []
+        self._keys: set[bytes] = set()
+        self._head = 0
+
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+        """Store one batch and its keys; return its first offset. Raises `KeyTaken`, storing nothing."""
+        with self._lock:
+            if not self._keys.isdisjoint(keys):
+                raise KeyTaken(f"one of {len(keys)} keys is already stored")
+            batch = Batch(first=self._head + 1, count=count, version=version, body=body)
+            self._keys.update(keys)
+            self._batches.append(batch)
+            self._head = batch.last
+            return batch.first
+
+    def taken(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that are already stored."""
+        with self._lock:
+            return self._keys.intersection(keys)
+
+    def read(self, after: int, *, limit: int) -> list[Batch]:
+        """Return whole batches that hold records beyond `after`, oldest first, up to about `limit` records."""
+        with self._lock:
+            start = bisect_right(self._batches, after, key=lambda batch: batch.last)
+            found: list[Batch] = []
+            for batch in self._batches[start:]:
+                found.append(batch)
+                if batch.last - max(after, found[0].first - 1) >= limit:
+                    break
+            return found
+
+    def head(self) -> int:
+        """Return the offset of the newest record; 0 when there is none."""
+        return self._head
+
+    def trim(self, through: int) -> int:
+        """Drop whole batches whose last offset is at most `through`; keys stay. Return records dropped."""
+        with self._lock:
+            end = bisect_right(self._batches, through, key=lambda batch: batch.last)
+            dropped = sum(batch.count for batch in self._batches[:end])
+            del self._batches[:end]
+            return dropped
+
+    def close(self) -> None:
+        """Release the engine; the records stay readable until it is garbage."""
+
+
+class MemoryBlobStore:
+    """Named immutable bytes in a dictionary."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blobs: dict[str, bytes] = {}
+
+    def put(self, name: str, content: bytes) -> bool:
+        """Store `content` under `name`; False, changing nothing, when the name is taken."""
+        with self._lock:
+            if name in self._blobs:
+                return False
+            self._blobs[name] = content
+            return True
+
+    def get(self, name: str) -> bytes | None:
+        """Return what is stored under `name`."""
+        return self._blobs.get(name)
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the stored names that start with `prefix`, sorted."""
+        yield from sorted(name for name in list(self._blobs) if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        """Remove `name` if it is there."""
+        self._blobs.pop(name, None)
+
+
+def memory_database() -> SqliteDatabase:
+    """Return a database that lasts as long as it is open."""
+    return SqliteDatabase(":memory:")
