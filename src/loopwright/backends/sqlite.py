@@ -397,8 +397,10 @@ def _translated(path: Path, *, damage: type[LoopError]) -> Iterator[None]:
 
 
 def _translate(error: sqlite3.DatabaseError, path: Path, damage: type[LoopError]) -> Exception:
-    name = getattr(error, "sqlite_errorname", None)
+    name = getattr(error, "sqlite_errorname", "")
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_IOERR if "READ" in name:
+            return Broken(f"{path} cannot be read from the disk ({name}): check the disk")
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             return DiskFull(
                 f"{path}: the disk refused a write ({name}: {error}); nothing unwritten was "

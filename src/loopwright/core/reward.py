@@ -140,15 +140,18 @@ def derive(
                 raw = counted[-1]
             case "add":
                 raw = math.fsum(counted)
-        return Reward(_settle(spec, raw))
+        return Reward(settle(spec, raw))
     if closes_at_ms is not None and now_ms > closes_at_ms:
         assert spec.default is not None
-        return Reward(_settle(spec, spec.default), by_default=True)
+        return Reward(settle(spec, spec.default), by_default=True)
     return None
 
 
-def _settle(spec: RewardSpec, raw: float) -> float:
-    """Normalise a value that intake already accepted: a sum of accepted values may leave the range."""
+def settle(spec: RewardSpec, raw: float) -> float:
+    """Return the reward for a value that intake accepted: a sum of accepted values may leave the range.
+
+    `derive` for one decision whose value is known. Raises `RewardInvalid` for what intake would have refused.
+    """
     low, high = spec.range
     return normalise(spec, min(max(raw, low), high))[0]
 
