@@ -1,0 +1,8 @@
+"""The event log: append, read, seal and replay the immutable facts that everything else is derived from."""
+
+from .consumers import Consumers
+from .reader import Reader
+from .seal import Sealer, Segment, Segments
+from .writer import Committed, Writer
+
+__all__ = ["Committed", "Consumers", "Reader", "Sealer", "Segment", "Segments", "Writer"]

@@ -1,0 +1,119 @@
+"""Reading facts by offset, waiting for new ones, and replaying the whole history."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from time import monotonic
+from typing import Final
+
+from loopwright.core import upcast
+from loopwright.core.errors import LogCorrupt
+from loopwright.core.events import Fact
+from loopwright.core.ports import Batch, EventLog
+
+from .seal import Segments
+
+POLL_S: Final = 0.05
+"""How often `wait` looks at the log by itself, for facts that another process wrote."""
+
+_REPLAY_CHUNK: Final = 10_000
+
+
+class Reader:
+    """Reads one log in offset order, and sealed segments where the log has been trimmed.
+
+    Any number of threads may read. Subscribe `wake` to the writer so that `wait` returns at each commit.
+    """
+
+    def __init__(self, log: EventLog, segments: Segments | None = None) -> None:
+        self._log = log
+        self._segments = segments
+        self._news = threading.Condition()
+        self._head = 0
+        self._latest: tuple[int, list[Fact]] = (0, [])
+
+    def facts(self, after: int, *, limit: int) -> list[tuple[int, Fact]]:
+        """Return at most `limit` facts beyond offset `after`, each with its offset, without gaps.
+
+        Raises `LogCorrupt` when the log ends before `after`, or when the fact that follows it is neither in
+        the log nor in a sealed segment.
+        """
+        batches = self._log.read(after, limit=limit)
+        if not batches:
+            head = self._log.head()
+            if head == after:
+                return []
+            if head < after:
+                raise LogCorrupt(
+                    f"the log ends at offset {head}, but its reader has already seen offset {after}: "
+                    "restore the log and what was derived from it from the same backup",
+                    found=head,
+                    expected=after,
+                )
+            # A commit may have come between the two questions; if not, all of the log was trimmed.
+            batches = self._log.read(after, limit=limit)
+        if not batches or batches[0].first > after + 1:
+            return self._sealed(after, limit)
+        found: list[tuple[int, Fact]] = []
+        for batch in batches:
+            if batch.first > after + 1:
+                raise LogCorrupt(f"the log goes from offset {after} to {batch.first}")
+            facts = self._decode(batch)[after + 1 - batch.first :]
+            found += zip(range(after + 1, batch.last + 1), facts, strict=True)
+            after = batch.last
+        del found[limit:]
+        return found
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until the log reaches beyond offset `after`; False when `timeout_s` passes first."""
+        deadline = monotonic() + timeout_s
+        with self._news:
+            while self._head <= after:
+                self._head = max(self._head, self._log.head())
+                left_s = deadline - monotonic()
+                if self._head > after or left_s <= 0:
+                    break
+                self._news.wait(min(left_s, POLL_S))
+            return self._head > after
+
+    def wake(self, head: int) -> None:
+        """Tell the waiting that the log has grown to `head`: for `Writer.subscribe`."""
+        with self._news:
+            self._head = max(self._head, head)
+            self._news.notify_all()
+
+    def replay(self, after: int = 0) -> Iterator[tuple[int, Fact]]:
+        """Yield every fact beyond offset `after` from sealed segments and the log.
+
+        Goes up to the head at the time of the call, or a little beyond.
+        """
+        head = self._log.head()
+        if self._segments is not None:
+            for offset, fact in self._segments.replay(after):
+                yield offset, fact
+                after = offset
+        while after < head:
+            for offset, fact in self.facts(after, limit=_REPLAY_CHUNK):
+                yield offset, fact
+                after = offset
+
+    def _decode(self, batch: Batch) -> list[Fact]:
+        """Decode `batch`, remembering the latest: a small `limit` comes back for the rest of it."""
+        first, facts = self._latest
+        if first != batch.first:
+            facts = upcast.decode(batch.body, version=batch.version)
+            if len(facts) != batch.count:
+                raise LogCorrupt(f"the batch at offset {batch.first} miscounts its facts")
+            self._latest = batch.first, facts
+        return facts
+
+    def _sealed(self, after: int, limit: int) -> list[tuple[int, Fact]]:
+        found = [] if self._segments is None else list(islice(self._segments.replay(after), limit))
+        if not found or found[0][0] != after + 1:
+            raise LogCorrupt(
+                f"offset {after + 1} is no longer in the log and in no sealed segment; restore a backup",
+                expected=after + 1,
+            )
+        return found

@@ -1,0 +1,370 @@
+"""The one thread that writes the event log.
+
+Whatever has arrived while the last commit was on its way to the disk makes the next one, so batches grow with
+the load and nothing waits for a timer. Two kinds of facts come in. Submitted ones (feedback) are
+acknowledged after the fsync of their commit and refused when the queue is full. Offered ones (decisions) are
+never waited for: they ride along with the next commit and are shed, and counted, when they come too fast.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Final, TypeVar
+
+import msgspec
+
+from loopwright.core import upcast
+from loopwright.core.clock import Clock
+from loopwright.core.errors import Broken, Invalid, LoopError, Overloaded
+from loopwright.core.events import Fact
+from loopwright.core.ports import EventLog, KeyTaken
+
+GATHER_S: Final = 0.02
+"""How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
+two thread switches each."""
+
+_UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What became of one submission, now durable."""
+
+    first_offset: int | None
+    """Offset of the first fact stored; the others follow without gaps. None when all were duplicates."""
+    duplicates: list[bool]
+    """For each submitted fact, whether its key was already taken; such facts are not stored."""
+
+
+Done = Callable[[Committed | LoopError], None]
+"""Called once per submission, on the writer's thread."""
+
+
+class _Submission(msgspec.Struct, frozen=True, gc=False):
+    facts: Sequence[Fact]
+    keys: Sequence[bytes | None]
+    done: Done
+    at_ms: int
+
+
+class Writer:
+    """Appends facts to the log in group commits, from one thread that it starts.
+
+    At most `capacity` submitted and `shed_capacity` offered facts wait; a commit takes about `max_batch`.
+    The numbers about it are plain attributes, fit to be read by any thread at any time.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Clock,
+        *,
+        capacity: int = 50_000,
+        shed_capacity: int = 50_000,
+        max_batch: int = 2_000,
+    ) -> None:
+        self._log = log
+        self._now_ms = clock.now_ms
+        self._capacity = capacity
+        self._shed_capacity = shed_capacity
+        self._max_batch = max_batch
+        self._submitted: deque[_Submission] = deque()
+        self._offered: deque[Fact] = deque()
+        self._subscribers: list[Callable[[int], None]] = []
+        self._lock = threading.Lock()
+        self._settling = threading.Condition(self._lock)
+        self._wake = threading.Event()
+        self._is_asleep = self._is_dormant = self._is_closing = False
+        self._submissions_in = self._submissions_out = 0
+        self._offers_taken = self._offers_out = 0
+        self._underway_since_ms: int | None = None
+        self._head = 0
+        self.queued = 0
+        """Submitted facts not yet settled."""
+        self.shed = 0
+        """Offered facts dropped, because they came too fast or could not be stored."""
+        self.written = 0
+        """Facts stored."""
+        self.commits = 0
+        """Group commits tried."""
+        self.commit_seconds = 0.0
+        """Duration of the latest one."""
+        self.commit_seconds_total = 0.0
+        """Duration of all of them together."""
+        self.drain_rate = 0.0
+        """Facts settled per second of work, smoothed over recent commits."""
+        self.failure: LoopError | None = None
+        """Why the latest commit failed; None when it succeeded."""
+        self._thread = threading.Thread(target=self._run, name="loopwright-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, facts: Sequence[Fact], keys: Sequence[bytes | None], done: Done) -> None:
+        """Queue `facts` to be stored; `done` hears the outcome after the commit, or the error.
+
+        `keys` has one key per fact, or None where repetition is allowed. A fact whose key is already in the
+        log, or earlier in the queue, is a duplicate: reported, not stored. Raises `Overloaded`, taking
+        nothing, when the queue is full; its `retry_after_s` says when it should have drained.
+        """
+        n = len(facts)
+        if len(keys) != n:
+            raise ValueError(
+                f"{n} facts came with {len(keys)} keys; give one key, or None, per fact"
+            )
+        submission = _Submission(facts, keys, done, self._now_ms())
+        with self._lock:
+            # A submission beyond the capacity passes alone: it could never pass otherwise.
+            if self._is_closing or (self.queued and self.queued + n > self._capacity):
+                raise self._overloaded()
+            self.queued += n
+            self._submissions_in += 1
+            self._submitted.append(submission)
+        if self._is_asleep:
+            self._wake.set()
+
+    def offer(self, fact: Fact) -> bool:
+        """Hand over a fact that may be lost under pressure; False when it was shed. Never waits."""
+        if len(self._offered) >= self._shed_capacity or self._is_closing:
+            self._count_shed(1)
+            return False
+        self._offered.append(fact)
+        if self._is_dormant:
+            self._wake.set()
+        return True
+
+    def subscribe(self, callback: Callable[[int], None]) -> None:
+        """Call `callback(head)` on the writer's thread after each commit, once its `done`s have been called."""
+        self._subscribers.append(callback)
+
+    @property
+    def offered(self) -> int:
+        """Offered facts that wait."""
+        return len(self._offered)
+
+    @property
+    def oldest_age_ms(self) -> int:
+        """How long the oldest submission without an answer has waited; 0 when there is none."""
+        since_ms = self._underway_since_ms
+        if since_ms is None:
+            try:
+                since_ms = self._submitted[0].at_ms
+            except IndexError:
+                return 0
+        return max(self._now_ms() - since_ms, 0)
+
+    @property
+    def retry_after_s(self) -> float:
+        """When the present queue should have drained, from 0.05 to 60 seconds."""
+        expected_s = self.queued / self.drain_rate if self.drain_rate else 1.0
+        return min(max(expected_s, 0.05), 60.0)
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait until all that came before this call is settled; False when `timeout_s` passes first."""
+        with self._settling:
+            submissions = self._submissions_in
+            offers = self._offers_taken + len(self._offered)
+            self._wake.set()
+            return self._settling.wait_for(
+                lambda: self._submissions_out >= submissions and self._offers_out >= offers,
+                timeout_s,
+            )
+
+    def close(self) -> None:
+        """Take nothing more, store what waits, and end the thread."""
+        with self._lock:
+            self._is_closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._rest()
+            submissions, offers = self._take()
+            if submissions or offers:
+                self._settle(submissions, offers)
+            elif self._is_closing:
+                return
+
+    def _rest(self) -> None:
+        """Sleep until a submission comes, or offers have gathered.
+
+        The flags go up before the queues are looked at, and producers look at the flags after they queued:
+        so one of the two always sees the other.
+        """
+        self._is_asleep = True
+        if not self._offered:
+            self._is_dormant = True
+            if not (self._offered or self._submitted or self._is_closing):
+                self._wake.wait()
+                self._wake.clear()
+            self._is_dormant = False
+        if not (self._submitted or self._is_closing or len(self._offered) >= self._max_batch):
+            self._wake.wait(GATHER_S)
+        self._wake.clear()
+        self._is_asleep = False
+
+    def _take(self) -> tuple[list[_Submission], list[Fact]]:
+        """Take about `max_batch` facts, a half of them for each kind when both are plenty."""
+        submissions: list[_Submission] = []
+        room = self._max_batch
+        kept_for_offers = min(len(self._offered), room // 2)
+        while self._submitted and room > kept_for_offers:
+            submission = self._submitted[0]
+            self._underway_since_ms = self._underway_since_ms or submission.at_ms
+            submissions.append(self._submitted.popleft())
+            room -= len(submission.facts)
+        with self._lock:
+            n = min(len(self._offered), max(room, kept_for_offers))
+            self._offers_taken += n
+            return submissions, [self._offered.popleft() for _ in range(n)]
+
+    def _settle(self, submissions: list[_Submission], offers: list[Fact]) -> None:
+        """Commit one group and tell everyone."""
+        n = sum(len(submission.facts) for submission in submissions)
+        written = self.written
+        started = perf_counter()
+        outcomes = self._try_commit(submissions, offers)
+        self._measure(perf_counter() - started, n + len(offers))
+        with self._lock:
+            self.queued -= n
+            self._underway_since_ms = None
+        for submission, outcome in zip(submissions, outcomes, strict=True):
+            _call(submission.done, outcome)
+        if self.written > written:
+            for subscriber in self._subscribers:
+                _call(subscriber, self._head)
+        with self._settling:
+            self._submissions_out += len(submissions)
+            self._offers_out += len(offers)
+            self._settling.notify_all()
+
+    def _try_commit(
+        self, submissions: list[_Submission], offers: list[Fact]
+    ) -> Sequence[Committed | LoopError]:
+        try:
+            outcomes = self._commit(submissions, offers)
+        except LoopError as error:
+            self.failure = error
+        except Exception as error:
+            # The thread must outlive a bug, because everyone waits for it; they are told.
+            _logger.exception("the event log's writer failed")
+            self.failure = Broken(f"the event log failed: {type(error).__name__}: {error}")
+        else:
+            self.failure = None
+            return outcomes
+        self._count_shed(len(offers))
+        return [self.failure] * len(submissions)
+
+    def _commit(
+        self, submissions: list[_Submission], offers: list[Fact]
+    ) -> Sequence[Committed | LoopError]:
+        try:
+            return self._store(submissions, offers)
+        except _UNENCODABLE:
+            # One fact that cannot be written must not take the rest of its group with it.
+            flaws = [_flaw(submission.facts) for submission in submissions]
+            sound = [s for s, flaw in zip(submissions, flaws, strict=True) if flaw is None]
+            sound_offers = [fact for fact in offers if _flaw([fact]) is None]
+            if len(sound) == len(submissions) and len(sound_offers) == len(offers):
+                raise
+            stored = iter(self._store(sound, sound_offers))
+            self._count_shed(len(offers) - len(sound_offers))
+            return [flaw or next(stored) for flaw in flaws]
+
+    def _store(self, submissions: list[_Submission], offers: list[Fact]) -> list[Committed]:
+        """Append one batch, leaving out facts whose key is taken."""
+        taken: set[bytes] = set()
+        while True:
+            facts, keys, duplicates = _assemble(submissions, taken)
+            facts += offers
+            if not facts:
+                return _outcomes(duplicates, 0)
+            body = upcast.encode(facts)
+            try:
+                first = self._log.append(
+                    body, count=len(facts), version=upcast.SCHEMA_VERSION, keys=keys
+                )
+            except KeyTaken as error:
+                found = self._log.taken(keys)
+                if not found:
+                    raise Broken("the log refuses keys that it says it does not have") from error
+                taken |= found
+                continue
+            self._head = first + len(facts) - 1
+            self.written += len(facts)
+            return _outcomes(duplicates, first)
+
+    def _measure(self, seconds: float, n: int) -> None:
+        self.commits += 1
+        self.commit_seconds = seconds
+        self.commit_seconds_total += seconds
+        rate = n / max(seconds, 1e-6)
+        self.drain_rate += (rate - self.drain_rate) * (0.2 if self.drain_rate else 1.0)
+
+    def _count_shed(self, n: int) -> None:
+        with self._lock:
+            self.shed += n
+
+    def _overloaded(self) -> Overloaded:
+        retry_after_s = round(self.retry_after_s, 3)
+        if self._is_closing:
+            return Overloaded(
+                "the event log is closing; send it again", retry_after_s=retry_after_s
+            )
+        return Overloaded(
+            f"{self.queued} facts wait to be stored, of at most {self._capacity}; "
+            f"send it again in {retry_after_s} s",
+            retry_after_s=retry_after_s,
+            queued=self.queued,
+        )
+
+
+def _assemble(
+    submissions: Sequence[_Submission], taken: set[bytes]
+) -> tuple[list[Fact], list[bytes], list[list[bool]]]:
+    """Return the facts to store, their keys, and for each submission which facts are duplicates."""
+    facts: list[Fact] = []
+    seen: dict[bytes, None] = {}
+    duplicates: list[list[bool]] = []
+    for submission in submissions:
+        flags: list[bool] = []
+        for fact, key in zip(submission.facts, submission.keys, strict=True):
+            is_duplicate = key is not None and (key in seen or key in taken)
+            flags.append(is_duplicate)
+            if not is_duplicate:
+                facts.append(fact)
+                if key is not None:
+                    seen[key] = None
+        duplicates.append(flags)
+    return facts, list(seen), duplicates
+
+
+def _outcomes(duplicates: list[list[bool]], first: int) -> list[Committed]:
+    outcomes = []
+    for flags in duplicates:
+        stored = flags.count(False)
+        outcomes.append(Committed(first if stored else None, flags))
+        first += stored
+    return outcomes
+
+
+def _flaw(facts: Sequence[Fact]) -> Invalid | None:
+    try:
+        upcast.encode(facts)
+    except _UNENCODABLE as error:
+        return Invalid(f"the fact cannot be stored: {error}; send JSON-like values only")
+    return None
+
+
+def _call(callback: Callable[[_T], None], argument: _T) -> None:
+    """The callbacks are other people's code; the commit stands whatever they do."""
+    try:
+        callback(argument)
+    except Exception:
+        _logger.exception("a callback of the event log's writer failed")
