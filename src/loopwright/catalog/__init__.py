@@ -1,0 +1,25 @@
+"""Who may do what, and which experiments there are: tenants, API keys and experiments.
+
+Configuration is the second truth beside the event log. It lives in tables of its own, is held whole in
+memory as immutable values, and every change is told to subscribers after it is committed.
+"""
+
+from __future__ import annotations
+
+from .experiments import Amendment, ArmChange
+from .keys import SCOPES, IssuedKey, Key, Principal, Scope
+from .service import Catalog
+from .tenants import DEFAULT_TENANT, Tenant
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "SCOPES",
+    "Amendment",
+    "ArmChange",
+    "Catalog",
+    "IssuedKey",
+    "Key",
+    "Principal",
+    "Scope",
+    "Tenant",
+]

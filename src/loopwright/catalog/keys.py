@@ -1,0 +1,108 @@
+"""API keys: how they are made, what of them is kept, and what they allow.
+
+A key reads `lw_<12 hex digits of its id>_<secret>`. Only its SHA-256 is stored. A slow password hash would
+add nothing: the secret has 256 random bits, so there is no dictionary to try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from loopwright.core.errors import Forbidden, Invalid, NotFound
+
+Scope = Literal["select", "feedback", "read", "manage", "admin"]
+
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+SECRET_BYTES: Final = 32
+MAX_GRACE_S: Final = 30 * 86_400
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be told about an API key. The secret is not in it and cannot be recovered."""
+
+    id: str
+    tenant_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    prefix: str
+    """How the key begins; enough to recognise it in a configuration."""
+    created_at_ms: int
+    rotated_at_ms: int | None = None
+    previous_valid_until_ms: int | None = None
+    """Until when the secret before the last rotation still works."""
+    expires_at_ms: int | None = None
+    revoked_at_ms: int | None = None
+    last_used_ms: int | None = None
+
+
+class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A new or rotated key with its plain text, which is shown this once."""
+
+    key: Key
+    secret: str
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking, and what that key may do. `admin` has every scope, in every tenant."""
+
+    tenant_id: str
+    key_id: str
+    scopes: frozenset[str]
+
+    def require(self, scope: Scope) -> None:
+        """Raise `Forbidden` when the key lacks `scope`."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            found = sorted(self.scopes)
+            raise Forbidden(
+                f"this needs the scope '{scope}'; the key has {', '.join(found) or 'none'}: "
+                "use another key, or create one with that scope",
+                found=found,
+                expected=scope,
+            )
+
+    def acting_for(self, tenant_id: str | None) -> str:
+        """Return the tenant to act for: the key's own, or any for an admin.
+
+        Raises `NotFound` for anybody else, so that a key learns nothing about other tenants.
+        """
+        if tenant_id is None or tenant_id == self.tenant_id:
+            return self.tenant_id
+        if "admin" not in self.scopes:
+            raise NotFound(f"there is no tenant '{tenant_id}'")
+        return tenant_id
+
+
+def mint(prefix: str) -> str:
+    """Return a new plain-text key that starts with `prefix`."""
+    # The one place that draws from the operating system: a secret must never be reproducible.
+    return f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
+
+
+def prefix_of(key_id: str) -> str:
+    """Return how the key with this id begins; the last digits of a UUIDv7 are its random ones."""
+    return f"lw_{key_id[-12:]}"
+
+
+def digest_of(raw: bytes | str) -> bytes:
+    """Return what is kept of a plain-text key: its SHA-256."""
+    if isinstance(raw, str):
+        raw = raw.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(raw).digest()
+
+
+def checked_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Return `scopes` once each, in the order of `SCOPES`; raises `Invalid` for none or an unknown one."""
+    asked = set(scopes)
+    unknown = sorted(asked.difference(SCOPES))
+    if unknown or not asked:
+        raise Invalid(
+            f"scopes are {unknown or 'empty'}; give at least one of {', '.join(SCOPES)}",
+            found=unknown,
+            expected=list(SCOPES),
+        )
+    return tuple(scope for scope in SCOPES if scope in asked)

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.catalog import Catalog, Principal
+from loopwright.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from loopwright.core.ids import Ids
+from loopwright.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(tmp_path / "catalog.db")
+    yield database
+    database.close()
+
+
+def catalog_on(database: SqliteDatabase, clock: ManualClock) -> Catalog:
+    return Catalog(database, clock=clock, ids=Ids(clock, random.Random(1)))
+
+
+@pytest.fixture
+def catalog(database: SqliteDatabase, clock: ManualClock) -> Catalog:
+    catalog = catalog_on(database, clock)
+    catalog.create_tenant("acme")
+    catalog.create_tenant("globex")
+    return catalog
+
+
+def test_a_new_key_authenticates_as_text_and_as_bytes(catalog: Catalog):
+    issued = catalog.create_key("acme", ["select", "feedback"], name="shop")
+    expected = Principal("acme", issued.key.id, frozenset({"select", "feedback"}))
+    assert catalog.authenticate(issued.secret) == expected
+    assert catalog.authenticate(issued.secret.encode()) == expected
+
+
+def test_a_key_begins_with_its_prefix_and_carries_256_random_bits(catalog: Catalog):
+    first, second = (catalog.create_key("acme", ["read"]) for _ in range(2))
+    assert first.secret.startswith(first.key.prefix + "_")
+    assert first.key.prefix.startswith("lw_")
+    assert first.key.prefix != second.key.prefix
+    secrets = [i.secret.removeprefix(i.key.prefix) for i in (first, second)]
+    assert len(secrets[0]) >= 43
+    assert secrets[0] != secrets[1]
+
+
+def test_no_secret_reaches_the_disk(catalog: Catalog, tmp_path: Path):
+    issued = catalog.create_key("acme", ["read"])
+    rotated = catalog.rotate_key("acme", issued.key.id, grace_s=60)
+    with sqlite3.connect(tmp_path / "catalog.db") as peek:
+        stored = "\n".join(peek.iterdump())
+    peek.close()
+    assert issued.key.id in stored
+    for secret in (issued.secret, rotated.secret):
+        assert secret.removeprefix(issued.key.prefix + "_") not in stored
+
+
+@pytest.mark.parametrize("raw", ["", "lw_", b"\xff\xfe", "lw_000000000000_guess", "\ud800"])
+def test_an_unknown_key_is_refused(catalog: Catalog, raw: str | bytes):
+    with pytest.raises(Unauthenticated, match="not known"):
+        catalog.authenticate(raw)
+
+
+def test_a_key_ends_at_its_expiry(catalog: Catalog, clock: ManualClock):
+    issued = catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
+    clock.advance(seconds=0.999)
+    catalog.authenticate(issued.secret)
+    clock.advance(seconds=0.001)
+    with pytest.raises(Unauthenticated, match="expired"):
+        catalog.authenticate(issued.secret)
+
+
+def test_an_expiry_in_the_past_is_refused(catalog: Catalog, clock: ManualClock):
+    with pytest.raises(Invalid, match="has passed"):
+        catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms())
+
+
+@pytest.mark.parametrize("scopes", [[], ["select", "fly"]])
+def test_scopes_must_be_known_and_at_least_one(catalog: Catalog, scopes: list[str]):
+    with pytest.raises(Invalid, match=r"empty|fly"):
+        catalog.create_key("acme", scopes)
+
+
+def test_a_key_needs_a_tenant_that_exists(catalog: Catalog):
+    with pytest.raises(NotFound, match="nobody"):
+        catalog.create_key("nobody", ["read"])
+
+
+def test_rotation_without_grace_ends_the_old_secret_at_once(catalog: Catalog):
+    old = catalog.create_key("acme", ["read"])
+    new = catalog.rotate_key("acme", old.key.id)
+    assert catalog.authenticate(new.secret).key_id == old.key.id
+    assert new.key.prefix == old.key.prefix
+    with pytest.raises(Unauthenticated):
+        catalog.authenticate(old.secret)
+
+
+def test_rotation_with_grace_keeps_the_old_secret_for_that_long(
+    catalog: Catalog, clock: ManualClock
+):
+    old = catalog.create_key("acme", ["read"])
+    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
+    assert new.key.previous_valid_until_ms == clock.now_ms() + 60_000
+    clock.advance(seconds=59)
+    assert catalog.authenticate(old.secret) == catalog.authenticate(new.secret)
+    clock.advance(seconds=1)
+    with pytest.raises(Unauthenticated, match="expired"):
+        catalog.authenticate(old.secret)
+    catalog.authenticate(new.secret)
+
+
+def test_a_second_rotation_ends_the_first_grace_period(catalog: Catalog):
+    first = catalog.create_key("acme", ["read"])
+    second = catalog.rotate_key("acme", first.key.id, grace_s=600)
+    third = catalog.rotate_key("acme", first.key.id, grace_s=600)
+    catalog.authenticate(second.secret)
+    catalog.authenticate(third.secret)
+    with pytest.raises(Unauthenticated):
+        catalog.authenticate(first.secret)
+
+
+def test_grace_never_outlives_the_key(catalog: Catalog, clock: ManualClock):
+    old = catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
+    catalog.rotate_key("acme", old.key.id, grace_s=60)
+    clock.advance(seconds=1)
+    with pytest.raises(Unauthenticated, match="expired"):
+        catalog.authenticate(old.secret)
+
+
+@pytest.mark.parametrize("grace_s", [-1.0, float("nan"), float("inf"), 1e9])
+def test_a_grace_period_has_bounds(catalog: Catalog, grace_s: float):
+    issued = catalog.create_key("acme", ["read"])
+    with pytest.raises(Invalid, match="grace_s"):
+        catalog.rotate_key("acme", issued.key.id, grace_s=grace_s)
+    catalog.authenticate(issued.secret)
+
+
+def test_revoking_ends_every_secret_of_a_key_for_good(catalog: Catalog, clock: ManualClock):
+    old = catalog.create_key("acme", ["read"])
+    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
+    revoked = catalog.revoke_key("acme", old.key.id)
+    assert revoked.revoked_at_ms == clock.now_ms()
+    for secret in (old.secret, new.secret):
+        with pytest.raises(Unauthenticated):
+            catalog.authenticate(secret)
+    with pytest.raises(Conflict, match="revoked"):
+        catalog.rotate_key("acme", old.key.id)
+    clock.advance(seconds=5)
+    assert catalog.revoke_key("acme", old.key.id) == revoked
+
+
+def test_keys_of_another_tenant_do_not_exist(catalog: Catalog):
+    issued = catalog.create_key("acme", ["read"])
+    for attempt in (catalog.key, catalog.rotate_key, catalog.revoke_key):
+        with pytest.raises(NotFound):
+            attempt("globex", issued.key.id)
+    assert catalog.keys("globex") == []
+    catalog.authenticate(issued.secret)
+
+
+def test_keys_survive_a_restart_with_their_grace_and_their_end(
+    catalog: Catalog, database: SqliteDatabase, clock: ManualClock
+):
+    old = catalog.create_key("acme", ["read"], name="shop")
+    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
+    gone = catalog.create_key("acme", ["read"])
+    catalog.revoke_key("acme", gone.key.id)
+    again = catalog_on(database, clock)
+    assert again.keys("acme") == catalog.keys("acme")
+    again.authenticate(old.secret)
+    again.authenticate(new.secret)
+    with pytest.raises(Unauthenticated):
+        again.authenticate(gone.secret)
+    clock.advance(seconds=60)
+    with pytest.raises(Unauthenticated):
+        again.authenticate(old.secret)
+
+
+def test_last_use_is_seen_at_once_and_stored_when_flushed(
+    catalog: Catalog, database: SqliteDatabase, clock: ManualClock
+):
+    issued = catalog.create_key("acme", ["read"])
+    assert catalog.key("acme", issued.key.id).last_used_ms is None
+    clock.advance(seconds=5)
+    catalog.authenticate(issued.secret)
+    used_ms = clock.now_ms()
+    assert catalog.key("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms is None
+    assert catalog.flush_last_used() == 1
+    assert catalog.flush_last_used() == 0
+    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms == used_ms
+
+
+def test_last_use_survives_rotation_and_revocation(
+    catalog: Catalog, database: SqliteDatabase, clock: ManualClock
+):
+    issued = catalog.create_key("acme", ["read"])
+    catalog.authenticate(issued.secret)
+    used_ms = clock.now_ms()
+    clock.advance(seconds=5)
+    assert catalog.rotate_key("acme", issued.key.id).key.last_used_ms == used_ms
+    assert catalog.revoke_key("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms == used_ms
+
+
+def test_a_missing_scope_is_refused_with_what_was_found_and_expected():
+    principal = Principal("acme", "k", frozenset({"read", "select"}))
+    principal.require("select")
+    with pytest.raises(Forbidden, match="'manage'; the key has read, select") as refused:
+        principal.require("manage")
+    assert refused.value.detail == {"found": ["read", "select"], "expected": "manage"}
+
+
+def test_admin_has_every_scope_in_every_tenant():
+    admin = Principal("default", "k", frozenset({"admin"}))
+    admin.require("manage")
+    assert admin.acting_for("acme") == "acme"
+    assert admin.acting_for(None) == "default"
+
+
+def test_nobody_else_acts_for_another_tenant():
+    principal = Principal("acme", "k", frozenset({"manage"}))
+    assert principal.acting_for("acme") == "acme"
+    with pytest.raises(NotFound):
+        principal.acting_for("globex")
+
+
+def test_a_tenant_id_is_taken_once_and_must_be_a_slug(catalog: Catalog):
+    with pytest.raises(Conflict, match="acme"):
+        catalog.create_tenant("acme")
+    for bad in ("", "a/b", "-a", "a" * 129, "a\n"):
+        with pytest.raises(Invalid, match="tenant id"):
+            catalog.create_tenant(bad)
+    assert [tenant.id for tenant in catalog.tenants()] == ["acme", "default", "globex"]
+    with pytest.raises(NotFound):
+        catalog.tenant("nobody")
