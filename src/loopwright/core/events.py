@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from .decision import Decision
-from .feedback import Feedback
+from .feedback import ConsentScope, Feedback, Note, Target
+from .interaction import Interaction, Step
 
 
 class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True):
@@ -45,6 +46,55 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
         return self.decision.tenant_id
 
 
+class Reported(msgspec.Struct, frozen=True, tag="reported", array_like=True):
+    """Feedback of any kind arrived, about a decision, a call, a message or a session."""
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    target: Target
+    feedback: Feedback
+    note: Note
+
+
+class Interacted(msgspec.Struct, frozen=True, tag="interacted", array_like=True):
+    """An AI product made a call."""
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    interaction: Interaction
+
+
+class Stepped(msgspec.Struct, frozen=True, tag="stepped", array_like=True):
+    """An agent took a step, or the outcome of one became known: the later fact of one step id wins."""
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    step: Step
+
+
+class Consented(msgspec.Struct, frozen=True, tag="consented", array_like=True):
+    """A person's consent changed; it holds for everything they ever said, earlier facts included."""
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    person: str
+    scopes: tuple[ConsentScope, ...]
+
+
+class Erased(msgspec.Struct, frozen=True, tag="erased", array_like=True):
+    """A person was erased: every projection drops their rows and texts."""
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    person: str
+    report: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
     """Time passed while nothing else happened; it closes attribution windows, so that replay is exact."""
 
@@ -75,4 +125,15 @@ class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-Fact = Decided | Received | Ticked | RolledBack | Changed
+Fact = (
+    Decided
+    | Received
+    | Reported
+    | Interacted
+    | Stepped
+    | Consented
+    | Erased
+    | Ticked
+    | RolledBack
+    | Changed
+)

@@ -1,8 +1,54 @@
-"""Feedback: any fact about a decision that is learned after it, as a tagged union of kinds."""
+"""Feedback: any fact about a decision that is learned after it, as a tagged union of kinds.
+
+A kind says what was observed; the `Note` beside it says who said so, when, where and under which consent. Every
+product's own shape is mapped onto these, and what a kind has no place for stays in `Note.wire`, so that a shape
+can be read back as it was sent.
+"""
 
 from __future__ import annotations
 
+from typing import Any, Final, Literal, get_args
+
 import msgspec
+
+from .decision import Decision
+
+Scale = Literal["thumbs", "stars", "numeric"]
+Source = Literal["end_user", "reviewer", "evaluator", "system"]
+ConsentScope = Literal["store", "analyze", "train", "share"]
+
+CONSENT_SCOPES: Final[tuple[ConsentScope, ...]] = get_args(ConsentScope)
+
+
+class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True):
+    """Somebody's explicit verdict: thumbs are 0 or 1, stars 1 to 5, a numeric one lies in its bounds."""
+
+    value: float
+    scale: Scale
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def satisfaction(self) -> float:
+        """The rating on [0, 1], whatever its scale."""
+        return (self.value - self.low) / (self.high - self.low)
+
+
+class Signal(msgspec.Struct, frozen=True, tag="signal", array_like=True):
+    """Implicit behaviour: copy, edit, retry, refinement, dwell, abandonment and the like."""
+
+    name: str
+    value: float = 1.0
+
+
+class Correction(msgspec.Struct, frozen=True, tag="correction", array_like=True):
+    """What a person made of an output: the text before and after, redacted."""
+
+    before: str
+    after: str
+    explanation: str = ""
+    distance: float | None = None
+    """Normalised edit distance in [0, 1]."""
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True):
@@ -12,4 +58,90 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True):
     value: float
 
 
-Feedback = Outcome
+class Measurement(msgspec.Struct, frozen=True, tag="measurement", array_like=True):
+    """A number of the system: latency, tokens, cost, citation coverage."""
+
+    name: str
+    value: float
+    unit: str = ""
+
+
+class Annotation(msgspec.Struct, frozen=True, tag="annotation", array_like=True):
+    """A reviewer's judgement against a version of a rubric."""
+
+    rubric: str
+    rubric_version: int
+    label: str
+    reviewer: str
+    """Pseudonym of who judged."""
+    score: float | None = None
+    rationale: str = ""
+
+
+Feedback = Rating | Signal | Correction | Outcome | Measurement | Annotation
+
+
+class Target(msgspec.Struct, frozen=True, array_like=True):
+    """What feedback is about. The first reference that is there wins, in the order of the fields."""
+
+    decision: Decision | None = None
+    """The decision itself, when its token came with the feedback."""
+    decision_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    session_id: str | None = None
+    message_id: str | None = None
+    output_id: str | None = None
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who said it, when, where, under which consent, and what intake made of it."""
+
+    occurred_at_ms: int
+    """When it happened, by the sender's clock; `at_ms` of the fact is when it arrived."""
+    source: Source = "end_user"
+    person: str | None = None
+    """Pseudonym of the user: equal for equal users of one tenant, and nothing more."""
+    address: str | None = None
+    """Pseudonym of the network address."""
+    session_id: str | None = None
+    task: str | None = None
+    category: str | None = None
+    category_by: Literal["given", "rules", "model"] = "given"
+    sentiment: float | None = None
+    """-1 (bad) to 1 (good)."""
+    severity: str | None = None
+    message: str | None = None
+    """Free text, redacted."""
+    query: str | None = None
+    response: str | None = None
+    labels: dict[str, str] = {}
+    """prompt_version, model_version, model_id, feature_id, device_type, locale, endpoint and the like."""
+    tags: tuple[str, ...] = ()
+    consent: tuple[ConsentScope, ...] = CONSENT_SCOPES
+    redactions: dict[str, int] = {}
+    """How often each kind of personal datum was taken out, over all texts of the fact."""
+    flags: tuple[str, ...] = ()
+    """What was odd but kept: an unknown enum value, a clock ahead of ours, an early or contradicting fact."""
+    quarantined: str | None = None
+    """Why the fact does not count for now, though it is kept; None when it counts."""
+    shape: str = "native"
+    """The wire shape it came in: native, event (row F1), generation (R1), rating (L1)."""
+    wire: dict[str, Any] = {}
+    """Members of that shape that have no place of their own."""
+
+
+def metric_of(feedback: Feedback) -> tuple[str, float] | None:
+    """Return the metric and the value that a reward can be derived from; None for kinds without a number."""
+    match feedback:
+        case Outcome(metric, value):
+            return metric, value
+        case Rating():
+            return "rating", feedback.satisfaction
+        case Signal(name, value) | Measurement(name, value):
+            return name, value
+        case Correction(distance=float(distance)):
+            return "correction_distance", distance
+        case Annotation(rubric=rubric, score=float(score)):
+            return rubric, score
+    return None
