@@ -21,7 +21,7 @@ BOUND: Final = float(2**20)
 MAX_DIMENSION: Final = 1024
 
 
-class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Features of one request: an optional id, a numeric vector, free metadata."""
 
     id: str | None = None

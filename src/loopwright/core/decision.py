@@ -9,7 +9,7 @@ import msgspec
 Mode = Literal["live", "shadow", "holdout", "fallback"]
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True):
+class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One arm chosen for one context, with the odds it was chosen at.
 
     This is what the token carries and what the log keeps; everything learning needs is in it. Fields are

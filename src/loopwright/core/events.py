@@ -2,7 +2,8 @@
 
 Facts are immutable and complete; every one is written once and never changed. They travel as MessagePack
 arrays in record batches that name their `SCHEMA_VERSION`; fields are only ever added at the end, with a
-default. A reader meets older versions through `upcast`.
+default. A reader meets older versions through `upcast`. The two kinds that come by the thousand are kept from
+the garbage collector (`gc=False`): they are trees of plain values and can be in no cycle.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 import msgspec
 
 from .decision import Decision
-from .feedback import ConsentScope, Feedback, Note, Target
+from .feedback import ConsentScope, Feedback, Note, Outcome, Target
 from .interaction import Interaction, Step
 
 
-class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True):
+class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True, gc=False):
     """An arm was selected."""
 
     decision: Decision
@@ -32,13 +33,15 @@ class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True):
         return self.decision.decided_at_ms
 
 
-class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
-    """Feedback about a decision arrived and was accepted."""
+class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=False):
+    """What a decision earned arrived and was accepted: what learning reads."""
 
     event_id: str
     at_ms: int
     decision: Decision
-    feedback: Feedback
+    feedback: Outcome
+    derived: bool = False
+    """Whether it was computed from the `Reported` fact with the same `event_id`, which says it in full."""
 
     @property
     def tenant_id(self) -> str:

@@ -51,7 +51,7 @@ class Correction(msgspec.Struct, frozen=True, tag="correction", array_like=True)
     """Normalised edit distance in [0, 1]."""
 
 
-class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True):
+class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True, gc=False):
     """Ground truth about a decision: clicked, resolved, compiled, or a reward computed by the product."""
 
     metric: str

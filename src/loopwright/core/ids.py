@@ -30,9 +30,10 @@ class Ids:
         self._bits = rng.getrandbits
         self._last_ms = 0
 
-    def __call__(self) -> str:
-        """Return a new id: 32 lower-case hexadecimal digits."""
-        now_ms = self._now_ms()
+    def __call__(self, now_ms: int | None = None) -> str:
+        """Return a new id: 32 lower-case hexadecimal digits. Pass the time if it has just been read."""
+        if now_ms is None:
+            now_ms = self._now_ms()
         if now_ms > self._last_ms:
             self._last_ms = now_ms
         else:
