@@ -1,0 +1,408 @@
+"""Linear policies: the reward of an arm is a linear function of the context, learned arm by arm.
+
+With A = λI + Σxxᵀ and b = Σrx of an arm, its estimate for context x is xᵀθ with θ = A⁻¹b, and xᵀA⁻¹x says how
+little is known in that direction. A is kept as exact sums; the inverse is rebuilt for every snapshot, never
+updated in place.
+
+References: Li, Chu, Langford and Schapire, "A contextual-bandit approach to personalized news article
+recommendation", WWW 2010; Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs",
+ICML 2013; Chapelle and Li, "An empirical evaluation of Thompson sampling", NIPS 2011.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Annotated, ClassVar, Final, Protocol
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from loopwright.core.context import pack
+from loopwright.core.errors import ContextInvalid
+
+from . import columns, exact
+from .base import (
+    LEAST_PROPENSITY,
+    Allocation,
+    ArmSummary,
+    Batch,
+    Diverged,
+    Draw,
+    Floats,
+    Problem,
+    Served,
+    Spec,
+)
+from .exact import Sums
+from .explore import Exploration, cumulative
+from .gaussians import best_of
+from .tallies import Tallies
+
+_ONE: Final = struct.pack("<d", 1.0)
+_FLOAT: Final = np.dtype("<f8")
+_PRIOR_VARIANCE: Final = 0.25
+"""Variance of a fair coin: the most a reward on [0, 1] can have."""
+_LEAST_VARIANCE: Final = 2.0**-48
+_LEAST_UNCERTAINTY: Final = 1e-24
+"""Rounding must not make xᵀA⁻¹x negative, nor a context of zeros make it nothing."""
+_LEAST_RIDGE: Final = 2.0**-36
+_TIE: Final = 1e-9
+"""Scores this close, relative to their size, are one score: a matrix product may round rows differently."""
+
+Ridge = Annotated[float, Meta(gt=0, le=1e12)]
+
+
+class Model:
+    """Estimates and uncertainties of every arm, worked out from a state. Immutable.
+
+    `theta` f64[K, d]; `inverse` f64[K, d, d]; `noise` the residual standard deviation over all arms.
+    `previous` saves inverting what did not change; the result is the same bits with or without it.
+    """
+
+    __slots__ = ("_ridge", "_sums", "inverse", "noise", "theta")
+
+    def __init__(
+        self, problem: Problem, sums: Sums, *, ridge: float, previous: Model | None = None
+    ) -> None:
+        columns.check_shape(problem, sums, columns=problem.features + 2)
+        self._sums = sums
+        self._ridge = ridge
+        d, n = problem.dimension, sums.events
+        products = sums.floats()
+        targets: Floats = products[:, :d, -1]
+        total, squares = float(products[:, -2, -1].sum()), float(products[:, -1, -1].sum())
+        variance = _PRIOR_VARIANCE
+        if not problem.is_ranged and n:
+            # Without a declared range zero means nothing: shrink towards the mean of all rewards instead.
+            mean = total / n
+            variance = max(squares / n - mean * mean, _LEAST_VARIANCE)
+            if problem.intercept:
+                targets = targets - mean * products[:, :d, -2]
+                squares -= n * mean * mean
+        _pad(products, ridge, dimension=d)
+        self.inverse = self._inverted(products[:, :d, :d], previous)
+        self.theta = np.matmul(self.inverse, targets[:, :, None])[:, :, 0]
+        residual = max(squares - float(np.vdot(targets, self.theta)), 0.0)
+        # Inverse-gamma posterior with a prior worth two observations.
+        self.noise = math.sqrt((2 * variance + residual) / (2 + n))
+        if not (math.isfinite(self.theta.sum()) and math.isfinite(self.noise)):
+            raise Diverged("the linear estimates are not finite; rewards or contexts are too large")
+
+    def _inverted(self, padded: Floats, previous: Model | None) -> Floats:
+        if previous is None or previous._ridge != self._ridge:
+            return _inverse(padded)
+        old, new = previous._sums, self._sums
+        if old.low.shape != new.low.shape:
+            return _inverse(padded)
+        changed = ((old.low != new.low) | (old.high != new.high)).any(axis=1)
+        inverse = previous.inverse.copy()
+        if changed.any():
+            inverse[changed] = _inverse(padded[changed])
+        return inverse
+
+
+def _pad(products: Floats, ridge: float, *, dimension: int) -> None:
+    """Add the ridge, in place, to the first `dimension` diagonal entries of f64[K, C, C].
+
+    It is at least 2⁻³⁶ of the largest of them: below that float64 could not tell it from none.
+    """
+    arms, columns = products.shape[:2]
+    step = columns + 1
+    diagonal = products.reshape(arms, columns * columns)[:, : dimension * step : step]
+    diagonal += np.maximum(ridge, diagonal.max(axis=1, keepdims=True) * _LEAST_RIDGE)
+
+
+def _inverse(matrices: Floats) -> Floats:
+    try:
+        return np.linalg.inv(matrices).astype(np.float64, copy=False)
+    except np.linalg.LinAlgError as error:
+        raise Diverged(f"the sums of products cannot be inverted: {error}") from error
+
+
+class Rule(Protocol):
+    """Turns what the model says of some arms into their law before exploration."""
+
+    def __call__(self, means: Floats, variances: Floats) -> list[float]:
+        """Return weights that add up to 1, in the order of `means` f64[n] and `variances` f64[n]."""
+        ...
+
+
+class Optimist:
+    """All on the largest mean + width · sqrt(variance)."""
+
+    __slots__ = ("_width",)
+
+    def __init__(self, width: float) -> None:
+        self._width = width
+
+    def __call__(self, means: Floats, variances: Floats) -> list[float]:
+        return _shared_by_best((means + self._width * np.sqrt(variances)).tolist())
+
+
+class Matcher:
+    """Each arm with the probability that its N(mean, (width² · variance)) is the largest."""
+
+    __slots__ = ("_width",)
+
+    def __init__(self, width: float) -> None:
+        self._width = width
+
+    def __call__(self, means: Floats, variances: Floats) -> list[float]:
+        weights: list[float] = best_of(means, self._width * np.sqrt(variances)).tolist()
+        return weights
+
+
+class Greedy:
+    """All on the largest mean, but for a share spread evenly."""
+
+    __slots__ = ("_epsilon",)
+
+    def __init__(self, epsilon: float) -> None:
+        self._epsilon = epsilon
+
+    def __call__(self, means: Floats, variances: Floats) -> list[float]:
+        even = self._epsilon / len(means)
+        return [(1 - self._epsilon) * w + even for w in _shared_by_best(means.tolist())]
+
+
+def _shared_by_best(scores: list[float]) -> list[float]:
+    """Return weights: even over the best scores."""
+    top = max(scores)
+    if not math.isfinite(top):
+        raise Diverged("a score is not finite")
+    least = top - _TIE * (1 + abs(top))
+    best = [score >= least for score in scores]
+    share = 1 / sum(best)
+    return [share if is_best else 0.0 for is_best in best]
+
+
+class LinearLaw:
+    """A linear model and a rule, ready to choose. Immutable."""
+
+    __slots__ = (
+        "_count",
+        "_even",
+        "_exploration",
+        "_features",
+        "_floor",
+        "_is_plain",
+        "_rule",
+        "_stack",
+        "_tail",
+        "arms",
+        "model",
+    )
+
+    def __init__(
+        self, problem: Problem, model: Model, *, rule: Rule, exploration: Exploration
+    ) -> None:
+        self.arms = problem.arms
+        self.model = model
+        self._rule = rule
+        self._exploration = exploration
+        self._features = problem.features
+        self._tail = _ONE if problem.intercept else b""
+        inverse, theta = model.inverse, model.theta
+        self._count = len(exploration.enabled)
+        if self._count < len(problem.arms):
+            enabled = list(exploration.enabled)
+            inverse, theta = inverse[enabled], theta[enabled]
+        # One matrix product gives A⁻¹x of all enabled arms and their means.
+        self._stack = np.concatenate((inverse.reshape(-1, problem.dimension), theta))
+        self._floor = exploration.floor
+        self._even = exploration.floor / self._count
+        self._is_plain = not exploration.has_shares and self._even >= LEAST_PROPENSITY
+
+    @property
+    def enabled(self) -> tuple[int, ...]:
+        """Positions that can be drawn."""
+        return self._exploration.enabled
+
+    def select(
+        self, vector: Sequence[float] | bytes | None, u: float, *, mask: Sequence[int] | None = None
+    ) -> Draw:
+        """Draw an arm for `vector` with the uniform `u`."""
+        if mask is not None or not self._is_plain:
+            law = self.law(vector, mask=mask)
+            arm = bisect_right(cumulative(law), u)
+            return Draw(arm, law[arm])
+        weights = self._rule(*self._judged(vector))
+        floor = self._floor
+        if u < floor:
+            place = int(u / floor * self._count)
+        else:
+            place = bisect_right(list(accumulate(weights)), (u - floor) / (1 - floor))
+        # Rounding may leave the last running sum just below 1.
+        place = min(place, self._count - 1)
+        return Draw(self._exploration.enabled[place], (1 - floor) * weights[place] + self._even)
+
+    def law(
+        self, vector: Sequence[float] | bytes | None, *, mask: Sequence[int] | None = None
+    ) -> list[float]:
+        """Return the probability of each arm for `vector`, by position."""
+        means, variances = self._judged(vector)
+        allowed = self._exploration.allowed(mask)
+        if mask is not None:
+            left = set(allowed)
+            places = [i for i, k in enumerate(self._exploration.enabled) if k in left]
+            means, variances = means[places], variances[places]
+        weights = self._rule(means, variances)
+        if self._is_plain and mask is None:
+            weights = [(1 - self._floor) * weight + self._even for weight in weights]
+            return _placed(weights, allowed, count=len(self.arms))
+        return self._exploration.spread(_placed(weights, allowed, count=len(self.arms)), allowed)
+
+    def best(self, vector: Sequence[float]) -> list[float]:
+        """Return, by position, the probability that each enabled arm is best for `vector`."""
+        means, variances = self._judged(vector)
+        weights = Matcher(self.model.noise)(means, variances)
+        return _placed(weights, self._exploration.enabled, count=len(self.arms))
+
+    def _judged(self, vector: Sequence[float] | bytes | None) -> tuple[Floats, Floats]:
+        """Return mean and xᵀA⁻¹x of each enabled arm for `vector`."""
+        if not isinstance(vector, bytes):
+            if vector is None:
+                raise ContextInvalid(
+                    f"this experiment needs context.vector with {self._features} components"
+                )
+            vector = pack(vector, dimension=self._features)
+        elif len(vector) != 8 * self._features:
+            raise ContextInvalid(
+                f"context.vector has {len(vector) / 8:g} components; this experiment expects "
+                f"{self._features}",
+                found=len(vector) / 8,
+                expected=self._features,
+            )
+        x = np.frombuffer(vector + self._tail, _FLOAT)
+        rows = self._stack.dot(x)
+        count = self._count
+        variances = rows[:-count].reshape(count, -1).dot(x)
+        return rows[-count:], np.maximum(variances, _LEAST_UNCERTAINTY, out=variances)
+
+
+def _placed(weights: Sequence[float], positions: Sequence[int], *, count: int) -> list[float]:
+    law = [0.0] * count
+    for k, weight in zip(positions, weights, strict=True):
+        law[k] = weight
+    return law
+
+
+class Linear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of linear policies. A family member adds its parameters and `rule`."""
+
+    spec: ClassVar[Spec]
+    ridge: Ridge = 1.0
+    """λ, the weight of the prior."""
+
+    def rule(self, problem: Problem, model: Model) -> Rule:
+        """Return how this policy turns estimates into a law."""
+        raise NotImplementedError
+
+    def empty(self, problem: Problem) -> Sums:
+        """Return the state before any event."""
+        return empty(problem)
+
+    def stats(self, problem: Problem, batch: Batch) -> Sums:
+        """Return the sums of `batch` alone."""
+        return stats(problem, batch)
+
+    def prepare(
+        self,
+        problem: Problem,
+        sums: Sums,
+        allocation: Allocation,
+        *,
+        previous: Served | None = None,
+    ) -> LinearLaw:
+        """Return the model of this state, ready to choose."""
+        exploration = Exploration(problem, allocation)
+        model = Model(problem, sums, ridge=self.ridge, previous=model_of(previous))
+        return LinearLaw(problem, model, rule=self.rule(problem, model), exploration=exploration)
+
+    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+        """Return what is known of each arm; share and P(best) are those of the average context."""
+        return summaries(problem, sums, self.prepare(problem, sums, allocation))
+
+
+def empty(problem: Problem) -> Sums:
+    """Return the state of a linear policy before any event."""
+    return exact.empty(len(problem.arms), problem.features + 2)
+
+
+def stats(problem: Problem, batch: Batch) -> Sums:
+    """Return the sums of `batch` alone for a linear policy."""
+    found = columns.linear(problem, batch)
+    return exact.sums_of(batch.arms, found, count=len(problem.arms))
+
+
+def summaries(problem: Problem, sums: Sums, served: LinearLaw) -> list[ArmSummary]:
+    """Return what is known of each arm, with the law of `served` at the average context."""
+    tallies = Tallies(sums, one=problem.features)
+    features = sums.floats()[:, : problem.features, problem.features].sum(axis=0)
+    average = (features / max(sums.events, 1)).tolist()
+    best = served.best(average)
+    return [
+        tallies.summary(problem, k, share=share, p_best=best[k])
+        for k, share in enumerate(served.law(average))
+    ]
+
+
+def model_of(served: Served | None) -> Model | None:
+    """Return the linear model behind `served`, None when there is none."""
+    return served.model if isinstance(served, LinearLaw) else None
+
+
+class LinUCB(Linear, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All on the largest xᵀθ + alpha·sqrt(xᵀA⁻¹x), arms kept apart ("disjoint").
+
+    alpha is in units of the declared reward range; without one, twice the residual standard deviation stands in.
+    """
+
+    spec: ClassVar[Spec] = Spec(
+        name="LinUCB",
+        aliases=("LinUCBPolicy",),
+        context="required",
+        law="argmax",
+        paper="Li, Chu, Langford and Schapire 2010",
+    )
+    alpha: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+
+    def rule(self, problem: Problem, model: Model) -> Rule:
+        """Return the optimist's rule."""
+        return Optimist(self.alpha * (1.0 if problem.is_ranged else 2 * model.noise))
+
+
+class LinThompson(Linear, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Each arm with the probability that it is best, when arm k's value is N(xᵀθ, nu²·xᵀA⁻¹x).
+
+    Arms are kept apart, so their values are independent and the law is a one-dimensional integral, worked out
+    per request (see `gaussians`). nu is learned: `reshape` times the residual standard deviation over all
+    arms, or `nu` when given (in the units of [0, 1] rewards where a range is declared). Halving follows
+    Chapelle and Li, who found that a posterior sharper than the true one loses less. `ridge` is the variance
+    of a coin, 1/4, over a prior variance of 1 for each coefficient.
+
+    Measured with these defaults and the exploration floor of 1 %, cumulative regret, medians: digits (ten
+    arms, 64 pixels, 8,985 rounds) about 550 learning from every event, about 1,090 in batches of 256 that are
+    500 rounds late on average; λ = 1 or a full posterior lose 10 to 40 % more there, and on three synthetic
+    problems with noisy rewards, between nothing and 80 % more.
+    """
+
+    spec: ClassVar[Spec] = Spec(
+        name="LinThompson",
+        aliases=("LinTS", "LinTSPolicy"),
+        context="required",
+        law="quadrature",
+        paper="Agrawal and Goyal 2013; Chapelle and Li 2011",
+    )
+    ridge: Ridge = 0.25
+    reshape: Annotated[float, Meta(gt=0, le=100)] = 0.5
+    nu: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+
+    def rule(self, problem: Problem, model: Model) -> Rule:
+        """Return the matcher's rule."""
+        return Matcher(self.reshape * model.noise if self.nu is None else self.nu)

@@ -1,0 +1,49 @@
+"""What learning publishes and serving reads: the only thing the two planes share in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loopwright.core.experiment import Experiment
+
+from .base import Served
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An experiment and the policy that serves it, as one unit."""
+
+    experiment: Experiment
+    served: Served
+    offset: int
+    """Offset of the event log through which `served` has learned: the snapshot's version."""
+
+
+class Snapshots:
+    """The newest published snapshot of every experiment.
+
+    Publishing swaps one reference and reading is one dictionary look-up, both atomic, so readers never wait
+    and never see half a snapshot.
+    """
+
+    __slots__ = ("_newest",)
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], Published] = {}
+
+    def publish(self, published: Published) -> None:
+        """Make `published` what its experiment serves from now on."""
+        experiment = published.experiment
+        self._newest[experiment.tenant_id, experiment.id] = published
+
+    def get(self, tenant_id: str, experiment_id: str) -> Published | None:
+        """Return the newest snapshot of an experiment, None when it has none."""
+        return self._newest.get((tenant_id, experiment_id))
+
+    def withdraw(self, tenant_id: str, experiment_id: str) -> None:
+        """Stop serving an experiment; nothing happens when it is not served."""
+        self._newest.pop((tenant_id, experiment_id), None)
+
+    def all(self) -> list[Published]:
+        """Return the newest snapshot of every experiment."""
+        return list(self._newest.values())
