@@ -1,0 +1,193 @@
+"""Selecting an arm.
+
+A select reads one immutable snapshot, draws one uniform number, signs the decision and hands it to the log
+without waiting. Whatever the disk does, a select takes microseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from loopwright.core.clock import Clock
+from loopwright.core.context import EMPTY, MAX_DIMENSION, Context, pack
+from loopwright.core.decision import Decision
+from loopwright.core.errors import ContextInvalid, ExperimentClosed, Invalid, MaskEmpty
+from loopwright.core.events import Decided
+from loopwright.core.experiment import Experiment
+from loopwright.core.ids import Ids
+from loopwright.core.token import Signer
+from loopwright.policies import Published, Snapshots
+
+
+class SelectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A request to choose an arm. `mask`, when given, lists the ids of the arms allowed this time."""
+
+    experiment_id: str
+    context: Context = EMPTY
+    unit_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    mask: list[str] | None = None
+
+
+class ArmView(msgspec.Struct, frozen=True):
+    """The chosen arm, as the product sees it."""
+
+    id: str
+    payload: Any
+    metadata: dict[str, Any]
+
+
+class Selection(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a select: the arm, and the token to send feedback with."""
+
+    request_id: str
+    decision_id: str
+    experiment_id: str
+    arm: ArmView
+    propensity: float
+    snapshot: int
+    mode: str = "live"
+
+
+class Selector:
+    """Chooses arms from published snapshots.
+
+    `offer` takes a decision for the log without blocking and says whether it was kept; a shed decision still
+    has its token, so its feedback still joins. `find` returns an experiment or raises `NotFound`.
+    """
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        signer: Signer,
+        *,
+        offer: Callable[[Decided], bool],
+        find: Callable[[str, str], Experiment],
+        clock: Clock,
+        ids: Ids,
+        rng: random.Random,
+    ) -> None:
+        self.signer = signer
+        self.selected: dict[tuple[str, str], int] = {}
+        self._snapshots = snapshots
+        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._offer = offer
+        self._find = find
+        self._now_ms = clock.now_ms
+        self._new_id = ids
+        self._uniform = rng.random
+
+    def select(
+        self,
+        tenant_id: str,
+        experiment_id: str,
+        *,
+        context: Context = EMPTY,
+        unit_id: str | None = None,
+        mask: Sequence[str] | None = None,
+    ) -> Selection:
+        """Return the chosen arm with its signed token.
+
+        Raises `NotFound` or `ExperimentClosed` when the experiment does not serve, `ContextInvalid`,
+        `MaskEmpty`, `NoArms`, or `Invalid` when the context is too large to travel in a token.
+        """
+        plan = self._plan(tenant_id, experiment_id)
+        packed = plan.pack(context)
+        draw = plan.served.select(
+            packed,
+            self._uniform(),
+            mask=None if mask is None else plan.positions(mask),
+        )
+        arm = plan.arms[draw.arm]
+        now_ms = self._now_ms()
+        decision = Decision(
+            self._new_id(now_ms),
+            tenant_id,
+            experiment_id,
+            arm.id,
+            draw.propensity,
+            plan.offset,
+            now_ms,
+            "live",
+            unit_id,
+            context.id,
+            packed,
+            context.metadata,
+        )
+        token = self.signer.sign(decision)
+        self._offer(Decided(decision))
+        plan.selected[plan.key] += 1
+        return Selection(token, decision.id, experiment_id, arm, draw.propensity, plan.offset)
+
+    def _plan(self, tenant_id: str, experiment_id: str) -> _Plan:
+        key = (tenant_id, experiment_id)
+        published = self._snapshots.get(tenant_id, experiment_id)
+        plan = self._plans.get(key)
+        if plan is not None and plan.published is published:
+            return plan
+        if published is None or published.experiment.state != "running":
+            self._plans.pop(key, None)
+            raise self._closed(tenant_id, experiment_id)
+        self.selected.setdefault(key, 0)
+        plan = self._plans[key] = _Plan(published, self.selected)
+        return plan
+
+    def _closed(self, tenant_id: str, experiment_id: str) -> ExperimentClosed:
+        experiment = self._find(tenant_id, experiment_id)
+        return ExperimentClosed(
+            f"experiment {experiment_id!r} is {experiment.state}, and only a running one selects; "
+            "start or resume it",
+            state=experiment.state,
+        )
+
+
+class _Plan:
+    """All that a select of one experiment needs, laid out once per snapshot."""
+
+    def __init__(self, published: Published, selected: dict[tuple[str, str], int]) -> None:
+        experiment = published.experiment
+        self.published = published
+        self.served = published.served
+        self.offset = published.offset
+        self.key = (experiment.tenant_id, experiment.id)
+        self.selected = selected
+        self.arms = [ArmView(a.id, a.payload, a.metadata) for a in experiment.arms]
+        self.dimension = None if experiment.context is None else experiment.context.dimension
+        self._index = {arm.id: position for position, arm in enumerate(experiment.arms)}
+
+    def pack(self, context: Context) -> bytes | None:
+        """Return the checked vector; None when there is none and none is needed."""
+        vector = context.vector
+        if vector is None:
+            if self.dimension is None:
+                return None
+            raise ContextInvalid(
+                f"context.vector is missing; this experiment expects {self.dimension} components",
+                found=None,
+                expected=self.dimension,
+            )
+        if self.dimension is not None:
+            return pack(vector, dimension=self.dimension)
+        if not 0 < len(vector) <= MAX_DIMENSION:
+            raise ContextInvalid(
+                f"context.vector has {len(vector)} components; 1 to {MAX_DIMENSION} can be kept",
+                found=len(vector),
+            )
+        return pack(vector, dimension=len(vector))
+
+    def positions(self, mask: Sequence[str]) -> list[int]:
+        """Return the positions of the arms that `mask` allows."""
+        if not mask:
+            raise MaskEmpty("mask is empty; name at least one arm, or leave it out to allow all")
+        unknown = sorted(set(mask) - self._index.keys())
+        if unknown:
+            raise Invalid(
+                f"mask names {', '.join(map(repr, unknown[:5]))}; this experiment's arms are "
+                f"{', '.join(map(repr, self._index))}",
+                found=unknown[:5],
+            )
+        return sorted({self._index[arm_id] for arm_id in mask})

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import random
+import struct
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from loopwright.core.context import Context
+from loopwright.core.decision import Decision
+from loopwright.core.errors import (
+    ContextInvalid,
+    ExperimentClosed,
+    Invalid,
+    LoopError,
+    MaskEmpty,
+    NoArms,
+    NotFound,
+)
+from loopwright.core.events import Decided
+from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.ids import Ids, time_of
+from loopwright.core.token import Signer
+from loopwright.policies import Allocation, Problem, Published, Snapshots, make
+from loopwright.serving import Selector
+from loopwright.testing import ManualClock
+
+
+class Bench:
+    """A selector over one published experiment, and the decisions it offered."""
+
+    def __init__(self, experiment: Experiment, *, policy: str, keeps: bool = True) -> None:
+        self.clock = ManualClock()
+        self.offered: list[Decision] = []
+        self.keeps = keeps
+        self.snapshots = Snapshots()
+        self.signer = Signer({1: bytes(range(32))}, active=1)
+        self.experiments = {(experiment.tenant_id, experiment.id): experiment}
+        self.selector = Selector(
+            self.snapshots,
+            self.signer,
+            offer=self._offer,
+            find=self._find,
+            clock=self.clock,
+            ids=Ids(self.clock, random.Random(1)),
+            rng=random.Random(2),
+        )
+        self.publish(experiment, policy=policy)
+
+    def publish(self, experiment: Experiment, *, policy: str, offset: int = 7) -> None:
+        chosen = make(policy, {})
+        dimension = 1 if experiment.context is None else experiment.context.dimension + 1
+        problem = Problem(
+            arms=tuple(arm.id for arm in experiment.arms),
+            dimension=dimension,
+            low=0.0,
+            high=1.0,
+            reward_type="binary",
+        )
+        allocation = Allocation.of(experiment)
+        served = chosen.prepare(problem, chosen.empty(problem), allocation)
+        self.experiments[experiment.tenant_id, experiment.id] = experiment
+        self.snapshots.publish(Published(experiment, served, offset))
+
+    def _offer(self, fact: Decided) -> bool:
+        self.offered.append(fact.decision)
+        return self.keeps
+
+    def _find(self, tenant_id: str, experiment_id: str) -> Experiment:
+        try:
+            return self.experiments[tenant_id, experiment_id]
+        except KeyError:
+            raise NotFound("no such experiment") from None
+
+
+def greeting(**changes: Any) -> Experiment:
+    shape: dict[str, Any] = {
+        "id": "greeting",
+        "tenant_id": "acme",
+        "state": "running",
+        "arms": (Arm(id="warm", payload={"text": "Hi!"}), Arm(id="dry"), Arm(id="long")),
+    }
+    return Experiment(**{**shape, **changes})
+
+
+def test_the_answer_names_the_arm_its_odds_and_the_snapshot() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    chosen = bench.selector.select("acme", "greeting", context=Context(id="user-1"))
+    assert chosen.arm.id in {"warm", "dry", "long"}
+    assert chosen.propensity == pytest.approx(1 / 3)
+    assert chosen.snapshot == 7
+    assert time_of(chosen.decision_id) == bench.clock.now_ms()
+
+
+def test_the_token_carries_the_very_decision_that_is_logged() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    context = Context(id="user-1", vector=[0.1, -2.5], metadata={"plan": "pro"})
+    chosen = bench.selector.select("acme", "greeting", context=context, unit_id="account-9")
+    decision = bench.signer.verify(chosen.request_id, now_ms=bench.clock.now_ms())
+    assert bench.offered == [decision]
+    assert decision.context_id == "user-1"
+    assert decision.unit_id == "account-9"
+    assert decision.metadata == {"plan": "pro"}
+    assert decision.vector == struct.pack("<2d", 0.1, -2.5)
+
+
+def test_a_shed_decision_still_gets_its_token() -> None:
+    bench = Bench(greeting(), policy="Uniform", keeps=False)
+    chosen = bench.selector.select("acme", "greeting")
+    assert bench.signer.verify(chosen.request_id, now_ms=0).id == chosen.decision_id
+
+
+def test_a_mask_confines_the_choice_and_the_odds_follow() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    chosen = [bench.selector.select("acme", "greeting", mask=["dry", "long"]) for _ in range(50)]
+    assert {c.arm.id for c in chosen} == {"dry", "long"}
+    assert {c.propensity for c in chosen} == {0.5}
+
+
+def test_a_new_snapshot_is_served_from_the_next_select_on() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    assert bench.selector.select("acme", "greeting").snapshot == 7
+    arms = (*greeting().arms[:2], Arm(id="long", state="disabled"))
+    bench.publish(greeting(arms=arms), policy="Uniform", offset=8)
+    after = [bench.selector.select("acme", "greeting") for _ in range(50)]
+    assert {c.snapshot for c in after} == {8}
+    assert {c.arm.id for c in after} == {"warm", "dry"}
+
+
+def test_the_observed_shares_match_the_reported_odds() -> None:
+    bench = Bench(greeting(), policy="EpsilonGreedy")
+    chosen = [bench.selector.select("acme", "greeting") for _ in range(4000)]
+    odds = {c.arm.id: c.propensity for c in chosen}
+    shares = {arm: n / 4000 for arm, n in Counter(c.arm.id for c in chosen).items()}
+    for arm, p in odds.items():
+        assert abs(shares[arm] - p) < 4 * (p * (1 - p) / 4000) ** 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("vector", "error"),
+    [
+        (None, ContextInvalid),
+        ([], ContextInvalid),
+        ([1.0], ContextInvalid),
+        ([1.0] * 10_000, ContextInvalid),
+        ([1.0, float("nan"), 0.0], ContextInvalid),
+        ([1.0, float("inf"), 0.0], ContextInvalid),
+        ([1.0, 1e300, 0.0], ContextInvalid),
+    ],
+)
+def test_a_vector_that_does_not_fit_is_refused(
+    vector: list[float] | None, error: type[LoopError]
+) -> None:
+    bench = Bench(greeting(context=ContextSpec(3)), policy="LinUCB")
+    with pytest.raises(error):
+        bench.selector.select("acme", "greeting", context=Context(vector=vector))
+    assert bench.offered == []
+
+
+@pytest.mark.parametrize("vector", [[], [0.0] * 1025, [float("nan")]])
+def test_even_an_unused_vector_must_be_keepable(vector: list[float]) -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    with pytest.raises(ContextInvalid):
+        bench.selector.select("acme", "greeting", context=Context(vector=vector))
+
+
+@pytest.mark.parametrize(("mask", "error"), [([], MaskEmpty), (["nope"], Invalid)])
+def test_a_mask_that_makes_no_sense_is_refused(mask: list[str], error: type[LoopError]) -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    with pytest.raises(error):
+        bench.selector.select("acme", "greeting", mask=mask)
+
+
+def test_a_mask_of_disabled_arms_only_leaves_nothing() -> None:
+    arms = (Arm(id="warm"), Arm(id="dry", state="disabled"))
+    bench = Bench(greeting(arms=arms), policy="Uniform")
+    with pytest.raises((MaskEmpty, NoArms)):
+        bench.selector.select("acme", "greeting", mask=["dry"])
+
+
+def test_an_unknown_experiment_is_not_found() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    with pytest.raises(NotFound):
+        bench.selector.select("acme", "nope")
+    with pytest.raises(NotFound):
+        bench.selector.select("rival", "greeting")
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "ended"])
+def test_only_a_running_experiment_selects(state: str) -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    bench.publish(greeting(state=state), policy="Uniform")
+    with pytest.raises(ExperimentClosed, match=state):
+        bench.selector.select("acme", "greeting")
+    bench.snapshots.withdraw("acme", "greeting")
+    with pytest.raises(ExperimentClosed, match=state):
+        bench.selector.select("acme", "greeting")
+
+
+def test_a_context_too_large_for_a_token_is_refused_before_it_is_logged() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    with pytest.raises(Invalid, match="token"):
+        bench.selector.select("acme", "greeting", context=Context(metadata={"text": "x" * 20_000}))
+    assert bench.offered == []
+
+
+def test_selects_are_counted_per_experiment() -> None:
+    bench = Bench(greeting(policy=PolicyChoice("Uniform")), policy="Uniform")
+    for _ in range(3):
+        bench.selector.select("acme", "greeting")
+    assert bench.selector.selected == {("acme", "greeting"): 3}
