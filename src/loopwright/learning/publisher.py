@@ -1,0 +1,116 @@
+"""Handing what was learned to serving: prepare, check, swap one reference.
+
+Preparing costs more than learning for some policies, so it is followed by a rest as long as itself, in which
+more facts gather: at most half of the time goes into it. What was put off is published after the rest, whether
+more has come or not, so what serving sees last is always the newest.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from loopwright.core.errors import LoopError
+from loopwright.core.experiment import Experiment
+from loopwright.policies import Published, Snapshots
+
+from .guard import guarded
+from .joiner import Key
+from .trainer import Trainer
+
+_logger = logging.getLogger(__name__)
+
+_PROBE: Final = struct.pack("<d", 1.0)
+
+
+class Publisher:
+    """Publishes trainers' states, each experiment's newest only."""
+
+    def __init__(self, snapshots: Snapshots, stopwatch: Callable[[], float]) -> None:
+        self._snapshots = snapshots
+        self._stopwatch = stopwatch
+        self._waiting: dict[Key, Trainer] = {}
+        self._rest_until = 0.0
+        self.published = 0
+        """Snapshots published."""
+        self.refused: dict[Key, str] = {}
+        """Why an experiment serves an older state than it has learned."""
+        self.refusals = 0
+        """States that the guard refused."""
+
+    def changed(self, trainer: Trainer) -> None:
+        """Take note that there is something new to publish."""
+        self._waiting[trainer.key] = trainer
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is still to be published."""
+        return bool(self._waiting)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds to leave to other work before preparing again; 0 when it is time."""
+        return max(self._rest_until - self._stopwatch(), 0.0)
+
+    def publish_waiting(self) -> None:
+        """Publish what has changed."""
+        if not self._waiting:
+            return
+        started = self._stopwatch()
+        waiting, self._waiting = self._waiting, {}
+        for trainer in waiting.values():
+            self.publish(trainer)
+        ended = self._stopwatch()
+        self._rest_until = ended + (ended - started)
+
+    def publish(self, trainer: Trainer) -> bool:
+        """Publish the state of `trainer` now; False when the guard refuses it and the last good one stays."""
+        self._waiting.pop(trainer.key, None)
+        experiment = trainer.experiment
+        good = self._snapshots.get(*trainer.key)
+        previous = None if good is None else good.served
+        try:
+            served = guarded(
+                experiment, lambda: trainer.prepare(previous), probe=_probe(experiment)
+            )
+        except LoopError as error:
+            self._refuse(trainer, error)
+            return False
+        self._snapshots.publish(Published(experiment, served, trainer.version))
+        self.published += 1
+        if self.refused.pop(trainer.key, None) is not None:
+            _logger.info("experiment serves its newest state again", extra=_named(trainer))
+        return True
+
+    def withdraw(self, key: Key) -> None:
+        """Stop serving an experiment that does not run."""
+        self._snapshots.withdraw(*key)
+        self._waiting.pop(key, None)
+        self.refused.pop(key, None)
+
+    def serving(self, key: Key) -> int | None:
+        """Return the version that is served; None when the experiment is not served."""
+        published = self._snapshots.get(*key)
+        return None if published is None else published.offset
+
+    def _refuse(self, trainer: Trainer, error: LoopError) -> None:
+        good = self._snapshots.get(*trainer.key)
+        serving = "nothing is served" if good is None else f"version {good.offset} keeps serving"
+        self.refusals += 1
+        if trainer.key not in self.refused:
+            _logger.error(
+                "a learned state was refused", extra={**_named(trainer), "reason": error.message}
+            )
+        self.refused[trainer.key] = (
+            f"the state learned through offset {trainer.version} was refused: {error.message}; {serving}"
+        )
+
+
+def _probe(experiment: Experiment) -> bytes | None:
+    return None if experiment.context is None else _PROBE * experiment.context.dimension
+
+
+def _named(trainer: Trainer) -> dict[str, str]:
+    return {"tenant_id": trainer.key[0], "experiment_id": trainer.key[1]}

@@ -1,0 +1,170 @@
+"""What one experiment has learned, and learning more.
+
+The state is the exact sums of the rows of distinct decisions, so order and batches leave no trace in it.
+Everything a `Trainer` holds is a function of the log through the offset it has read; it belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from loopwright import policies
+from loopwright.core.errors import Broken
+from loopwright.core.events import RolledBack
+from loopwright.core.experiment import Experiment
+from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served, Sums
+
+from .joiner import Group, Joiner, Key, Rows
+from .memory import Memory, Shelf
+from .store import Saved, Snapshot
+from .tally import Tally
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """What a policy has learned, as bytes that stand for themselves: in a snapshot, in a rollback."""
+
+    policy: str
+    arms: tuple[str, ...]
+    rows: int
+    sums: bytes
+
+
+class Trainer:
+    """One experiment's policy, its state and its counts."""
+
+    def __init__(self, experiment: Experiment, shelf: Shelf, saved: Saved | None = None) -> None:
+        self.experiment = experiment
+        self.key: Key = (experiment.tenant_id, experiment.id)
+        self.policy = policy_of(experiment)
+        self.problem = Problem.of(experiment)
+        self.allocation = Allocation.of(experiment)
+        self.memory = Memory(shelf)
+        self.tally = Tally() if saved is None else Tally.load(saved.tally)
+        self.version = 0 if saved is None else saved.version
+        """Offset through which `sums` has learned."""
+        self.sealed = 0 if saved is None else saved.sealed
+        """Offset of the latest rollback."""
+        self.sums: Sums = self.policy.empty(self.problem)
+        if saved is not None:
+            self._restore(saved.state)
+        self._joiner = Joiner(experiment, self.tally, self.memory)
+
+    def renew(self, experiment: Experiment) -> None:
+        """Go on with a changed experiment: more arms, another allocation."""
+        self.experiment = experiment
+        self.problem = Problem.of(experiment)
+        self.allocation = Allocation.of(experiment)
+        self.sums = policies.grow(self.sums, self.problem)
+        self._joiner = Joiner(experiment, self.tally, self.memory)
+
+    def learn(self, group: Group | None, *, offset: int, event_ms: int) -> bool:
+        """Learn from a stretch of the log that ends at `offset`; return whether the state changed.
+
+        `event_ms` is the event time at its end; windows that ended before it earn their default.
+        """
+        before = self.sums
+        if group is not None:
+            joined = self._joiner.join(group, sealed=self.sealed)
+            self._put(joined.plus)
+            self._take_out(joined.minus)
+        for rows in self._joiner.close(event_ms, offset=offset):
+            self._put(rows)
+        if self.sums is before:
+            return False
+        self.version = offset
+        return True
+
+    def roll_back(self, fact: RolledBack, *, offset: int) -> None:
+        """Take over the state that `fact` carries. Raises `Broken` when it is not one of this experiment."""
+        self._restore(fact.state)
+        self.version = self.sealed = offset
+
+    def prepare(self, previous: Served | None = None) -> Served:
+        """Return what serves the state; `previous` may save work. Raises what `Policy.prepare` raises."""
+        return self.policy.prepare(self.problem, self.sums, self.allocation, previous=previous)
+
+    def summaries(self) -> list[ArmSummary]:
+        """Return what is known of each arm."""
+        return self.policy.summaries(self.problem, self.sums, self.allocation)
+
+    def summaries_of(self, state: bytes) -> list[ArmSummary]:
+        """Return what was known of each arm in a kept state."""
+        sums = policies.grow(policies.load(read_state(state, self.experiment).sums), self.problem)
+        return self.policy.summaries(self.problem, sums, self.allocation)
+
+    def dump(self) -> bytes:
+        """Return the state as bytes; equal states give equal bytes."""
+        arms = tuple(arm.id for arm in self.experiment.arms)
+        state = State(self.policy.spec.name, arms, self.tally.rows, policies.dump(self.sums))
+        return _encode(state)
+
+    def snapshot(self, taken_at_ms: int) -> Snapshot:
+        """Return the state as a snapshot."""
+        return Snapshot.of(
+            self.dump(),
+            version=self.version,
+            taken_at_ms=taken_at_ms,
+            n=self.tally.rows,
+            policy=self.policy.spec.name,
+        )
+
+    def saved(self, apart: tuple[int, int] | None) -> Saved:
+        """Return what a checkpoint keeps; `apart` as in `Saved`."""
+        return Saved(self.dump(), self.tally.dump(), self.version, self.sealed, apart)
+
+    def _put(self, rows: Rows) -> None:
+        if rows:
+            self.sums = policies.merge(self.sums, self._stats(rows))
+            self.tally.rows += len(rows)
+
+    def _take_out(self, rows: Rows) -> None:
+        if rows:
+            self.sums = policies.revert(self.sums, self._stats(rows))
+            self.tally.rows -= len(rows)
+
+    def _stats(self, rows: Rows) -> Sums:
+        vectors = None
+        if self.experiment.context is not None:
+            vectors = [vector for vector in rows.vectors if vector is not None]
+        batch = Batch.of(rows.arms, rows.rewards, propensities=rows.propensities, vectors=vectors)
+        return self.policy.stats(self.problem, batch)
+
+    def _restore(self, dumped: bytes) -> None:
+        state = read_state(dumped, self.experiment)
+        self.sums = policies.grow(policies.load(state.sums), self.problem)
+        self.tally.rows = state.rows
+
+
+def policy_of(experiment: Experiment) -> Policy:
+    """Return the policy that learns for `experiment`; raises `PolicyMismatch` when it does not fit."""
+    name = policies.resolve(
+        experiment.policy.name,
+        reward_type=experiment.reward.type,
+        has_context=experiment.context is not None,
+    )
+    return policies.make(name, experiment.policy.params)
+
+
+def read_state(dumped: bytes, experiment: Experiment) -> State:
+    """Return the state that `Trainer.dump` wrote; raises `Broken` when it is not one of `experiment`."""
+    try:
+        state = _decode(dumped)
+    except msgspec.DecodeError as error:
+        raise Broken(
+            f"a kept state of experiment {experiment.id!r} cannot be read: {error}"
+        ) from error
+    arms = tuple(arm.id for arm in experiment.arms)
+    if arms[: len(state.arms)] != state.arms:
+        raise Broken(
+            f"a kept state of experiment {experiment.id!r} has the arms {list(state.arms)}; the experiment "
+            f"begins with {list(arms[: len(state.arms)])}: the catalog and the states are not of one time",
+            found=list(state.arms),
+            expected=list(arms),
+        )
+    return state
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(State).decode
