@@ -1,0 +1,139 @@
+"""What the server answers, as values."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from loopwright.core.decision import Mode
+from loopwright.core.errors import LoopError
+from loopwright.core.experiment import Experiment
+
+from .errors import from_problem
+
+DEFAULT_ARM_ID: Final = "default"
+"""Id of a local default arm that was configured by its payload alone."""
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """The arm to use: its stable id and what the product stored with it."""
+
+    id: str
+    payload: Any = None
+    metadata: dict[str, Any] = {}
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do for one context.
+
+    `request_id` is the signed token to send back with feedback. It is None exactly when `is_fallback`: the
+    server could not be asked, the local default arm stands in, and `reason` says why.
+    """
+
+    experiment_id: str
+    arm: Arm
+    request_id: str | None = None
+    decision_id: str | None = None
+    propensity: float | None = None
+    snapshot: int = 0
+    """Offset of the event log through which the serving snapshot had learned."""
+    mode: Mode = "live"
+    reason: str | None = None
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the local default stands in for an answer; no feedback can be given for it."""
+        return self.mode == "fallback" and self.request_id is None
+
+
+class FeedbackItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One reward for one selection. `event_id` makes a retry the same fact; it is minted when absent."""
+
+    request_id: str | None
+    reward: float
+    metric: str = "reward"
+    event_id: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The server has stored the feedback durably, or had it already.
+
+    `skipped` means that nothing was sent: the selection was a local fallback.
+    """
+
+    event_id: str | None = None
+    decision_id: str | None = None
+    duplicate: bool = False
+    skipped: bool = False
+
+
+SKIPPED: Final = Receipt(skipped=True)
+
+
+class BatchReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each item of a batch, in the order sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    skipped: int
+    results: tuple[Receipt | LoopError, ...]
+
+
+class ExperimentPage(msgspec.Struct, frozen=True):
+    """Some experiments, by id; `next_cursor` asks for the rest and is None at the end."""
+
+    items: tuple[Experiment, ...]
+    next_cursor: str | None = None
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    event_id: str
+    decision_id: str
+    duplicate: bool = False
+
+
+class _ItemResult(msgspec.Struct, frozen=True):
+    status: int
+    event_id: str | None = None
+    decision_id: str | None = None
+    duplicate: bool = False
+    problem: dict[str, Any] | None = None
+
+
+class _BatchAnswer(msgspec.Struct, frozen=True):
+    accepted: int
+    duplicates: int
+    rejected: int
+    results: list[_ItemResult]
+
+
+read_selection: Final = msgspec.json.Decoder(Selection).decode
+_read_stored: Final = msgspec.json.Decoder(_Stored).decode
+_read_batch: Final = msgspec.json.Decoder(_BatchAnswer).decode
+
+
+def read_receipt(body: bytes) -> Receipt:
+    """Return the receipt of one stored reward."""
+    stored = _read_stored(body)
+    return Receipt(stored.event_id, stored.decision_id, stored.duplicate)
+
+
+def read_batch(body: bytes, *, sent: list[bool]) -> BatchReceipt:
+    """Return the receipt of a batch; `sent` says for each item whether it travelled or was skipped."""
+    answer = _read_batch(body)
+    results = iter(answer.results)
+    return BatchReceipt(
+        accepted=answer.accepted,
+        duplicates=answer.duplicates,
+        rejected=answer.rejected,
+        skipped=sent.count(False),
+        results=tuple(_result(next(results)) if travelled else SKIPPED for travelled in sent),
+    )
+
+
+def _result(item: _ItemResult) -> Receipt | LoopError:
+    if item.problem is not None:
+        return from_problem(item.problem, status=item.status)
+    return Receipt(item.event_id, item.decision_id, item.duplicate)
