@@ -1,0 +1,49 @@
+"""From the writer's thread back to the event loop.
+
+A request waits on a future; the writer settles all of a commit's futures with one wake-up of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from loopwright.core.errors import LoopError
+from loopwright.core.events import Fact
+from loopwright.eventlog import Committed, Writer
+
+
+class Acks:
+    """Lets coroutines wait until their facts are durable."""
+
+    def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._settled: deque[tuple[asyncio.Future[Committed], Committed | LoopError]] = deque()
+        self._is_woken = False
+
+    async def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+        """Return once `facts` are durable; raises `Overloaded`, or what the disk refused with."""
+        future: asyncio.Future[Committed] = self._loop.create_future()
+        self._writer.submit(facts, keys, lambda outcome: self._done(future, outcome))
+        return await future
+
+    def _done(self, future: asyncio.Future[Committed], outcome: Committed | LoopError) -> None:
+        """Runs on the writer's thread, once per submission of a commit."""
+        self._settled.append((future, outcome))
+        if not self._is_woken and not self._loop.is_closed():
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        # Lowered before the queue is emptied: what comes later wakes the loop again.
+        self._is_woken = False
+        while self._settled:
+            future, outcome = self._settled.popleft()
+            if future.done():  # the client went away meanwhile; its facts are safe all the same
+                continue
+            if isinstance(outcome, LoopError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)

@@ -1,0 +1,118 @@
+"""The few ASGI moves the hot path needs, by hand: read a body within a limit, send a reply, render an error."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from loopwright.core.errors import BodyTooLarge, LoopError, WrongMediaType
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON: Final = b"application/json"
+PROBLEM: Final = b"application/problem+json"
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """A response: status, body, media type and any further headers."""
+
+    status: int
+    body: bytes
+    media_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was complete; there is nobody to answer."""
+
+
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """Return the whole request body; raises `BodyTooLarge` past `limit` bytes, or `ClientGone`."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body: bytes = message["body"]
+        size += len(body)
+        if size > limit:
+            raise too_large(limit)
+        if not message["more_body"]:
+            return b"".join((*parts, body)) if parts else body
+        parts.append(body)
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    """Return the error for a body beyond `limit` bytes."""
+    return BodyTooLarge(
+        f"the body is larger than {limit} bytes; send smaller batches", expected=limit
+    )
+
+
+def check_media_type(value: bytes | None) -> None:
+    """Raise `WrongMediaType` unless `value` says JSON; no declaration at all is taken as JSON."""
+    if value is None or value == JSON:
+        return
+    kind = value.split(b";", 1)[0].strip().lower()
+    if kind != JSON:
+        raise WrongMediaType(
+            f"content-type is {value.decode('latin-1')!r}; send application/json",
+            expected="application/json",
+        )
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send one complete response."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [
+                (b"content-type", reply.media_type),
+                (b"content-length", b"%d" % len(reply.body)),
+                *reply.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+def problem(error: LoopError) -> Reply:
+    """Return `error` as a problem document (RFC 9457) with its stable `code`."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if (after := error.detail.get("retry_after_s")) is not None:
+        headers = ((b"retry-after", b"%d" % max(1, round(after))),)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers = ((b"www-authenticate", b"Bearer"),)
+    return Reply(error.status, _encode(problem_document(error)), PROBLEM, headers)
+
+
+def problem_document(error: LoopError) -> dict[str, Any]:
+    """Return the members of the problem document for `error`."""
+    return document(error.status, error.code, error.message) | {
+        name: value for name, value in error.detail.items() if name not in _RESERVED
+    }
+
+
+def document(status: int, code: str, sentence: str) -> dict[str, Any]:
+    """Return the members that every problem document has."""
+    return {
+        "type": f"urn:loopwright:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": sentence,
+        "code": code,
+    }
+
+
+_RESERVED: Final = frozenset({"type", "title", "status", "detail", "code"})

@@ -1,0 +1,243 @@
+"""`loopwright doctor`: is this data directory sound, and this machine fit to serve from it?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from loopwright.core.clock import SystemClock
+from loopwright.core.errors import LoopError, SettingsInvalid
+
+from .options import AsJson
+from .show import FAILED, console, put_json, table
+
+Verdict = Literal["ok", "warning", "failed"]
+
+LITTLE_DISK_BYTES: Final = 1 << 30
+NO_DISK_BYTES: Final = 64 << 20
+SLOW_SYNC_MS: Final = 20.0
+SYNCS: Final = 15
+FUTURE_S: Final = 60
+PRIVATE_FILES: Final = ("keys.json", "admin.key")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found."""
+
+    check: str
+    verdict: Verdict
+    found: str
+
+
+def doctor(
+    *,
+    data: Annotated[
+        Path, Parameter(env_var="LOOPWRIGHT__DATA_DIR", help="Data directory to check.")
+    ] = Path("loopwright-data"),
+    json: AsJson = False,
+) -> int:
+    """Check a data directory and this machine; exit with 1 when something must be mended.
+
+    Reads the whole event log. It changes nothing and may run beside a server.
+    """
+    if not data.is_dir():
+        raise SettingsInvalid(f"there is no data directory {data}; name one with --data")
+    findings = [finding for check in CHECKS for finding in _run(check, data)]
+    failed = any(finding.verdict == "failed" for finding in findings)
+    if json:
+        put_json({"data": str(data), "ok": not failed, "findings": findings})
+    else:
+        shown = table("check", "verdict", "found", left=3)
+        for finding in findings:
+            shown.add_row(finding.check, finding.verdict, finding.found)
+        console().print(shown)
+    return FAILED if failed else 0
+
+
+def _run(check: Callable[[Path], Iterator[Finding]], data: Path) -> Iterator[Finding]:
+    """Yield what a check finds; an error of ours is a finding, not the end of the examination."""
+    try:
+        yield from check(data)
+    except (LoopError, OSError) as error:
+        yield Finding(check.__name__.strip("_").replace("_", " "), "failed", str(error))
+
+
+def _machine(data: Path) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", "ok", f"{version}, SQLite {sqlite3.sqlite_version}")
+    for name in ("uvloop", "httptools"):
+        found = find_spec(name) is not None
+        yield Finding(
+            name,
+            "ok" if found else "failed",
+            "installed" if found else f"missing: pip install {name}; the server needs it",
+        )
+
+
+def _disk(data: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(data).free
+    verdict: Verdict = "ok"
+    if free < LITTLE_DISK_BYTES:
+        verdict = "failed" if free < NO_DISK_BYTES else "warning"
+    yield Finding("disk space", verdict, f"{free / (1 << 30):.1f} GiB free")
+    took_ms = _sync_ms(data)
+    slow = took_ms > SLOW_SYNC_MS
+    yield Finding(
+        "disk sync",
+        "warning" if slow else "ok",
+        f"{took_ms:.2f} ms, median of {SYNCS}"
+        + ("; feedback waits for this, so it will be slow" if slow else ""),
+    )
+
+
+def _sync_ms(data: Path) -> float:
+    path = data / ".doctor"
+    took = []
+    try:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(SYNCS):
+                started = time.perf_counter()
+                file.write(bytes(4096))
+                os.fsync(file.fileno())
+                took.append((time.perf_counter() - started) * 1000)
+    finally:
+        path.unlink(missing_ok=True)
+    return sorted(took)[len(took) // 2]
+
+
+def _file_modes(data: Path) -> Iterator[Finding]:
+    loose = [
+        f"{path.name} is {mode:04o}"
+        for path in (data / name for name in PRIVATE_FILES)
+        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077
+    ]
+    if stat.S_IMODE(data.stat().st_mode) & 0o022:
+        loose.append(f"others may write into {data}")
+    if loose:
+        yield Finding("file modes", "failed", "; ".join(loose) + ": use chmod go=")
+    else:
+        yield Finding("file modes", "ok", "secrets are readable by their owner only")
+
+
+def _lock(data: Path) -> Iterator[Finding]:
+    from loopwright.backends.files import DirectoryLock
+    from loopwright.core.errors import DirectoryLocked
+
+    if not (data / "lock").exists():
+        yield Finding("lock", "ok", "nobody has served from here yet")
+        return
+    try:
+        DirectoryLock(data).release()
+    except DirectoryLocked as error:
+        yield Finding("lock", "ok", f"process {error.detail.get('holder')} serves from here")
+    else:
+        yield Finding("lock", "ok", "free")
+
+
+def _event_log(data: Path) -> Iterator[Finding]:
+    from loopwright.backends.sqlite import SqliteEventLog
+
+    path = data / "log.db"
+    if not path.exists():
+        yield Finding("event log", "ok", "none yet")
+        return
+    log = SqliteEventLog(path)
+    try:
+        # Opening sets the pragmas that make commits durable and reads each of them back.
+        yield Finding("durability", "ok", "write-ahead log, synchronous=FULL, as read back")
+        verified = log.verify()
+    finally:
+        log.close()
+    yield Finding(
+        "event log",
+        "ok",
+        f"{verified.records:,} facts in {verified.batches:,} batches, offsets {verified.first} to "
+        f"{verified.last}, {verified.keys:,} keys; every checksum matches",
+    )
+
+
+def _segments(data: Path) -> Iterator[Finding]:
+    from loopwright.backends.files import FolderBlobStore
+    from loopwright.eventlog import Segments
+
+    if not (data / "segments").is_dir():
+        yield Finding("segments", "ok", "none yet")
+        return
+    segments = Segments(FolderBlobStore(data / "segments"))
+    manifest = segments.manifest()
+    for segment in manifest.segments:
+        segments.content(segment)
+    yield Finding(
+        "segments",
+        "ok",
+        f"{len(manifest.segments)} sealed, through offset {manifest.last}; every digest matches",
+    )
+
+
+def _databases(data: Path) -> Iterator[Finding]:
+    from loopwright.backends.sqlite import SqliteDatabase
+
+    for name in ("catalog.db", "state.db"):
+        if not (data / name).exists():
+            yield Finding(name, "ok", "none yet")
+            continue
+        database = SqliteDatabase(data / name)
+        try:
+            found = [str(row[0]) for row in database.query("PRAGMA quick_check")]
+        finally:
+            database.close()
+        sound = found == ["ok"]
+        yield Finding(
+            name, "ok" if sound else "failed", "intact" if sound else "; ".join(found[:3])
+        )
+
+
+def _clock(data: Path) -> Iterator[Finding]:
+    newest_ms = _newest_fact_ms(data)
+    ahead_s = (newest_ms - SystemClock().now_ms()) / 1000
+    if ahead_s > FUTURE_S:
+        yield Finding(
+            "clock",
+            "failed",
+            f"the newest fact is {ahead_s:.0f} s in the future: set the clock right",
+        )
+    else:
+        yield Finding("clock", "ok", "not behind the newest fact")
+
+
+def _newest_fact_ms(data: Path) -> int:
+    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.core import upcast
+
+    if not (data / "log.db").exists():
+        return 0
+    log = SqliteEventLog(data / "log.db")
+    try:
+        batches = log.read(max(log.head() - 1, 0), limit=1)
+    finally:
+        log.close()
+    facts = [fact for batch in batches for fact in upcast.decode(batch.body, version=batch.version)]
+    return max((fact.at_ms for fact in facts), default=0)
+
+
+CHECKS: Final = (
+    _machine,
+    _disk,
+    _file_modes,
+    _lock,
+    _event_log,
+    _segments,
+    _databases,
+    _clock,
+)

@@ -1,0 +1,61 @@
+"""Means with 95 % intervals, and how many rows stand behind them."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+Z: Final = 1.959964
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A mean reward with its interval; `effective` is how many equally weighted rows it is worth."""
+
+    mean: float
+    low: float
+    high: float
+    effective: float
+
+
+class Tally:
+    """Weighted rewards as they come."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._weights = self._squares = self._rewards = 0.0
+        self._weighted_squares = self._cross = self._reward_squares = 0.0
+        self._is_whole = True
+
+    def add(self, reward: float, weight: float = 1.0) -> None:
+        """Count one reward."""
+        self.rows += 1
+        self._weights += weight
+        self._squares += weight * weight
+        self._rewards += weight * reward
+        self._cross += weight * weight * reward
+        self._reward_squares += weight * weight * reward * reward
+        self._is_whole = self._is_whole and reward in (0.0, 1.0)
+
+    def estimate(self) -> Estimate | None:
+        """Return the self-normalised mean, None without a row.
+
+        Rewards of 0 and 1 get Wilson's score interval (1927), others a normal one.
+        """
+        if not self.rows:
+            return None
+        mean = self._rewards / self._weights
+        effective = self._weights**2 / self._squares
+        if self._is_whole:
+            return Estimate(mean, *_wilson(mean, effective), effective)
+        spread = self._reward_squares - 2 * mean * self._cross + mean * mean * self._squares
+        half = Z * math.sqrt(max(spread, 0.0)) / self._weights
+        return Estimate(mean, mean - half, mean + half, effective)
+
+
+def _wilson(mean: float, n: float) -> tuple[float, float]:
+    centre = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n))
+    return max(centre - half, 0.0), min(centre + half, 1.0)

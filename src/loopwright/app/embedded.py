@@ -1,0 +1,284 @@
+"""The loop in your own process: no server, no network, the same durable log.
+
+import loopwright
+
+with loopwright.open("loopwright-data") as loop:
+    selection = loop.agent.select(experiment_id="greeting")
+    loop.agent.feedback(request_id=selection.request_id, reward=1)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, SupportsFloat, TypeVar
+
+import msgspec
+from msgspec import structs
+
+from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
+from loopwright.core.context import Context
+from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.reward import RewardSpec
+from loopwright.eventlog import Committed
+from loopwright.feedback import FeedbackRequest
+from loopwright.learning.status import Status
+from loopwright.serving import Selection, SelectRequest
+
+from .settings import load_settings
+from .wiring import Services
+
+_T = TypeVar("_T")
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """Feedback that is durable; `duplicate` says it was known before and does not count again."""
+
+    event_id: str
+    decision_id: str
+    duplicate: bool = False
+
+
+def open_loop(path: str | Path = "loopwright-data", *, tenant_id: str = DEFAULT_TENANT) -> Loop:
+    """Return a running loop over the data directory `path`, made if it is not there.
+
+    Close it, or use it in a `with` block. Raises `DirectoryLocked` when a server or another process has the
+    directory open.
+    """
+    services = Services(load_settings(data_dir=path))
+    services.start()
+    return Loop(services, tenant_id)
+
+
+class Loop:
+    """One tenant's view of a loop in this process. Safe to use from several threads."""
+
+    def __init__(self, services: Services, tenant_id: str) -> None:
+        self._services = services
+        self.agent = Agent(services, tenant_id)
+        self.experiments = Experiments(services, tenant_id)
+
+    def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
+        """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
+        services = self._services
+        return services.writer.flush(timeout_s) and services.learner.wait_until(
+            services.log.head(), timeout_s
+        )
+
+    def close(self) -> None:
+        """Store what waits, checkpoint what was learned, and let the directory go."""
+        self._services.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Agent:
+    """Select and feedback."""
+
+    def __init__(self, services: Services, tenant_id: str) -> None:
+        self._services = services
+        self._tenant_id = tenant_id
+
+    def select(
+        self,
+        experiment_id: str,
+        context: Context | Mapping[str, Any] | None = None,
+        *,
+        unit_id: str | None = None,
+        mask: Sequence[str] | None = None,
+    ) -> Selection:
+        """Return an arm for `context` (`id`, `vector`, `metadata`) and the token for its feedback."""
+        request = _checked(
+            SelectRequest,
+            experiment_id=experiment_id,
+            context={} if context is None else context,
+            unit_id=unit_id,
+            mask=mask,
+        )
+        return self._services.selector.select(
+            self._tenant_id,
+            request.experiment_id,
+            context=request.context,
+            unit_id=request.unit_id,
+            mask=request.mask,
+        )
+
+    def feedback(
+        self,
+        request_id: str,
+        reward: float,
+        *,
+        metric: str = "reward",
+        event_id: str | None = None,
+    ) -> Accepted:
+        """Store what a decision earned; returns once it is durable."""
+        report = {
+            "request_id": request_id,
+            "reward": reward,
+            "metric": metric,
+            "event_id": event_id,
+        }
+        return self.feedback_batch([report])[0]
+
+    def feedback_batch(
+        self, reports: Sequence[FeedbackRequest | Mapping[str, Any]]
+    ) -> list[Accepted]:
+        """Store many rewards in one commit. Refuses all when one is refused."""
+        accepted = [self._services.intake.accept(self._tenant_id, _report(r)) for r in reports]
+        facts = [fact for fact, _ in accepted]
+        committed = self._append(facts, [key for _, key in accepted])
+        return [
+            Accepted(fact.event_id, fact.decision.id, duplicate)
+            for fact, duplicate in zip(facts, committed.duplicates, strict=True)
+        ]
+
+    def _append(self, facts: Sequence[Any], keys: Sequence[bytes]) -> Committed:
+        settled = threading.Event()
+        outcome: list[Committed | LoopError] = []
+
+        def done(result: Committed | LoopError) -> None:
+            outcome.append(result)
+            settled.set()
+
+        self._services.writer.submit(facts, keys, done)
+        settled.wait()
+        if isinstance(outcome[0], LoopError):
+            raise outcome[0]
+        return outcome[0]
+
+
+class Experiments:
+    """Make experiments and move them through their life."""
+
+    def __init__(self, services: Services, tenant_id: str) -> None:
+        self._services = services
+        self._tenant_id = tenant_id
+
+    def create(
+        self,
+        id: str,
+        *,
+        arms: Sequence[Arm | str],
+        policy: str | PolicyChoice = "auto",
+        reward: RewardSpec | str = "binary",
+        dimension: int | None = None,
+        explore_floor: float = 0.01,
+        name: str = "",
+        start: bool = True,
+    ) -> Experiment:
+        """Create an experiment and, unless told otherwise, start it.
+
+        `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual.
+        """
+        draft = Experiment(
+            id=id,
+            tenant_id=self._tenant_id,
+            name=name,
+            arms=tuple(arm if isinstance(arm, Arm) else Arm(id=arm) for arm in arms),
+            policy=PolicyChoice(policy) if isinstance(policy, str) else policy,
+            reward=_reward(reward),
+            context=None if dimension is None else ContextSpec(dimension),
+            explore_floor=explore_floor,
+        )
+        created = self._services.catalog.create_experiment(draft, actor="embedded")
+        return self.start(id) if start else created
+
+    def get(self, id: str) -> Experiment:
+        """Return an experiment; raises `NotFound`."""
+        return self._services.catalog.experiment(self._tenant_id, id)
+
+    def list(self) -> Sequence[Experiment]:
+        """Return every experiment, ended ones too."""
+        return self._services.catalog.experiments(self._tenant_id)
+
+    def status(self, id: str) -> Status:
+        """Return how an experiment is doing: its arms with n, mean, interval and share."""
+        self.get(id)
+        return self._services.learner.status(self._tenant_id, id)
+
+    def start(self, id: str) -> Experiment:
+        """Begin to select and to learn."""
+        return self._move(id, "start")
+
+    def pause(self, id: str) -> Experiment:
+        """Stop selecting and learning; feedback is kept and trains at `resume`."""
+        return self._move(id, "pause")
+
+    def resume(self, id: str) -> Experiment:
+        """Go on, first learning what arrived meanwhile."""
+        return self._move(id, "resume")
+
+    def end(self, id: str) -> Experiment:
+        """Stop for good."""
+        return self._move(id, "end")
+
+    def add_arm(self, id: str, arm: Arm | str) -> Experiment:
+        """Add an arm to a draft or running experiment."""
+        arm = arm if isinstance(arm, Arm) else Arm(id=arm)
+        return self._services.catalog.add_arm(self._tenant_id, id, arm, actor="embedded")
+
+    def change_arm(self, id: str, arm_id: str, change: ArmChange) -> Experiment:
+        """Enable, disable or retire an arm, or change its shares, payload or metadata."""
+        return self._services.catalog.change_arm(
+            self._tenant_id, id, arm_id, change, actor="embedded"
+        )
+
+    def update(self, id: str, amendment: Amendment) -> Experiment:
+        """Change what may still be changed."""
+        return self._services.catalog.update_experiment(
+            self._tenant_id, id, amendment, actor="embedded"
+        )
+
+    def _move(self, id: str, move: Any) -> Experiment:
+        return self._services.catalog.move_experiment(self._tenant_id, id, move, actor="embedded")
+
+
+def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:
+    members = structs.asdict(given) if isinstance(given, FeedbackRequest) else dict(given)
+    reward = members.get("reward")
+    # Python's own numbers and NumPy's; text is refused below, as it is over HTTP.
+    if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
+        members["reward"] = float(reward)
+    return _checked(FeedbackRequest, **members)
+
+
+def _checked(shape: type[_T], **members: Any) -> _T:
+    """Return `shape` from `members`, checked like a body that came over HTTP.
+
+    What the log keeps must be readable again, and Python lets anything into a struct.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(members, enc_hook=_plain), shape)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Invalid(f"the arguments do not fit: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's arrays and numbers as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be kept; send JSON-like values")
+
+
+def _reward(given: RewardSpec | str) -> RewardSpec:
+    if isinstance(given, RewardSpec):
+        return given
+    try:
+        return msgspec.convert({"type": given}, RewardSpec)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"reward type {given!r} is unknown: {error}") from None
+
+
+__all__ = ["Accepted", "Agent", "Experiments", "Loop", "open_loop"]

@@ -1,0 +1,265 @@
+"""The hot path: three endpoints and two probes in front of the web framework.
+
+A dictionary look-up dispatches them; everything else goes on to Litestar, where the same endpoints stand once
+more as documented reference. An `Endpoint` turns a principal and a body into a reply and knows nothing of ASGI,
+so both routes run the same code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from loopwright.catalog import Catalog, Principal
+from loopwright.catalog import Scope as KeyScope
+from loopwright.core.errors import BodyMalformed, Invalid, LoopError, Unauthenticated
+from loopwright.core.events import Received
+from loopwright.eventlog import Committed
+from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
+from loopwright.serving import Selector, SelectRequest
+
+from .asgi import (
+    App,
+    ClientGone,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    check_media_type,
+    problem,
+    problem_document,
+    read_body,
+    send_reply,
+    too_large,
+)
+from .metrics import Metrics
+
+_encode: Final = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
+Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """Feedback that is durable; `duplicate` says it was known before and does not count again."""
+
+    event_id: str
+    decision_id: str
+    duplicate: bool = False
+    offset: int | None = None
+    """Where the log keeps it: a snapshot at or beyond this offset has seen it. None for a duplicate."""
+
+
+class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one item: the status it would have had alone, and the problem if it was refused."""
+
+    status: int
+    event_id: str = ""
+    decision_id: str = ""
+    duplicate: bool = False
+    offset: int | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchAccepted(msgspec.Struct, frozen=True):
+    """What became of each item of a batch, in order."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    results: list[ItemResult]
+
+
+class Endpoint(Protocol):
+    """Answers one authenticated request."""
+
+    scope: KeyScope
+    """What the API key must be allowed to do."""
+
+    async def answer(self, principal: Principal, body: bytes) -> Reply:
+        """Return the reply; raises `LoopError`."""
+        ...
+
+
+class Select:
+    """`POST /api/v1/agent/select`."""
+
+    scope: KeyScope = "select"
+
+    def __init__(self, selector: Selector) -> None:
+        self._select = selector.select
+        self._decode = msgspec.json.Decoder(SelectRequest).decode
+
+    async def answer(self, principal: Principal, body: bytes) -> Reply:
+        """Choose an arm."""
+        request = decoded(self._decode, body)
+        selection = self._select(
+            principal.tenant_id,
+            request.experiment_id,
+            context=request.context,
+            unit_id=request.unit_id,
+            mask=request.mask,
+        )
+        return Reply(200, _encode(selection))
+
+
+class Feedback:
+    """`POST /api/v1/agent/feedback`: answered after the commit."""
+
+    scope: KeyScope = "feedback"
+
+    def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
+        self._accept = intake.accept
+        self._append = append
+        self._metrics = metrics
+        self._decode = msgspec.json.Decoder(FeedbackRequest).decode
+
+    async def answer(self, principal: Principal, body: bytes) -> Reply:
+        """Store one reward."""
+        try:
+            fact, key = self._accept(principal.tenant_id, decoded(self._decode, body))
+        except LoopError:
+            self._metrics.feedback["rejected"] += 1
+            raise
+        committed = await self._append([fact], [key])
+        duplicate = committed.duplicates[0]
+        self._metrics.feedback["duplicate" if duplicate else "accepted"] += 1
+        accepted = Accepted(fact.event_id, fact.decision.id, duplicate, committed.first_offset)
+        return Reply(200 if duplicate else 201, _encode(accepted))
+
+
+class FeedbackBatch:
+    """`POST /api/v1/agent/feedback/batch`: one commit, a verdict per item."""
+
+    scope: KeyScope = "feedback"
+
+    def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
+        self._accept = intake.accept
+        self._append = append
+        self._metrics = metrics
+        self._decode = msgspec.json.Decoder(BatchRequest).decode
+
+    async def answer(self, principal: Principal, body: bytes) -> Reply:
+        """Store many rewards."""
+        request = decoded(self._decode, body)
+        results: list[ItemResult] = []
+        facts, keys, places = [], [], []
+        for place, item in enumerate(request.items):
+            try:
+                fact, key = self._accept(principal.tenant_id, item)
+            except LoopError as error:
+                results.append(ItemResult(error.status, problem=problem_document(error)))
+                continue
+            results.append(_PENDING)
+            facts.append(fact)
+            keys.append(key)
+            places.append(place)
+        duplicates = 0
+        if facts:
+            committed = await self._append(facts, keys)
+            offset = committed.first_offset
+            for place, duplicate, fact in zip(places, committed.duplicates, facts, strict=True):
+                ids = (fact.event_id, fact.decision.id)
+                if duplicate:
+                    duplicates += 1
+                    results[place] = ItemResult(200, *ids, True)
+                elif offset is not None:
+                    results[place] = ItemResult(201, *ids, False, offset)
+                    offset += 1
+        accepted = len(facts) - duplicates
+        rejected = len(results) - len(facts)
+        count = self._metrics.feedback
+        count["accepted"] += accepted
+        count["duplicate"] += duplicates
+        count["rejected"] += rejected
+        return Reply(200, _encode(BatchAccepted(accepted, duplicates, rejected, results)))
+
+
+def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
+    """Return the decoded body; raises `BodyMalformed` or `Invalid` with the place of the fault."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the body does not fit: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BodyMalformed(f"the body is not valid JSON: {error}") from None
+
+
+class Front:
+    """Dispatches the hot endpoints by path and hands everything else to the application behind it."""
+
+    def __init__(
+        self,
+        behind: App,
+        *,
+        endpoints: dict[str, Endpoint],
+        catalog: Catalog,
+        metrics: Metrics,
+        body_limit: int,
+    ) -> None:
+        self._behind = behind
+        self._endpoints = endpoints
+        self._authenticate = catalog.authenticate
+        self._metrics = metrics
+        self._limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path == "/health/live":
+                await send_reply(send, _ALIVE)
+                return
+            endpoint = self._endpoints.get(path)
+            if endpoint is not None and scope["method"] == "POST":
+                await self._serve(path, endpoint, scope["headers"], receive, send)
+                return
+        await self._behind(scope, receive, send)
+
+    async def _serve(
+        self, path: str, endpoint: Endpoint, headers: Any, receive: Receive, send: Send
+    ) -> None:
+        started = time.perf_counter()
+        try:
+            reply = await self.answer(endpoint, headers, receive)
+        except ClientGone:
+            self._metrics.gone += 1
+            return
+        except LoopError as error:
+            reply = problem(error)
+        await send_reply(send, reply)
+        self._metrics.observe(path, reply.status, time.perf_counter() - started)
+
+    async def answer(self, endpoint: Endpoint, headers: Any, receive: Receive) -> Reply:
+        """Authenticate, read the body and let `endpoint` answer; raises `LoopError` or `ClientGone`."""
+        authorization = media_type = None
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-type":
+                media_type = value
+            elif name == b"content-length" and int(value) > self._limit:
+                raise too_large(self._limit)
+        principal = authenticated(self._authenticate, authorization)
+        principal.require(endpoint.scope)
+        check_media_type(media_type)
+        return await endpoint.answer(principal, await read_body(receive, limit=self._limit))
+
+
+def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:
+    """Return whose key the authorization header carries; raises `Unauthenticated`."""
+    if header is None:
+        raise Unauthenticated("no API key; send the header 'Authorization: Bearer <key>'")
+    scheme, _, key = header.partition(b" ")
+    if scheme.lower() != b"bearer" or not key:
+        raise Unauthenticated("the authorization header is not 'Bearer <key>'")
+    return authenticate(key)
+
+
+_PENDING: Final = ItemResult(202)
+"""Holds an item's place until its commit is known."""
+
+_ALIVE: Final = Reply(200, b'{"status":"alive"}')

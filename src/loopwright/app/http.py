@@ -1,0 +1,341 @@
+"""The HTTP application: the hot front, and Litestar with the control plane and the documentation behind it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
+from litestar.params import Body
+from litestar.types import ControllerRouterHandler
+
+import loopwright
+from loopwright.catalog import Catalog, Principal
+from loopwright.core.errors import BodyMalformed, LoopError
+from loopwright.core.problem import Problem
+from loopwright.feedback import BatchRequest, FeedbackRequest
+from loopwright.serving import Selection, SelectRequest
+
+from .asgi import PROBLEM, App, ClientGone, Receive, Reply, document, problem
+from .hot import Accepted, BatchAccepted, Endpoint, Front, authenticated
+from .metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+SELECT: Final = "/api/v1/agent/select"
+FEEDBACK: Final = "/api/v1/agent/feedback"
+FEEDBACK_BATCH: Final = "/api/v1/agent/feedback/batch"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether this process can serve, and if not, why."""
+
+    status: str
+    reason: str = ""
+
+
+class Failed(LoopError):
+    """Something broke that nobody foresaw; the log of the server has the trace."""
+
+    code, status = "internal", 500
+
+
+def build_app(
+    endpoints: dict[str, Endpoint],
+    *,
+    catalog: Catalog,
+    metrics: Metrics,
+    controllers: list[ControllerRouterHandler],
+    dependencies: dict[str, Any],
+    ready: Any,
+    body_limit: int,
+) -> Front:
+    """Return the whole application: `endpoints` in front, everything else in Litestar behind.
+
+    `ready` returns why the process cannot serve, or an empty string; `dependencies` are handed by name to
+    the handlers of `controllers`.
+    """
+
+    async def principal(request: Request[Any, Any, Any]) -> Principal:
+        header = request.headers.get("authorization")
+        return authenticated(
+            catalog.authenticate, None if header is None else header.encode("latin-1")
+        )
+
+    @get("/health/live", tags=["health"], summary="Is the process alive?")
+    async def live() -> Health:
+        """Answer as long as the process runs."""
+        return Health("alive")
+
+    @get(
+        "/health/ready",
+        tags=["health"],
+        summary="Can the process serve?",
+        responses={
+            503: ResponseSpec(
+                Health, generate_examples=False, description="It cannot; `reason` says why."
+            )
+        },
+    )
+    async def readiness() -> Response[Health]:
+        """Answer 200 when selects and feedback are served, else 503 with the reason."""
+        reason = ready()
+        health = Health("unready", reason) if reason else Health("ready")
+        return Response(health, status_code=503 if reason else 200)
+
+    @get(
+        "/metrics",
+        tags=["health"],
+        summary="Figures for Prometheus",
+        media_type="text/plain; version=0.0.4; charset=utf-8",
+        sync_to_thread=False,
+    )
+    def exposition() -> bytes:
+        """Return every metric in the Prometheus text format; needs no key and names no secret."""
+        return metrics.exposition()
+
+    reference = [
+        _reference(path, endpoint, catalog=catalog, metrics=metrics, body_limit=body_limit)
+        for path, endpoint in endpoints.items()
+    ]
+    behind = Litestar(
+        [live, readiness, exposition, *controllers, *reference],
+        dependencies={
+            "principal": Provide(principal),
+            **{name: _given(value) for name, value in dependencies.items()},
+        },
+        exception_handlers={
+            LoopError: _loop_error,
+            HTTPException: _http_error,
+            RecursionError: _too_deep,
+            Exception: _unforeseen,
+        },
+        openapi_config=OpenAPIConfig(
+            title="Loopwright",
+            version=loopwright.__version__,
+            description="Select an arm, send feedback, and the loop learns which arm to serve.",
+            path="/docs",
+            render_plugins=[SwaggerRenderPlugin(path="/"), JsonRenderPlugin()],
+            components=Components(
+                security_schemes={
+                    "key": SecurityScheme(
+                        type="http", scheme="bearer", description="An API key: lw_…"
+                    )
+                }
+            ),
+            security=[{"key": []}],
+            use_handler_docstrings=True,
+        ),
+        request_max_body_size=body_limit,
+        logging_config=None,
+    )
+    _document_bodies(behind.openapi_schema)
+    return Front(
+        cast(App, behind),
+        endpoints=endpoints,
+        catalog=catalog,
+        metrics=metrics,
+        body_limit=body_limit,
+    )
+
+
+def _given(value: Any) -> Provide:
+    def give() -> Any:
+        return value
+
+    return Provide(give, sync_to_thread=False)
+
+
+def _reference(
+    path: str, endpoint: Endpoint, *, catalog: Catalog, metrics: Metrics, body_limit: int
+) -> HTTPRouteHandler:
+    """Return the documented twin of a hot endpoint; the same code answers both."""
+    front = Front(
+        _nothing_behind, endpoints={}, catalog=catalog, metrics=metrics, body_limit=body_limit
+    )
+    shape = _SHAPES[path]
+
+    @post(
+        path,
+        tags=["loop"],
+        summary=shape.summary,
+        status_code=shape.status,
+        responses={
+            shape.status: ResponseSpec(
+                shape.response, description=shape.description, generate_examples=False
+            ),
+            **shape.also,
+            **PROBLEMS,
+        },
+    )
+    async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
+        try:
+            reply = await front.answer(
+                endpoint, request.scope["headers"], cast(Receive, request.receive)
+            )
+        except LoopError as error:
+            reply = problem(error)
+        return _response(reply)
+
+    return handler
+
+
+async def _nothing_behind(scope: Any, receive: Any, send: Any) -> None:
+    raise ClientGone
+
+
+class _Shape(msgspec.Struct, frozen=True):
+    """How a hot endpoint is documented."""
+
+    summary: str
+    request: type
+    response: type
+    status: int
+    description: str
+    also: dict[int, ResponseSpec] = {}
+
+
+PROBLEMS: Final[dict[int, ResponseSpec]] = {
+    status: ResponseSpec(
+        Problem, description=why, media_type=PROBLEM.decode(), generate_examples=False
+    )
+    for status, why in {
+        400: "The body or the request_id is malformed.",
+        401: "No valid API key.",
+        403: "The key lacks the scope, or the request_id is forged, foreign or signed by a retired key.",
+        404: "No such experiment.",
+        409: "The experiment is not running, or has no enabled arm.",
+        410: "The request_id has expired.",
+        413: "The body is too large.",
+        415: "The body is not declared as JSON.",
+        422: "The content is not acceptable.",
+        503: "The queue is full; come back after Retry-After.",
+        507: "The disk is full.",
+    }.items()
+}
+
+_SHAPES: Final = {
+    SELECT: _Shape(
+        "Choose an arm", SelectRequest, Selection, 200, "The arm, and the token for its feedback."
+    ),
+    FEEDBACK: _Shape(
+        "Send what a decision earned",
+        FeedbackRequest,
+        Accepted,
+        201,
+        "Stored durably before this answer.",
+        {
+            200: ResponseSpec(
+                Accepted,
+                generate_examples=False,
+                description="Known already; it does not count again.",
+            )
+        },
+    ),
+    FEEDBACK_BATCH: _Shape(
+        "Send many rewards at once",
+        BatchRequest,
+        BatchAccepted,
+        200,
+        "A verdict per item, in order; the accepted ones are durable.",
+    ),
+}
+
+
+def _document_bodies(document: OpenAPI) -> None:
+    """Put the request bodies of the hot endpoints into `document`.
+
+    Their handlers read the raw body, so that they answer to the byte like the front; what that body looks
+    like is taken from an application that is never served.
+    """
+
+    def typed(path: str, body: type) -> HTTPRouteHandler:
+        async def handler(data: Any) -> None: ...
+
+        handler.__annotations__["data"] = Annotated[body, Body()]
+        return post(path)(handler)
+
+    shown = Litestar(
+        [typed(path, shape.request) for path, shape in _SHAPES.items()], logging_config=None
+    ).openapi_schema
+    assert document.paths is not None
+    assert shown.paths is not None
+    for path, item in shown.paths.items():
+        ours = document.paths[path].post
+        assert ours is not None
+        assert item.post is not None
+        ours.request_body = item.post.request_body
+    assert document.components is not None
+    assert document.components.schemas is not None
+    assert shown.components is not None
+    document.components.schemas.update(shown.components.schemas or {})
+
+
+def _response(reply: Reply) -> Response[bytes]:
+    return Response(
+        reply.body,
+        status_code=reply.status,
+        media_type=reply.media_type.decode(),
+        headers={name.decode(): value.decode() for name, value in reply.headers},
+    )
+
+
+def _loop_error(_: Request[Any, Any, Any], error: LoopError) -> Response[bytes]:
+    return _response(problem(error))
+
+
+def _too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
+    return _response(problem(BodyMalformed("the body is nested too deeply; flatten it")))
+
+
+def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Tell a framework error the way ours are told."""
+    status, code = error.status_code, _CODES.get(error.status_code, "http_error")
+    if isinstance(error.extra, list) and error.extra:
+        status, code = 422, "invalid"
+    body = msgspec.json.encode(document(status, code, _sentence(request, error)))
+    return _response(Reply(status, body, PROBLEM))
+
+
+def _sentence(request: Request[Any, Any, Any], error: HTTPException) -> str:
+    if isinstance(error.extra, list) and error.extra:
+        faults = (
+            f"{fault.get('key') or fault.get('source', 'body')}: {fault.get('message')}"
+            for fault in error.extra
+            if isinstance(fault, dict)
+        )
+        return "the request does not fit: " + "; ".join(faults)
+    if error.status_code == 404:
+        return f"there is nothing at {request.url.path}; see /docs"
+    if error.status_code == 405:
+        return f"{request.method} is not understood at {request.url.path}; see /docs"
+    return error.detail
+
+
+_CODES: Final = {
+    400: "body_malformed",
+    401: "unauthenticated",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "wrong_media_type",
+}
+
+
+def _unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    logger.error("request failed", exc_info=error, extra={"path": request.url.path})
+    return _response(
+        problem(
+            Failed("something unforeseen broke; the server's log has the trace, please report it")
+        )
+    )
+
+
+__all__ = ["FEEDBACK", "FEEDBACK_BATCH", "SELECT", "build_app"]

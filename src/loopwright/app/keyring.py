@@ -1,0 +1,123 @@
+"""The key ring that signs tokens, kept in one private file.
+
+Nothing has a default secret: the first start makes a key at random. The file is readable by its owner only and
+replaced whole, so a crash leaves either the old ring or the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from loopwright.core.errors import Conflict, NotFound, SettingsInvalid
+from loopwright.core.token import MIN_KEY_BYTES, Signer
+
+_FILE: Final = "keys.json"
+ADMIN_KEY_FILE: Final = "admin.key"
+"""Where the first start puts the first API key."""
+
+
+class _Ring(msgspec.Struct, forbid_unknown_fields=True):
+    active: int
+    keys: dict[int, str]
+
+
+class KeyRing:
+    """Signing keys by id. The newest signs; every key in the ring verifies."""
+
+    def __init__(self, folder: Path, *, max_age_s: float | None = None) -> None:
+        self._path = folder / _FILE
+        self._max_age_s = max_age_s
+        self._listeners: list[Callable[[Signer], None]] = []
+        if self._path.exists():
+            self._ring = self._load()
+        else:
+            self._ring = _Ring(active=1, keys={1: _new_key()})
+            self._save()
+        self.signer = self._make_signer()
+
+    def ids(self) -> list[int]:
+        """Return the ids of the keys in the ring; the last one signs."""
+        rest = sorted(key_id for key_id in self._ring.keys if key_id != self._ring.active)
+        return [*rest, self._ring.active]
+
+    def rotate(self) -> int:
+        """Add a fresh key, make it the one that signs, and return its id. Older tokens stay valid."""
+        free = [i for i in _after(self._ring.active) if i not in self._ring.keys]
+        if not free:
+            raise Conflict("the ring holds 256 keys; retire some before rotating")
+        self._ring.keys[free[0]] = _new_key()
+        self._ring.active = free[0]
+        self._apply()
+        return free[0]
+
+    def retire(self, key_id: int) -> None:
+        """Take a key out of the ring: decisions it signed can no longer take feedback."""
+        if key_id not in self._ring.keys:
+            raise NotFound(f"there is no signing key {key_id}; the ring holds {self.ids()}")
+        if key_id == self._ring.active:
+            raise Conflict(f"signing key {key_id} is the one that signs; rotate first")
+        del self._ring.keys[key_id]
+        self._apply()
+
+    def subscribe(self, listener: Callable[[Signer], None]) -> None:
+        """Call `listener` with the new signer after every change."""
+        self._listeners.append(listener)
+
+    def _apply(self) -> None:
+        self._save()
+        self.signer = self._make_signer()
+        for listener in self._listeners:
+            listener(self.signer)
+
+    def _make_signer(self) -> Signer:
+        keys = {key_id: base64.b64decode(text) for key_id, text in self._ring.keys.items()}
+        return Signer(keys, active=self._ring.active, max_age_s=self._max_age_s)
+
+    def _load(self) -> _Ring:
+        try:
+            ring = msgspec.json.decode(self._path.read_bytes(), type=_Ring)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise SettingsInvalid(
+                f"the signing keys in {self._path} cannot be read ({error}); restore the file from a "
+                "backup: without it, feedback for earlier decisions is refused"
+            ) from error
+        if self._path.stat().st_mode & 0o077:
+            raise SettingsInvalid(
+                f"{self._path} can be read by others; it holds secrets: chmod 600 {self._path}"
+            )
+        return ring
+
+    def _save(self) -> None:
+        write_private(self._path, msgspec.json.encode(self._ring))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace `path` durably by `content`, readable by its owner only."""
+    scratch = path.with_name(path.name + ".new")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(MIN_KEY_BYTES)).decode()
+
+
+def _after(active: int) -> list[int]:
+    return [(active + step) % 256 for step in range(1, 256)]

@@ -1,0 +1,110 @@
+"""The one place that reads the environment.
+
+A setting comes from, in this order: a flag of the command line, the environment (`LOOPWRIGHT__PORT=8080`), the
+`[loopwright]` table of `loopwright.toml`, its default. The result is frozen; everything else is handed what it
+needs.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from loopwright.core.errors import SettingsInvalid
+
+PREFIX: Final = "LOOPWRIGHT__"
+CONFIG_FILE: Final = "loopwright.toml"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with the default of embedded mode."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Field(Path("loopwright-data"), description="Folder that holds all state.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8400, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Shape of a log line.")
+    body_limit_bytes: int = Field(
+        1_048_576, ge=1024, description="Largest request body that is read."
+    )
+    queue_events: int = Field(
+        50_000, ge=1, description="Feedback events that may wait for the disk before 503."
+    )
+    decision_buffer: int = Field(
+        100_000, ge=1, description="Decision rows that may wait for the disk before they are shed."
+    )
+    token_max_age_s: float | None = Field(
+        None, gt=0, description="Age at which a request_id expires; never, unless set."
+    )
+    drain_s: int = Field(
+        10, ge=1, description="Seconds that open requests get to finish after SIGTERM."
+    )
+    seal_after_events: int = Field(
+        200_000, ge=1000, description="Events kept in the live log before older ones are sealed."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take flags first, then the environment, then the file that `load_settings` read."""
+        assert isinstance(init_settings, InitSettingsSource)
+        flags = dict(init_settings.init_kwargs)
+        table = flags.pop("_table", {})
+        return (
+            InitSettingsSource(settings_cls, init_kwargs=flags),
+            env_settings,
+            InitSettingsSource(settings_cls, init_kwargs=table),
+        )
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """Return the settings in force; a flag that is None was not given.
+
+    Reads `loopwright.toml` in the working directory unless `config` names another file. Raises
+    `SettingsInvalid`, naming every problem at once.
+    """
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    given["_table"] = _read(config)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsInvalid("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    path = config or Path(CONFIG_FILE)
+    if not path.exists():
+        if config is None:
+            return {}
+        raise SettingsInvalid(f"there is no settings file {path}")
+    try:
+        return dict(tomllib.loads(path.read_text("utf-8")).get("loopwright", {}))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    known = ", ".join(Settings.model_fields)
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}; there are {known}"
+    return f"setting {name!r} is {error['input']!r}: {error['msg']}"

@@ -1,0 +1,186 @@
+"""The composition root: the only place that names engines and slices together.
+
+Everything is built here by hand, in the order in which it depends on each other, and closed in the reverse
+order.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from loopwright.backends.files import DirectoryLock, FolderBlobStore
+from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.catalog import DEFAULT_TENANT, SCOPES, Catalog
+from loopwright.core.clock import Clock, SystemClock
+from loopwright.core.errors import LoopError, NotFound, Overloaded
+from loopwright.core.events import Changed
+from loopwright.core.experiment import Experiment
+from loopwright.core.ids import Ids
+from loopwright.core.token import Signer
+from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
+from loopwright.feedback import Intake
+from loopwright.learning import Learner
+from loopwright.policies import Snapshots
+from loopwright.serving import Selector
+
+from .keyring import ADMIN_KEY_FILE, KeyRing, write_private
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_S: Final = 5.0
+
+
+class Services:
+    """One running loop over one data directory.
+
+    Raises `DirectoryLocked` when another process holds the directory, `LogCorrupt` when its log is damaged.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, rng: random.Random | None = None
+    ) -> None:
+        clock = clock or SystemClock()
+        rng = rng or random.SystemRandom()
+        folder = settings.data_dir
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        with ExitStack() as opened:
+            # Whatever fails below, what was opened before it is let go, the directory's lock last of all.
+            opened.callback(DirectoryLock(folder).release)
+            self._build(folder, opened, clock, rng)
+            self._opened = opened.pop_all()
+
+    def _build(self, folder: Path, opened: ExitStack, clock: Clock, rng: random.Random) -> None:
+        settings = self.settings
+        self.log = SqliteEventLog(folder / "log.db")
+        opened.callback(self.log.close)
+        catalog_database = SqliteDatabase(folder / "catalog.db")
+        opened.callback(catalog_database.close)
+        state_database = SqliteDatabase(folder / "state.db", synchronous="NORMAL")
+        opened.callback(state_database.close)
+        self.segments = Segments(FolderBlobStore(folder / "segments"))
+        self.reader = Reader(self.log, self.segments)
+        self.writer = Writer(
+            self.log,
+            clock,
+            capacity=settings.queue_events,
+            shed_capacity=settings.decision_buffer,
+        )
+        opened.callback(self.writer.close)
+        self.writer.subscribe(self.reader.wake)
+        ids = Ids(clock, random.Random(rng.getrandbits(256)))
+        self.catalog = Catalog(catalog_database, clock=clock, ids=ids, audit=self._audit)
+        self.snapshots = Snapshots()
+        self.learner = Learner(
+            self.reader,
+            self.writer,
+            database=state_database,
+            snapshots=self.snapshots,
+            experiments=self._experiments,
+            head=self.log.head,
+            find=self._find,
+            clock=clock,
+        )
+        self.ring = KeyRing(folder, max_age_s=settings.token_max_age_s)
+        self.selector = Selector(
+            self.snapshots,
+            self.ring.signer,
+            offer=self.writer.offer,
+            find=self.catalog.experiment,
+            clock=clock,
+            ids=ids,
+            rng=random.Random(rng.getrandbits(256)),
+        )
+        self.intake = Intake(self.ring.signer, find=self.catalog.experiment, clock=clock, ids=ids)
+        self.ring.subscribe(self._sign_with)
+        self.catalog.subscribe(self.learner.refresh)
+        self._sealer = Sealer(
+            self.log,
+            self.segments,
+            consumed=Consumers(state_database).slowest,
+            keep=settings.seal_after_events,
+        )
+        self._first_start(folder)
+        self._stopping = threading.Event()
+        self._housekeeper = threading.Thread(
+            target=self._keep_house, name="loopwright-housekeeping", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to learn: from where the checkpoint left off, then as facts arrive."""
+        self.learner.start()
+        self._housekeeper.start()
+
+    def close(self) -> None:
+        """Store what waits, checkpoint, and let the data directory go."""
+        self._stopping.set()
+        if self._housekeeper.is_alive():
+            self._housekeeper.join()
+        self.writer.flush()
+        self.learner.stop()
+        self.catalog.flush_last_used()
+        self._opened.close()
+
+    def unready(self) -> str:
+        """Return why selects and feedback cannot be served; empty when they can."""
+        if self._stopping.is_set():
+            return "shutting down"
+        if self.writer.failure is not None:
+            return f"the event log cannot be written: {self.writer.failure.message}"
+        if self.learner.failure is not None:
+            return f"the learner has stopped: {self.learner.failure}"
+        return ""
+
+    def _experiments(self) -> list[Experiment]:
+        return [e for tenant in self.catalog.tenants() for e in self.catalog.experiments(tenant.id)]
+
+    def _find(self, tenant_id: str, experiment_id: str) -> Experiment | None:
+        try:
+            return self.catalog.experiment(tenant_id, experiment_id)
+        except NotFound:
+            return None
+
+    def _first_start(self, folder: Path) -> None:
+        """Make the first API key; it is only ever in a file that its owner alone can read."""
+        if not self.catalog.keys(DEFAULT_TENANT):
+            issued = self.catalog.create_key(
+                DEFAULT_TENANT, SCOPES, name="first administrator", actor="first start"
+            )
+            write_private(folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")
+
+    def _sign_with(self, signer: Signer) -> None:
+        self.selector.signer = self.intake.signer = signer
+
+    def _audit(self, change: Changed) -> None:
+        """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
+
+        def done(outcome: Committed | LoopError) -> None:
+            if isinstance(outcome, LoopError):
+                missed(outcome)
+
+        def missed(error: LoopError) -> None:
+            logger.error(
+                "a change is in force but not in the event log",
+                extra={"reason": error.message, "change": change},
+            )
+
+        try:
+            self.writer.submit([change], [None], done)
+        except Overloaded as error:
+            missed(error)
+
+    def _keep_house(self) -> None:
+        """Now and then: seal old facts, trim the log, remember when keys were last used."""
+        while not self._stopping.wait(HOUSEKEEPING_S):
+            try:
+                self._sealer.seal()
+                self._sealer.trim()
+                self.catalog.flush_last_used()
+            except LoopError as error:
+                logger.error("housekeeping failed", extra={"reason": error.message})
