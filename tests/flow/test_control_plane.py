@@ -1,0 +1,532 @@
+"""The control plane over HTTP: real catalog, learner, key ring and SQLite behind the controllers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from litestar import Litestar, Request, Response
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.testing import TestClient
+
+from loopwright.app.asgi import problem
+from loopwright.app.keyring import KeyRing
+from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.catalog import SCOPES, Catalog, Principal
+from loopwright.catalog.routes import CONTROLLERS
+from loopwright.core.decision import Decision
+from loopwright.core.errors import LoopError, Unauthenticated
+from loopwright.core.events import Decided, Fact, Received
+from loopwright.core.feedback import Outcome
+from loopwright.core.ids import Ids
+from loopwright.eventlog import Reader, Writer
+from loopwright.learning import Learner
+from loopwright.learning.routes import LearningController
+from loopwright.policies import Snapshots
+from loopwright.testing import ManualClock
+
+Client = TestClient[Litestar]
+
+GREETING: dict[str, Any] = {
+    "id": "greeting",
+    "arms": [{"id": "formal", "payload": {"text": "Good morning."}}, {"id": "casual"}],
+}
+
+
+class Loop:
+    """The log and the learner under the control plane, with facts put in by hand."""
+
+    def __init__(self, folder: Path, catalog: Catalog, clock: ManualClock) -> None:
+        self._log = SqliteEventLog(folder / "log.db")
+        self._state = SqliteDatabase(folder / "state.db")
+        self._clock = clock
+        self._ids = Ids(clock, random.Random(2))
+        reader = Reader(self._log)
+        self._writer = Writer(self._log, clock)
+        self._writer.subscribe(reader.wake)
+        self.learner = Learner(
+            reader,
+            self._writer,
+            database=self._state,
+            snapshots=Snapshots(),
+            experiments=lambda: [e for t in catalog.tenants() for e in catalog.experiments(t.id)],
+            find=catalog.experiment,
+            head=self._log.head,
+            clock=clock,
+        )
+        catalog.subscribe(self.learner.refresh)
+        self.learner.start()
+
+    def decide(self, arm_id: str, *rewards: float, silent: int = 0) -> int:
+        """Log decisions for one arm, some with a reward and some without; return the log's head."""
+        facts: list[Fact] = []
+        for reward in [*rewards, *[None] * silent]:
+            decision = Decision(
+                self._ids(), "acme", "greeting", arm_id, 0.5, 0, self._clock.now_ms()
+            )
+            facts.append(Decided(decision))
+            if reward is not None:
+                event = (self._ids(), self._clock.now_ms(), decision, Outcome("reward", reward))
+                facts.append(Received(*event))
+        self._writer.submit(facts, [None] * len(facts), lambda _: None)
+        assert self._writer.flush()
+        assert self.learner.wait_until(self._log.head(), 5.0)
+        return self._log.head()
+
+    def close(self) -> None:
+        self.learner.stop()
+        self._writer.close()
+        self._state.close()
+        self._log.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, clock: ManualClock) -> Iterator[Catalog]:
+    database = SqliteDatabase(tmp_path / "catalog.db")
+    catalog = Catalog(database, clock=clock, ids=Ids(clock, random.Random(1)))
+    catalog.create_tenant("acme")
+    catalog.create_tenant("globex")
+    yield catalog
+    database.close()
+
+
+@pytest.fixture
+def loop(tmp_path: Path, catalog: Catalog, clock: ManualClock) -> Iterator[Loop]:
+    loop = Loop(tmp_path, catalog, clock)
+    yield loop
+    loop.close()
+
+
+class Stage:
+    """What the application serves from at the moment."""
+
+    catalog: Catalog
+    loop: Loop
+    ring: KeyRing
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.fixture(scope="module")
+def app(stage: Stage) -> Litestar:
+    """The controllers over whatever is on stage; built once, because that takes a while."""
+
+    def principal(request: Request[Any, Any, Any]) -> Principal:
+        scheme, _, raw = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer":
+            raise Unauthenticated("send Authorization: Bearer lw_…")
+        return stage.catalog.authenticate(raw)
+
+    def told(_: Request[Any, Any, Any], error: LoopError) -> Response[bytes]:
+        reply = problem(error)
+        return Response(reply.body, status_code=reply.status, media_type=reply.media_type.decode())
+
+    return Litestar(
+        [*CONTROLLERS, LearningController],
+        dependencies={
+            "principal": Provide(principal, sync_to_thread=False),
+            "catalog": Provide(lambda: stage.catalog, sync_to_thread=False),
+            "learner": Provide(lambda: stage.loop.learner, sync_to_thread=False),
+            "signing_ring": Provide(lambda: stage.ring, sync_to_thread=False),
+        },
+        exception_handlers={LoopError: told},
+        openapi_config=OpenAPIConfig("Loopwright", "1", use_handler_docstrings=True),
+        logging_config=None,
+    )
+
+
+@pytest.fixture
+def client(
+    app: Litestar, stage: Stage, catalog: Catalog, loop: Loop, tmp_path: Path
+) -> Iterator[Client]:
+    stage.catalog, stage.loop, stage.ring = catalog, loop, KeyRing(tmp_path)
+    with TestClient(app) as client:
+        yield client
+
+
+class Caller:
+    """One API key in use."""
+
+    def __init__(self, client: Client, catalog: Catalog, tenant_id: str, *scopes: str) -> None:
+        self._client = client
+        self.issued = catalog.create_key(tenant_id, scopes)
+
+    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._client.request(
+            method,
+            f"/api/v1{path}",
+            content=None if body is None else msgspec.json.encode(body),
+            headers={
+                "authorization": f"Bearer {self.issued.secret}",
+                "content-type": "application/json",
+                **named,
+            },
+        )
+
+
+@pytest.fixture
+def acme(client: Client, catalog: Catalog) -> Caller:
+    return Caller(client, catalog, "acme", "read", "manage")
+
+
+@pytest.fixture
+def globex(client: Client, catalog: Catalog) -> Caller:
+    return Caller(client, catalog, "globex", "read", "manage")
+
+
+@pytest.fixture
+def admin(client: Client, catalog: Catalog) -> Caller:
+    return Caller(client, catalog, "default", *SCOPES)
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"].startswith("application/problem+json"), answer.text
+    return answer.status_code, answer.json()["code"]
+
+
+def test_an_experiment_lives_from_draft_to_end(acme: Caller):
+    made = acme("POST", "/experiments", GREETING)
+    assert made.status_code == 201
+    assert (made.headers["etag"], made.json()["state"]) == ('"1"', "draft")
+    assert made.json()["arms"][0]["payload"] == {"text": "Good morning."}
+    seen = []
+    for move in ("start", "pause", "resume", "end"):
+        answer = acme("POST", f"/experiments/greeting/{move}")
+        seen.append((answer.status_code, answer.json()["state"], answer.headers["etag"]))
+    assert seen == [
+        (200, "running", '"2"'),
+        (200, "paused", '"3"'),
+        (200, "running", '"4"'),
+        (200, "ended", '"5"'),
+    ]
+    assert code(acme("POST", "/experiments/greeting/start")) == (409, "conflict")
+
+
+def test_arms_are_added_and_changed_while_it_runs(acme: Caller):
+    acme("POST", "/experiments", GREETING)
+    acme("POST", "/experiments/greeting/start")
+    added = acme("POST", "/experiments/greeting/arms", {"id": "playful", "payload": None})
+    assert (added.status_code, added.json()["arms"][2]["id"]) == (201, "playful")
+    changed = acme("PATCH", "/experiments/greeting/arms/casual", {"state": "disabled"})
+    assert changed.json()["arms"][1]["state"] == "disabled"
+    shared = acme("PATCH", "/experiments/greeting", {"arms": {"formal": {"min_share": 0.3}}})
+    assert shared.json()["arms"][0]["min_share"] == 0.3
+    assert code(acme("POST", "/experiments/greeting/arms", {"id": "casual"})) == (409, "conflict")
+    assert code(acme("PATCH", "/experiments/greeting/arms/nope", {})) == (404, "not_found")
+    frozen = acme("PATCH", "/experiments/greeting", {"policy": {"name": "Uniform"}})
+    assert code(frozen) == (409, "conflict")
+    assert "make a new experiment" in frozen.json()["detail"]
+
+
+def test_what_does_not_fit_is_a_problem_document_with_found_and_expected(acme: Caller):
+    answer = acme(
+        "POST",
+        "/experiments",
+        {**GREETING, "policy": {"name": "BetaThompson"}, "reward": {"type": "continuous"}},
+    )
+    assert code(answer) == (422, "policy_mismatch")
+    assert answer.json()["found"] == "continuous"
+    doubled = {**GREETING, "arms": [{"id": "a"}, {"id": "a"}]}
+    assert code(acme("POST", "/experiments", doubled)) == (422, "invalid")
+    assert code(acme("POST", "/experiments", {**GREETING, "arms": []})) == (422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/experiments", {**GREETING, "colour": "red"}),
+        ("/experiments", {**GREETING, "id": "a/b"}),
+        ("/experiments", {**GREETING, "reward": {"type": "binary", "low": 3}}),
+        ("/experiments", {"id": "greeting"}),
+        ("/experiments", []),
+        ("/keys", {"scopes": ["fly"]}),
+        ("/keys", {"scopes": ["read"], "secret": "mine"}),
+        ("/keys", {"scopes": ["read"], "expires_at_ms": 10**300}),
+    ],
+)
+def test_unknown_fields_and_wrong_types_are_refused_before_anything_happens(
+    acme: Caller, catalog: Catalog, path: str, body: Any
+):
+    assert acme("POST", path, body).status_code in (400, 422)
+    assert catalog.experiments("acme") == []
+
+
+def test_a_stale_if_match_or_revision_is_refused(acme: Caller):
+    acme("POST", "/experiments", GREETING)
+    first = acme("PATCH", "/experiments/greeting", {"name": "mine"}, If_Match='"1"')
+    assert (first.status_code, first.headers["etag"]) == (200, '"2"')
+    late = acme("PATCH", "/experiments/greeting", {"name": "yours"}, If_Match='"1"')
+    assert code(late) == (409, "stale_version")
+    assert (late.json()["found"], late.json()["expected"]) == (2, 1)
+    assert code(acme("POST", "/experiments/greeting/start?revision=1")) == (409, "stale_version")
+    assert acme("POST", "/experiments/greeting/start?revision=2").status_code == 200
+    assert acme("PATCH", "/experiments/greeting", {"name": "any"}, If_Match="*").status_code == 200
+
+
+@pytest.mark.parametrize("tag", ["three", '"-1"', '"1", "2"', '"9999999999999999999"'])
+def test_an_if_match_that_is_no_revision_is_refused(acme: Caller, tag: str):
+    acme("POST", "/experiments", GREETING)
+    answer = acme("PATCH", "/experiments/greeting", {"name": "x"}, If_Match=tag)
+    assert code(answer) == (422, "invalid")
+
+
+def test_if_match_and_revision_must_agree(acme: Caller):
+    acme("POST", "/experiments", GREETING)
+    answer = acme("PATCH", "/experiments/greeting?revision=2", {"name": "x"}, If_Match='"1"')
+    assert code(answer) == (422, "invalid")
+
+
+def test_a_list_is_read_in_pages(acme: Caller):
+    for name in "edcba":
+        acme("POST", "/experiments", {**GREETING, "id": name})
+    seen: list[list[str]] = []
+    path = "/experiments?limit=2"
+    while len(seen) < 4:
+        page = acme("GET", path).json()
+        seen.append([item["id"] for item in page["items"]])
+        if page["next_cursor"] is None:
+            break
+        path = f"/experiments?limit=2&cursor={page['next_cursor']}"
+    assert seen == [["a", "b"], ["c", "d"], ["e"]]
+    assert acme("GET", "/experiments?limit=0").status_code == 400
+
+
+def test_another_tenants_experiment_does_not_exist(acme: Caller, globex: Caller, catalog: Catalog):
+    acme("POST", "/experiments", GREETING)
+    before = catalog.experiment("acme", "greeting")
+    for method, path, body in [
+        ("GET", "/experiments/greeting", None),
+        ("PATCH", "/experiments/greeting", {"name": "stolen"}),
+        ("POST", "/experiments/greeting/start", None),
+        ("POST", "/experiments/greeting/end", None),
+        ("POST", "/experiments/greeting/arms", {"id": "x"}),
+        ("PATCH", "/experiments/greeting/arms/formal", {"state": "retired"}),
+        ("GET", "/experiments/greeting/status", None),
+        ("GET", "/experiments/greeting/snapshots", None),
+        ("GET", "/experiments/greeting/snapshots/900", None),
+        ("POST", "/experiments/greeting/snapshots/400/rollback", None),
+        ("GET", "/experiments?tenant_id=acme", None),
+        ("GET", "/experiments/greeting?tenant_id=acme", None),
+        ("GET", "/keys?tenant_id=acme", None),
+        ("GET", "/tenants/acme", None),
+        ("POST", f"/keys/{acme.issued.key.id}/revoke", None),
+        ("POST", f"/keys/{acme.issued.key.id}/rotate", None),
+        ("GET", f"/keys/{acme.issued.key.id}", None),
+    ]:
+        assert code(globex(method, path, body)) == (404, "not_found"), (method, path)
+    assert catalog.experiment("acme", "greeting") is before
+    assert globex("GET", "/experiments").json()["items"] == []
+    assert acme("GET", "/tenants").json()["items"][0]["id"] == "acme"
+
+
+def test_an_unknown_tenant_and_a_foreign_one_look_the_same(globex: Caller):
+    foreign = globex("GET", "/experiments?tenant_id=acme").json()["detail"]
+    unknown = globex("GET", "/experiments?tenant_id=nobody").json()["detail"]
+    assert foreign.replace("acme", "nobody") == unknown
+
+
+def test_an_admin_acts_for_any_tenant_by_name(admin: Caller, acme: Caller):
+    made = admin("POST", "/experiments?tenant_id=acme", GREETING)
+    assert (made.status_code, made.json()["tenant_id"]) == (201, "acme")
+    assert acme("GET", "/experiments/greeting").json() == made.json()
+    assert code(admin("GET", "/experiments?tenant_id=nobody")) == (404, "not_found")
+
+
+def test_scopes_are_asked_for(client: Client, catalog: Catalog, acme: Caller):
+    selecting = Caller(client, catalog, "acme", "select", "feedback")
+    reading = Caller(client, catalog, "acme", "read")
+    acme("POST", "/experiments", GREETING)
+    refused = selecting("GET", "/experiments")
+    assert code(refused) == (403, "forbidden")
+    assert (refused.json()["found"], refused.json()["expected"]) == (["feedback", "select"], "read")
+    assert reading("GET", "/experiments/greeting").status_code == 200
+    for method, path, body in [
+        ("POST", "/experiments", {**GREETING, "id": "other"}),
+        ("PATCH", "/experiments/greeting", {"name": "x"}),
+        ("POST", "/experiments/greeting/start", None),
+        ("POST", "/experiments/greeting/arms", {"id": "x"}),
+        ("PATCH", "/experiments/greeting/arms/formal", {}),
+        ("POST", "/experiments/greeting/snapshots/400/rollback", None),
+        ("GET", "/keys", None),
+        ("POST", "/keys", {"scopes": ["read"]}),
+        ("POST", "/tenants", {"id": "new"}),
+        ("GET", "/signing-keys", None),
+        ("POST", "/signing-keys/rotate", None),
+        ("DELETE", "/signing-keys/1", None),
+    ]:
+        assert code(reading(method, path, body)) == (403, "forbidden"), (method, path)
+
+
+def test_without_a_key_nothing_is_told(client: Client):
+    for path in ("/experiments", "/policies", "/tenants", "/keys", "/signing-keys"):
+        answer = client.get(f"/api/v1{path}")
+        assert code(answer) == (401, "unauthenticated")
+
+
+def test_a_key_is_made_rotated_and_revoked(client: Client, acme: Caller, clock: ManualClock):
+    def try_with(secret: str) -> int:
+        headers = {"authorization": f"Bearer {secret}"}
+        return client.get("/api/v1/experiments", headers=headers).status_code
+
+    made = acme("POST", "/keys", {"scopes": ["read"], "name": "board"})
+    assert made.status_code == 201
+    key, secret = made.json()["key"], made.json()["secret"]
+    assert try_with(secret) == 200
+    rotated = acme("POST", f"/keys/{key['id']}/rotate", {"grace_s": 60}).json()["secret"]
+    assert (try_with(secret), try_with(rotated)) == (200, 200)
+    clock.advance(seconds=60)
+    assert (try_with(secret), try_with(rotated)) == (401, 200)
+    bare = acme("POST", f"/keys/{key['id']}/rotate")
+    assert (bare.status_code, try_with(rotated)) == (200, 401)
+    assert acme("POST", f"/keys/{key['id']}/revoke").json()["revoked_at_ms"] == clock.now_ms()
+    assert try_with(bare.json()["secret"]) == 401
+    listed = acme("GET", "/keys")
+    assert {item["name"] for item in listed.json()["items"]} == {"", "board"}
+    assert secret.removeprefix(key["prefix"]) not in listed.text
+    assert "secret" not in listed.text
+
+
+def test_nobody_grants_or_renews_more_than_they_have(
+    acme: Caller, admin: Caller, client: Client, catalog: Catalog
+):
+    assert code(acme("POST", "/keys", {"scopes": ["select"]})) == (403, "forbidden")
+    assert code(acme("POST", "/keys", {"scopes": ["admin"]})) == (403, "forbidden")
+    stronger = Caller(client, catalog, "acme", "admin").issued.key.id
+    assert code(acme("POST", f"/keys/{stronger}/rotate")) == (403, "forbidden")
+    assert code(acme("POST", f"/keys/{stronger}/revoke")) == (403, "forbidden")
+    granted = admin("POST", "/keys?tenant_id=acme", {"scopes": ["select", "feedback"]})
+    assert granted.json()["key"]["tenant_id"] == "acme"
+
+
+def test_an_admin_makes_tenants_and_sees_them_all(admin: Caller):
+    assert admin("POST", "/tenants", {"id": "initech", "name": "Initech"}).status_code == 201
+    assert code(admin("POST", "/tenants", {"id": "initech"})) == (409, "conflict")
+    ids = [tenant["id"] for tenant in admin("GET", "/tenants").json()["items"]]
+    assert ids == ["acme", "default", "globex", "initech"]
+    assert admin("GET", "/tenants/initech").json()["name"] == "Initech"
+
+
+def test_signing_keys_are_rotated_and_retired(admin: Caller):
+    assert admin("GET", "/signing-keys").json() == {"ids": [1], "active": 1}
+    assert admin("POST", "/signing-keys/rotate").json() == {"ids": [1, 2], "active": 2}
+    assert code(admin("DELETE", "/signing-keys/2")) == (409, "conflict")
+    assert admin("DELETE", "/signing-keys/1").json() == {"ids": [2], "active": 2}
+    for unknown in ("1", "-1", "x", "9" * 5000):
+        assert code(admin("DELETE", f"/signing-keys/{unknown}")) == (404, "not_found")
+
+
+def test_policies_are_listed_with_what_they_fit_and_their_defaults(acme: Caller):
+    listed = acme("GET", "/policies").json()
+    by_name = {item["name"]: item for item in listed["items"]}
+    assert list(by_name) == sorted(by_name)
+    assert by_name["BetaThompson"]["reward_types"] == ["binary", "bounded"]
+    assert "BetaTS" in by_name["BetaThompson"]["aliases"]
+    assert by_name["BetaThompson"]["params"]
+    assert all(item["summary"] and item["paper"] for item in listed["items"])
+    assert listed["auto"]["binary"] == "BetaThompson"
+
+
+def test_the_status_carries_figures_and_advice(acme: Caller, loop: Loop):
+    acme("POST", "/experiments", GREETING)
+    acme("POST", "/experiments/greeting/start")
+    loop.decide("formal", 1, 1, 0, 1)
+    head = loop.decide("casual", 0, 0, silent=394)
+    report = acme("GET", "/experiments/greeting/status").json()
+    status = report["status"]
+    assert (status["policy"], status["learner"]) == ("BetaThompson", "learning")
+    assert (status["decisions"], status["feedback"], status["snapshot"]) == (400, 6, head)
+    formal, casual = status["arms"]
+    assert (formal["arm_id"], formal["n"], casual["n"]) == ("formal", 4, 2)
+    assert formal["low"] < formal["mean"] < formal["high"]
+    assert formal["share"] > casual["share"]
+    assert formal["share"] + casual["share"] == pytest.approx(1)
+    assert formal["p_best"] > 0.5
+    assert report["feedback_rate"] == 0.015
+    assert [advice["code"] for advice in report["advice"]] == ["feedback_rate_low"]
+    assert "1.5% of 400 decisions" in report["advice"][0]["sentence"]
+
+
+def test_a_draft_has_a_status_and_nothing_to_roll_back_to(acme: Caller):
+    acme("POST", "/experiments", GREETING)
+    report = acme("GET", "/experiments/greeting/status").json()
+    assert (report["status"]["decisions"], report["feedback_rate"], report["advice"]) == (
+        0,
+        None,
+        [],
+    )
+    assert code(acme("GET", "/experiments/greeting/snapshots")) == (409, "conflict")
+
+
+def test_snapshots_are_listed_read_and_rolled_back_to(acme: Caller, loop: Loop):
+    acme("POST", "/experiments", GREETING)
+    acme("POST", "/experiments/greeting/start")
+    at = "/experiments/greeting/snapshots"
+    loop.decide("formal", 1, 1)
+    good = loop.learner.take_snapshot("acme", "greeting").version
+    loop.decide("formal", 0, 0, 0)
+    versions = [item["version"] for item in acme("GET", at).json()["items"]]
+    assert good in versions
+    assert versions == sorted(versions, reverse=True)
+    read = acme("GET", f"{at}/{good}").json()
+    assert (read["version"], read["n"], read["arms"][0]["n"]) == (good, 2, 2)
+    rolled = acme("POST", f"{at}/{good}/rollback")
+    assert (rolled.status_code, rolled.json()["is_applied"]) == (200, True)
+    status = acme("GET", "/experiments/greeting/status").json()["status"]
+    assert (status["arms"][0]["n"], status["snapshot"]) == (2, rolled.json()["offset"])
+    for unknown in ("0", "-1", "latest", "9" * 5000, "²"):
+        assert code(acme("GET", f"{at}/{unknown}")) == (404, "not_found")
+        assert code(acme("POST", f"{at}/{unknown}/rollback")) == (404, "not_found")
+
+
+def test_a_paused_experiment_applies_a_rollback_when_it_is_resumed(acme: Caller, loop: Loop):
+    acme("POST", "/experiments", GREETING)
+    acme("POST", "/experiments/greeting/start")
+    loop.decide("formal", 1, 1)
+    good = loop.learner.take_snapshot("acme", "greeting").version
+    loop.decide("formal", 0, 0, 0)
+    acme("POST", "/experiments/greeting/pause")
+    rolled = acme("POST", f"/experiments/greeting/snapshots/{good}/rollback").json()
+    assert rolled["is_applied"] is False
+    acme("POST", "/experiments/greeting/resume")
+    assert loop.learner.wait_until(rolled["offset"], 5.0)
+    status = acme("GET", "/experiments/greeting/status").json()["status"]
+    assert status["arms"][0]["n"] == 2
+
+
+def test_every_operation_is_documented(client: Client):
+    document = client.app.openapi_schema.to_schema()
+    operations = [
+        (path, method, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+    assert len(operations) == 26
+    for path, method, operation in operations:
+        told = (path, method)
+        assert operation["summary"], told
+        assert operation["description"], told
+        problems = {s: r for s, r in operation["responses"].items() if s >= "400"}
+        assert {"401", "403"} <= set(problems), told
+        for response in problems.values():
+            assert "application/problem+json" in response["content"], told
+        names = {parameter["name"] for parameter in operation.get("parameters", [])}
+        assert not names & {"catalog", "principal", "learner", "signing_ring", "tenant_"}, told
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["schema"]["examples"], (
+                told
+            )

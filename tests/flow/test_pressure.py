@@ -1,0 +1,184 @@
+"""What happens when more comes than the disk can take, when the disk is full, and at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from loopwright.app.acks import Acks
+from loopwright.app.settings import load_settings
+from loopwright.app.wiring import Services
+from loopwright.backends.memory import MemoryEventLog
+from loopwright.catalog import DEFAULT_TENANT
+from loopwright.core.errors import DiskFull, LoopError, Overloaded
+from loopwright.core.experiment import Arm, Experiment
+from loopwright.eventlog import Writer
+from loopwright.feedback import FeedbackRequest
+from loopwright.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import Server
+
+
+class SlowLog(MemoryEventLog):
+    """A log whose disk waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+        self.full = False
+
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+        self.let_go.wait()
+        if self.full:
+            raise DiskFull("the disk is full; free some space")
+        return super().append(body, count=count, version=version, keys=keys)
+
+
+def reports(services: Services, n: int) -> list[FeedbackRequest]:
+    chosen = [services.selector.select(DEFAULT_TENANT, "greeting") for _ in range(n)]
+    return [FeedbackRequest(one.request_id, 1.0) for one in chosen]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Any:
+    made = Services(load_settings(data_dir=tmp_path), clock=ManualClock(), rng=random.Random(1))
+    arms = (Arm(id="a"), Arm(id="b"))
+    made.catalog.create_experiment(Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=arms))
+    made.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    made.start()
+    yield made
+    made.close()
+
+
+def queued(
+    services: Services, log: SlowLog, check: Callable[[Writer, Any], Any], *, capacity: int = 4
+) -> Any:
+    """Run `check` against a writer over `log`, on an event loop."""
+
+    async def run() -> Any:
+        writer = Writer(log, ManualClock(), capacity=capacity)
+        acks = Acks(writer, asyncio.get_running_loop())
+
+        async def send(report: FeedbackRequest) -> Any:
+            fact, key = services.intake.accept(DEFAULT_TENANT, report)
+            return await acks.append([fact], [key])
+
+        try:
+            return await check(writer, send)
+        finally:
+            log.let_go.set()
+            await asyncio.to_thread(writer.close)
+
+    return asyncio.run(run())
+
+
+def test_a_full_queue_says_when_to_come_back_and_keeps_what_it_took(services: Services) -> None:
+    log = SlowLog()
+
+    async def check(writer: Writer, send: Any) -> None:
+        waiting = [asyncio.create_task(send(report)) for report in reports(services, 4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as caught:
+            await send(reports(services, 1)[0])
+        assert caught.value.status == 503
+        assert caught.value.detail["retry_after_s"] > 0
+        log.let_go.set()
+        committed = await asyncio.gather(*waiting)
+        assert [c.duplicates for c in committed] == [[False]] * 4
+        assert log.head() == 4
+
+    queued(services, log, check)
+
+
+def test_a_full_disk_is_said_and_nothing_is_acknowledged(services: Services) -> None:
+    log = SlowLog()
+    log.full = True
+    log.let_go.set()
+
+    async def check(writer: Writer, send: Any) -> None:
+        with pytest.raises(LoopError) as caught:
+            await send(reports(services, 1)[0])
+        assert (caught.value.status, caught.value.code) == (507, "disk_full")
+        assert log.head() == 0
+        log.full = False
+        report = reports(services, 1)[0]
+        assert (await send(report)).duplicates == [False]
+        assert (await send(report)).duplicates == [True]
+
+    queued(services, log, check)
+
+
+def test_a_client_that_gave_up_waiting_harms_nobody(services: Services) -> None:
+    log = SlowLog()
+
+    async def check(writer: Writer, send: Any) -> None:
+        one, two = reports(services, 2)
+        gone = asyncio.create_task(send(one))
+        await asyncio.sleep(0)
+        gone.cancel()
+        log.let_go.set()
+        assert (await send(two)).duplicates == [False]
+        assert log.head() == 2
+
+    queued(services, log, check)
+
+
+def test_selects_go_on_when_decision_rows_are_shed(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, decision_buffer=1)
+    services = Services(settings, clock=ManualClock(), rng=random.Random(1))
+    services.catalog.create_experiment(
+        Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
+    )
+    services.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    services.start()
+    chosen = [services.selector.select(DEFAULT_TENANT, "greeting") for _ in range(2000)]
+    assert services.writer.shed > 0
+    fact, key = services.intake.accept(DEFAULT_TENANT, FeedbackRequest(chosen[-1].request_id, 1.0))
+    services.writer.submit([fact], [key], lambda _: None)
+    services.writer.flush()
+    assert services.learner.wait_until(services.log.head(), 10)
+    assert services.learner.status(DEFAULT_TENANT, "greeting").feedback == 1
+    services.close()
+
+
+def test_everything_acknowledged_before_sigterm_is_there_afterwards(server: Server) -> None:
+    server.experiment("greeting")
+    tokens = [server.select("greeting")["request_id"] for _ in range(400)]
+    acked: list[str] = []
+
+    def send(mine: list[str]) -> None:
+        with httpx.Client(base_url=server.url, timeout=10) as client:
+            for token in mine:
+                try:
+                    answer = client.post(
+                        "/api/v1/agent/feedback",
+                        json={"request_id": token, "reward": 1},
+                        headers={"authorization": f"Bearer {server.key}"},
+                    )
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 201:
+                    acked.append(token)
+
+    senders = [threading.Thread(target=send, args=(tokens[k::8],)) for k in range(8)]
+    for sender in senders:
+        sender.start()
+    while len(acked) < 60:
+        assert any(sender.is_alive() for sender in senders)
+    server.process.send_signal(signal.SIGTERM)
+    for sender in senders:
+        sender.join()
+    assert server.stop() == 0
+    server.start()
+    answers = [server.post("/agent/feedback", {"request_id": t, "reward": 1}) for t in acked]
+    assert {answer.json()["duplicate"] for answer in answers} == {True}
+    assert len(acked) >= 60
