@@ -1,0 +1,63 @@
+"""What each figure must reach. A figure without a bound is printed for comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One figure of one script, and the value it must reach."""
+
+    script: str
+    name: str
+    what: str
+    direction: Literal["at least", "at most", "printed"]
+    value: float = 0.0
+    quick: float | None = None
+    """The value under `--quick`, where a count depends on how long the script may run."""
+
+    def required(self, *, quick: bool) -> float:
+        """Return the value to reach in this kind of run."""
+        return self.quick if quick and self.quick is not None else self.value
+
+    def is_met(self, figure: float, *, quick: bool) -> bool:
+        """Say whether `figure` is good enough."""
+        match self.direction:
+            case "at least":
+                return figure >= self.required(quick=quick)
+            case "at most":
+                return figure <= self.required(quick=quick)
+            case "printed":
+                return True
+
+
+BOUNDS: Final = (
+    Bound("serve", "select_ratio", "complete select, context-free ÷ hello", "at least", 0.55),
+    Bound("serve", "select_linucb_ratio", "LinUCB K=10 d=20 ÷ hello", "at least", 0.38),
+    Bound("serve", "select_lints_ratio", "LinThompson K=10 d=20 ÷ hello", "at least", 0.28),
+    Bound("serve", "feedback_ratio", "durable feedback, one per request ÷ hello", "at least", 0.27),
+    Bound("serve", "batch_ratio", "feedback in batches of 100, events/s ÷ hello", "at least", 1.2),
+    Bound("serve", "fastapi_select_ratio", "the same select in FastAPI + pydantic", "printed"),
+    Bound("propagate", "p99_ms", "feedback sent → new snapshot serves, p99", "at most", 20),
+    Bound("learn", "linear_ratio", "training, linear d=20 K=10 ÷ bare NumPy", "at least", 0.6),
+    Bound("learn", "linear_per_s", "events/s trained, linear", "printed"),
+    Bound("learn", "free_per_s", "events/s trained, context-free", "printed"),
+    Bound("learn", "select_hmacs", "in-process select in units of one HMAC", "at most", 3),
+    Bound("regret", "digits", "regret on digits, median of 5 seeds", "at most", 900),
+    Bound("regret", "digits_delayed", "the same, batch 256, mean delay 500", "at most", 1200),
+    Bound("crash", "kills", "random SIGKILLs under load", "at least", 500, quick=10),
+    Bound("crash", "lost", "acknowledged facts lost", "at most", 0),
+    Bound(
+        "crash", "replay_equal", "state equal to a clean replay (1 = bit for bit)", "at least", 1
+    ),
+    Bound("footprint", "rss_mb", "idle resident memory, MB", "at most", 150),
+    Bound("footprint", "ready_ratio", "start to ready ÷ bare import", "at most", 2),
+    Bound("footprint", "clone_to_select_s", "fresh clone to first served select", "at most", 60),
+)
+
+
+def of(script: str) -> dict[str, Bound]:
+    """Return the bounds of `script` by figure name."""
+    return {bound.name: bound for bound in BOUNDS if bound.script == script}
