@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from loopwright.core.errors import NotFound
+from loopwright.insights.intervals import Interval, wilson
+from loopwright.insights.targets import CATALOGUE, Point, judge, lines, metric
+
+
+def between(low: float, high: float) -> Interval:
+    return Interval(estimate=(low + high) / 2, low=low, high=high, n=100)
+
+
+def test_the_catalogue_has_the_agreed_targets():
+    assert {(m.name, m.direction, m.target) for m in CATALOGUE} == {
+        ("satisfaction", "above", 0.85),
+        ("sql_accuracy", "above", 0.90),
+        ("correction", "below", 0.10),
+        ("refinement", "below", 0.20),
+        ("abandonment", "below", 0.15),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "verdict"),
+    [
+        ("satisfaction", 0.86, 0.90, "met"),
+        ("satisfaction", 0.80, 0.90, "unclear"),
+        ("satisfaction", 0.80, 0.84, "missed"),
+        ("satisfaction", 0.85, 0.85, "missed"),
+        ("correction", 0.05, 0.09, "met"),
+        ("correction", 0.05, 0.11, "unclear"),
+        ("correction", 0.11, 0.20, "missed"),
+        ("correction", 0.10, 0.10, "missed"),
+    ],
+)
+def test_the_verdict_follows_from_the_whole_interval(name, low, high, verdict):
+    assert judge(metric(name), between(low, high)).verdict == verdict
+
+
+def test_a_verdict_says_what_was_found_and_what_was_wanted():
+    reason = judge(metric("satisfaction"), wilson(80, 100)).reason
+    assert reason == "satisfaction is 80.0% (71.1% to 86.7%); target above 85%; more data will tell"
+
+
+def test_an_empty_period_is_unclear_and_says_why():
+    found = judge(metric("refinement"), None)
+    assert (found.verdict, found.reason) == ("unclear", "no data in this period")
+
+
+def test_an_unknown_metric_is_named_with_those_there_are():
+    with pytest.raises(NotFound, match="'happiness'; the catalogue has satisfaction"):
+        metric("happiness")
+
+
+def test_points_of_different_definitions_are_never_on_one_line():
+    points = [
+        Point(metric="correction", taxonomy=taxonomy, start_ms=start, interval=between(0.1, 0.2))
+        for taxonomy, start in ((2, 30), (1, 20), (1, 10), (2, 40))
+    ]
+    found = lines(points)
+    assert {key: [p.start_ms for p in line] for key, line in found.items()} == {
+        ("correction", 1): [10, 20],
+        ("correction", 2): [30, 40],
+    }
