@@ -7,8 +7,8 @@ so both routes run the same code.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -35,11 +35,12 @@ from .asgi import (
     send_reply,
     too_large,
 )
-from .metrics import Metrics
+from .metrics import Metrics, Route
 
 _encode: Final = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
+Headers = Iterable[tuple[bytes, bytes]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
 
 
@@ -201,7 +202,9 @@ class Front:
         body_limit: int,
     ) -> None:
         self._behind = behind
-        self._endpoints = endpoints
+        self._endpoints = {
+            path: (endpoint, metrics.route(path)) for path, endpoint in endpoints.items()
+        }
         self._authenticate = catalog.authenticate
         self._metrics = metrics
         self._limit = body_limit
@@ -213,16 +216,16 @@ class Front:
             if path == "/health/live":
                 await send_reply(send, _ALIVE)
                 return
-            endpoint = self._endpoints.get(path)
-            if endpoint is not None and scope["method"] == "POST":
-                await self._serve(path, endpoint, scope["headers"], receive, send)
+            found = self._endpoints.get(path)
+            if found is not None and scope["method"] == "POST":
+                await self._serve(*found, scope["headers"], receive, send)
                 return
         await self._behind(scope, receive, send)
 
     async def _serve(
-        self, path: str, endpoint: Endpoint, headers: Any, receive: Receive, send: Send
+        self, endpoint: Endpoint, route: Route, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             reply = await self.answer(endpoint, headers, receive)
         except ClientGone:
@@ -231,9 +234,9 @@ class Front:
         except LoopError as error:
             reply = problem(error)
         await send_reply(send, reply)
-        self._metrics.observe(path, reply.status, time.perf_counter() - started)
+        route.observe(reply.status, perf_counter() - started)
 
-    async def answer(self, endpoint: Endpoint, headers: Any, receive: Receive) -> Reply:
+    async def answer(self, endpoint: Endpoint, headers: Headers, receive: Receive) -> Reply:
         """Authenticate, read the body and let `endpoint` answer; raises `LoopError` or `ClientGone`."""
         authorization = media_type = None
         for name, value in headers:

@@ -43,15 +43,30 @@ Sample = tuple[dict[str, str], float]
 Source = Callable[[], Iterable[Sample]]
 
 
+class Route:
+    """The cells of one route."""
+
+    __slots__ = ("buckets", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = defaultdict(int)
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def observe(self, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self.statuses[status] += 1
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+
 class Metrics:
     """The cells, and the registry that reads them."""
 
     def __init__(self) -> None:
         self.gone = 0
         self.feedback: dict[str, int] = {"accepted": 0, "duplicate": 0, "rejected": 0}
-        self._requests: dict[tuple[str, int], int] = defaultdict(int)
-        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS) + 1))
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._routes: dict[str, Route] = {}
         self._sources: dict[str, Source] = {}
         self._registry = CollectorRegistry()
         self._registry.register(_Cells(self))
@@ -63,11 +78,9 @@ class Metrics:
             lambda: [({"result": result}, n) for result, n in self.feedback.items()],
         )
 
-    def observe(self, route: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        self._requests[route, status] += 1
-        self._buckets[route][bisect_left(BUCKETS, seconds)] += 1
-        self._seconds[route] += seconds
+    def route(self, path: str) -> Route:
+        """Return the cells of one route, to keep at hand."""
+        return self._routes.setdefault(path, Route())
 
     def watch(self, name: str, source: Source) -> None:
         """Read the metric `name` of the catalogue from `source` at every scrape."""
@@ -84,14 +97,16 @@ class Metrics:
         requests = CounterMetricFamily(
             *_described("loopwright_http_requests_total"), labels=["route", "status"]
         )
-        for (route, status), count in list(self._requests.items()):
-            requests.add_metric([route, str(status)], count)
+        for path, route in self._routes.items():
+            for status, count in list(route.statuses.items()):
+                requests.add_metric([path, str(status)], count)
         yield requests
         seconds = HistogramMetricFamily(
             *_described("loopwright_http_request_seconds"), labels=["route"]
         )
-        for route, counts in list(self._buckets.items()):
-            seconds.add_metric([route], _cumulative(counts), self._seconds[route])
+        for path, route in self._routes.items():
+            if route.statuses:
+                seconds.add_metric([path], _cumulative(route.buckets), route.seconds)
         yield seconds
         for name, source in self._sources.items():
             samples = list(source())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -52,6 +52,10 @@ class _Live:
         self.last_used_ms = 0
 
 
+_MOST_RECENT: Final = 1024
+"""Keys in plain text that are kept at hand, so that a busy one is not hashed at each request."""
+
+
 class Catalog:
     """Tenants, API keys and experiments of one installation."""
 
@@ -79,6 +83,7 @@ class Catalog:
             self._store_tenant(Tenant(id=DEFAULT_TENANT, created_at_ms=self._now_ms()))
         self._keys = {stored.key.id: stored for stored in store.keys(database)}
         self._live: dict[bytes, _Live] = {}
+        self._recent: dict[bytes | str, _Live] = {}
         for stored in self._keys.values():
             self._admit(stored)
         loaded = map(rules.parsed, store.experiment_bodies(database))
@@ -112,20 +117,29 @@ class Catalog:
     def authenticate(self, raw_key: bytes | str) -> Principal:
         """Return who holds `raw_key`; raises `Unauthenticated` for a wrong, expired or revoked key.
 
-        Costs one SHA-256 and one lookup. The lookup compares digests, not keys: its timing can tell at most
-        how much of a digest matches, and nobody can steer a digest towards a stored one without inverting
-        SHA-256. So no constant-time comparison is needed.
+        Costs one SHA-256 and one lookup, and for a key that was just used only a lookup. Both compare hashes
+        first, keyed or one-way, and nobody can steer those towards a stored one; so no constant-time
+        comparison is needed.
         """
+        now_ms = self._now_ms()
+        live = self._recent.get(raw_key)
+        if live is None or now_ms >= live.valid_until_ms:
+            live = self._looked_up(raw_key, now_ms)
+        live.last_used_ms = now_ms
+        return live.principal
+
+    def _looked_up(self, raw_key: bytes | str, now_ms: int) -> _Live:
         live = self._live.get(digest_of(raw_key))
         if live is None:
             raise Unauthenticated(
                 "the API key is not known here: it was mistyped, revoked or belongs to another installation"
             )
-        now_ms = self._now_ms()
         if now_ms >= live.valid_until_ms:
             raise Unauthenticated("the API key has expired; use its successor or ask for a new one")
-        live.last_used_ms = now_ms
-        return live.principal
+        if len(self._recent) >= _MOST_RECENT:
+            self._recent.clear()
+        self._recent[raw_key] = live
+        return live
 
     def create_key(
         self,
@@ -434,7 +448,7 @@ class Catalog:
         admitted = self._admit(new)
         for digest in (old.digest, old.previous_digest):
             if digest is not None and digest not in admitted:
-                self._live.pop(digest, None)
+                _end(self._live.pop(digest, None))
 
     def _admit(self, stored: StoredKey) -> set[bytes]:
         """Let the secrets of `stored` in; return their digests."""
@@ -447,7 +461,9 @@ class Catalog:
         if stored.previous_digest is not None and key.previous_valid_until_ms is not None:
             admitted[stored.previous_digest] = min(expires_ms, key.previous_valid_until_ms)
         for digest, valid_until_ms in admitted.items():
+            before = self._live.get(digest)
             self._live[digest] = _Live(principal, valid_until_ms)
+            _end(before)
         return set(admitted)
 
     def _view(self, stored: StoredKey) -> Key:
@@ -460,3 +476,9 @@ class Catalog:
         if used_ms <= (stored.key.last_used_ms or 0):
             return stored.key
         return msgspec.structs.replace(stored.key, last_used_ms=used_ms)
+
+
+def _end(live: _Live | None) -> None:
+    """Make a secret invalid wherever it is still at hand, also for a request that is looking it up right now."""
+    if live is not None:
+        live.valid_until_ms = 0

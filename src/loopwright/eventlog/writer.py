@@ -23,7 +23,7 @@ from loopwright.core.errors import Broken, Invalid, LoopError, Overloaded
 from loopwright.core.events import Fact
 from loopwright.core.ports import EventLog, KeyTaken
 
-GATHER_S: Final = 0.02
+GATHER_S: Final = 0.05
 """How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
 two thread switches each."""
 

@@ -12,7 +12,7 @@ from loopwright.app.metrics import CATALOGUE, MAX_EXPERIMENTS, Metrics, by_exper
 def test_requests_are_counted_by_route_and_status_with_cumulative_buckets() -> None:
     metrics = Metrics()
     for seconds in (0.0004, 0.003, 7.0):
-        metrics.observe("/x", 200, seconds)
+        metrics.route("/x").observe(200, seconds)
     page = metrics.exposition().decode()
     assert 'loopwright_http_requests_total{route="/x",status="200"} 3.0' in page
     assert 'loopwright_http_request_seconds_bucket{le="0.0005",route="/x"} 1.0' in page

@@ -245,3 +245,19 @@ def test_a_tenant_id_is_taken_once_and_must_be_a_slug(catalog: Catalog):
     assert [tenant.id for tenant in catalog.tenants()] == ["acme", "default", "globex"]
     with pytest.raises(NotFound):
         catalog.tenant("nobody")
+
+
+def test_a_key_that_was_just_used_ends_at_once_when_it_is_rotated_or_revoked(
+    catalog: Catalog, clock: ManualClock
+) -> None:
+    issued = catalog.create_key("default", ["select"])
+    assert catalog.authenticate(issued.secret).key_id == issued.key.id
+    rotated = catalog.rotate_key("default", issued.key.id, grace_s=60)
+    assert catalog.authenticate(issued.secret).key_id == issued.key.id
+    assert catalog.authenticate(rotated.secret).key_id == issued.key.id
+    clock.advance(seconds=61)
+    with pytest.raises(Unauthenticated):
+        catalog.authenticate(issued.secret)
+    catalog.revoke_key("default", issued.key.id)
+    with pytest.raises(Unauthenticated):
+        catalog.authenticate(rotated.secret)
