@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -29,6 +31,35 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     media_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Behind:
+    """An application that is built on a thread of its own, while the front already serves.
+
+    The web framework takes longer to import and set up than all the rest of a start. Whoever asks for it before
+    it is there waits for it.
+    """
+
+    def __init__(self, build: Callable[[], App]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._app: App | None = None
+
+    def begin(self) -> None:
+        """Begin to build."""
+        threading.Thread(target=self.app, name="loopwright-control-plane", daemon=True).start()
+
+    def app(self) -> App:
+        """Return the application once it is built."""
+        with self._lock:
+            if self._app is None:
+                self._app = self._build()
+            return self._app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        app = await asyncio.to_thread(self.app) if self._app is None else self._app
+        await app(scope, receive, send)
 
 
 class ClientGone(Exception):

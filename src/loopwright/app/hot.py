@@ -37,11 +37,22 @@ from .asgi import (
 )
 from .metrics import Metrics, Route
 
+SELECT: Final = "/api/v1/agent/select"
+FEEDBACK: Final = "/api/v1/agent/feedback"
+FEEDBACK_BATCH: Final = "/api/v1/agent/feedback/batch"
+
 _encode: Final = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
 Headers = Iterable[tuple[bytes, bytes]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether this process can serve, and if not, why."""
+
+    status: str
+    reason: str = ""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -190,7 +201,10 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
 
 
 class Front:
-    """Dispatches the hot endpoints by path and hands everything else to the application behind it."""
+    """Dispatches the hot endpoints by path and hands everything else to the application behind it.
+
+    `ready` returns why the process cannot serve, or an empty string.
+    """
 
     def __init__(
         self,
@@ -199,9 +213,11 @@ class Front:
         endpoints: dict[str, Endpoint],
         catalog: Catalog,
         metrics: Metrics,
+        ready: Callable[[], str],
         body_limit: int,
     ) -> None:
         self._behind = behind
+        self._ready = ready
         self._endpoints = {
             path: (endpoint, metrics.route(path)) for path, endpoint in endpoints.items()
         }
@@ -216,11 +232,20 @@ class Front:
             if path == "/health/live":
                 await send_reply(send, _ALIVE)
                 return
+            if path == "/health/ready":
+                await send_reply(send, self.readiness())
+                return
             found = self._endpoints.get(path)
             if found is not None and scope["method"] == "POST":
                 await self._serve(*found, scope["headers"], receive, send)
                 return
         await self._behind(scope, receive, send)
+
+    def readiness(self) -> Reply:
+        """Return 200 when selects and feedback are served, else 503 with the reason."""
+        reason = self._ready()
+        health = Health("unready", reason) if reason else Health("ready")
+        return Reply(503 if reason else 200, _encode(health))
 
     async def _serve(
         self, endpoint: Endpoint, route: Route, headers: Headers, receive: Receive, send: Send

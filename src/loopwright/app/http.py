@@ -1,4 +1,4 @@
-"""The HTTP application: the hot front, and Litestar with the control plane and the documentation behind it."""
+"""What stands behind the front: Litestar with the control plane and the documentation."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.params import Body
-from litestar.types import ControllerRouterHandler
 
 import loopwright
 from loopwright.catalog import Catalog, Principal
+from loopwright.catalog.routes import CONTROLLERS
 from loopwright.core.errors import BodyMalformed, LoopError
 from loopwright.core.problem import Problem
 from loopwright.feedback import BatchRequest, FeedbackRequest
+from loopwright.learning.routes import LearningController
 from loopwright.serving import Selection, SelectRequest
 
-from .asgi import PROBLEM, App, ClientGone, Receive, Reply, document, problem
-from .hot import Accepted, BatchAccepted, Endpoint, Front, authenticated
+from .asgi import PROBLEM, App, Receive, Reply, document, problem
+from .hot import (
+    FEEDBACK,
+    FEEDBACK_BATCH,
+    SELECT,
+    Accepted,
+    BatchAccepted,
+    Endpoint,
+    Front,
+    Health,
+    authenticated,
+)
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-SELECT: Final = "/api/v1/agent/select"
-FEEDBACK: Final = "/api/v1/agent/feedback"
-FEEDBACK_BATCH: Final = "/api/v1/agent/feedback/batch"
-
-
-class Health(msgspec.Struct, frozen=True):
-    """Whether this process can serve, and if not, why."""
-
-    status: str
-    reason: str = ""
+DOCS: Final = "/docs"
 
 
 class Failed(LoopError):
@@ -47,20 +49,18 @@ class Failed(LoopError):
     code, status = "internal", 500
 
 
-def build_app(
+def build_behind(
+    front: Front,
     endpoints: dict[str, Endpoint],
     *,
     catalog: Catalog,
     metrics: Metrics,
-    controllers: list[ControllerRouterHandler],
     dependencies: dict[str, Any],
-    ready: Any,
     body_limit: int,
-) -> Front:
-    """Return the whole application: `endpoints` in front, everything else in Litestar behind.
+) -> App:
+    """Return the application behind `front`: the control plane, and the documented twins of `endpoints`.
 
-    `ready` returns why the process cannot serve, or an empty string; `dependencies` are handed by name to
-    the handlers of `controllers`.
+    `dependencies` are handed by name to the handlers of the controllers.
     """
 
     async def principal(request: Request[Any, Any, Any]) -> Principal:
@@ -79,16 +79,15 @@ def build_app(
         tags=["health"],
         summary="Can the process serve?",
         responses={
+            200: ResponseSpec(Health, generate_examples=False, description="It can."),
             503: ResponseSpec(
                 Health, generate_examples=False, description="It cannot; `reason` says why."
-            )
+            ),
         },
     )
-    async def readiness() -> Response[Health]:
+    async def readiness() -> Response[bytes]:
         """Answer 200 when selects and feedback are served, else 503 with the reason."""
-        reason = ready()
-        health = Health("unready", reason) if reason else Health("ready")
-        return Response(health, status_code=503 if reason else 200)
+        return _response(front.readiness())
 
     @get(
         "/metrics",
@@ -101,12 +100,9 @@ def build_app(
         """Return every metric in the Prometheus text format; needs no key and names no secret."""
         return metrics.exposition()
 
-    reference = [
-        _reference(path, endpoint, catalog=catalog, metrics=metrics, body_limit=body_limit)
-        for path, endpoint in endpoints.items()
-    ]
+    reference = [_reference(path, endpoint, front=front) for path, endpoint in endpoints.items()]
     behind = Litestar(
-        [live, readiness, exposition, *controllers, *reference],
+        [live, readiness, exposition, *CONTROLLERS, LearningController, *reference],
         dependencies={
             "principal": Provide(principal),
             **{name: _given(value) for name, value in dependencies.items()},
@@ -121,7 +117,7 @@ def build_app(
             title="Loopwright",
             version=loopwright.__version__,
             description="Select an arm, send feedback, and the loop learns which arm to serve.",
-            path="/docs",
+            path=DOCS,
             render_plugins=[SwaggerRenderPlugin(path="/"), JsonRenderPlugin()],
             components=Components(
                 security_schemes={
@@ -137,13 +133,7 @@ def build_app(
         logging_config=None,
     )
     _document_bodies(behind.openapi_schema)
-    return Front(
-        cast(App, behind),
-        endpoints=endpoints,
-        catalog=catalog,
-        metrics=metrics,
-        body_limit=body_limit,
-    )
+    return cast(App, behind)
 
 
 def _given(value: Any) -> Provide:
@@ -153,13 +143,8 @@ def _given(value: Any) -> Provide:
     return Provide(give, sync_to_thread=False)
 
 
-def _reference(
-    path: str, endpoint: Endpoint, *, catalog: Catalog, metrics: Metrics, body_limit: int
-) -> HTTPRouteHandler:
+def _reference(path: str, endpoint: Endpoint, *, front: Front) -> HTTPRouteHandler:
     """Return the documented twin of a hot endpoint; the same code answers both."""
-    front = Front(
-        _nothing_behind, endpoints={}, catalog=catalog, metrics=metrics, body_limit=body_limit
-    )
     shape = _SHAPES[path]
 
     @post(
@@ -185,10 +170,6 @@ def _reference(
         return _response(reply)
 
     return handler
-
-
-async def _nothing_behind(scope: Any, receive: Any, send: Any) -> None:
-    raise ClientGone
 
 
 class _Shape(msgspec.Struct, frozen=True):
@@ -336,6 +317,3 @@ def _unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[b
             Failed("something unforeseen broke; the server's log has the trace, please report it")
         )
     )
-
-
-__all__ = ["FEEDBACK", "FEEDBACK_BATCH", "SELECT", "build_app"]

@@ -14,13 +14,20 @@ from typing import Final
 import uvicorn
 import uvloop
 
-from loopwright.catalog.routes import CONTROLLERS
 from loopwright.core.errors import SettingsInvalid
-from loopwright.learning.routes import LearningController
 
 from .acks import Acks
-from .hot import Endpoint, Feedback, FeedbackBatch, Front, Select
-from .http import FEEDBACK, FEEDBACK_BATCH, SELECT, build_app
+from .asgi import App, Behind
+from .hot import (
+    FEEDBACK,
+    FEEDBACK_BATCH,
+    SELECT,
+    Endpoint,
+    Feedback,
+    FeedbackBatch,
+    Front,
+    Select,
+)
 from .keyring import ADMIN_KEY_FILE
 from .logs import log_to_stderr
 from .metrics import Metrics, Sample, by_experiment
@@ -62,19 +69,36 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
         FEEDBACK: Feedback(services.intake, acks.append, metrics),
         FEEDBACK_BATCH: FeedbackBatch(services.intake, acks.append, metrics),
     }
-    return build_app(
-        endpoints,
+    limit = services.settings.body_limit_bytes
+
+    def build() -> App:
+        # Imported here, on the thread that needs it: this is most of what a start would cost.
+        from .http import build_behind
+
+        return build_behind(
+            front,
+            endpoints,
+            catalog=services.catalog,
+            metrics=metrics,
+            dependencies={
+                "catalog": services.catalog,
+                "learner": services.learner,
+                "signing_ring": services.ring,
+            },
+            body_limit=limit,
+        )
+
+    behind = Behind(build)
+    front = Front(
+        behind,
+        endpoints=endpoints,
         catalog=services.catalog,
         metrics=metrics,
-        controllers=[*CONTROLLERS, LearningController],
-        dependencies={
-            "catalog": services.catalog,
-            "learner": services.learner,
-            "signing_ring": services.ring,
-        },
         ready=services.unready,
-        body_limit=services.settings.body_limit_bytes,
+        body_limit=limit,
     )
+    behind.begin()
+    return front
 
 
 def _listener(settings: Settings) -> socket.socket:
