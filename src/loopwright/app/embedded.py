@@ -22,6 +22,7 @@ from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest
@@ -175,6 +176,7 @@ class Experiments:
         reward: RewardSpec | str = "binary",
         dimension: int | None = None,
         explore_floor: float = 0.01,
+        gate: Gate | None = None,
         name: str = "",
         start: bool = True,
     ) -> Experiment:
@@ -191,6 +193,7 @@ class Experiments:
             reward=_reward(reward),
             context=None if dimension is None else ContextSpec(dimension),
             explore_floor=explore_floor,
+            gate=gate,
         )
         created = self._services.catalog.create_experiment(draft, actor="embedded")
         return self.start(id) if start else created

@@ -23,6 +23,7 @@ from loopwright.core.experiment import (
     PolicyChoice,
     Share,
 )
+from loopwright.core.gate import Gate, check_arms
 from loopwright.core.reward import RewardSpec
 
 from .tenants import slug
@@ -67,6 +68,8 @@ class Amendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reward: RewardSpec | UnsetType = UNSET
     context: ContextSpec | UnsetType | None = UNSET
     explore_floor: Share | UnsetType = UNSET
+    gate: Gate | UnsetType | None = UNSET
+    """The whole new gate; None takes it away."""
 
 
 def check(experiment: Experiment) -> None:
@@ -74,6 +77,7 @@ def check(experiment: Experiment) -> None:
     slug(experiment.id, "experiment id")
     _check_arms(experiment.arms)
     _check_shares(experiment)
+    _check_gate(experiment)
     policies.make(resolved(experiment).name, experiment.policy.params)
 
 
@@ -116,7 +120,7 @@ def amended(experiment: Experiment, amendment: Amendment) -> Experiment:
     _refuse_ended(experiment)
     changes = {
         field: value
-        for field in ("name", "explore_floor", *_FROZEN)
+        for field in ("name", "explore_floor", "gate", *_FROZEN)
         if (value := getattr(amendment, field)) is not UNSET
     }
     if experiment.state != "draft":
@@ -166,7 +170,7 @@ def difference(before: Experiment, after: Experiment) -> list[str]:
     old = {arm.id: arm for arm in before.arms}
     new = {arm.id: arm for arm in after.arms}
     arms = [f"arms/{arm}" for arm in {**old, **new} if old.get(arm) != new.get(arm)]
-    fields = ("name", "state", "explore_floor", *_FROZEN)
+    fields = ("name", "state", "explore_floor", "gate", *_FROZEN)
     return [f for f in fields if getattr(before, f) != getattr(after, f)] + arms
 
 
@@ -295,6 +299,12 @@ def _check_shares(experiment: Experiment) -> None:
             found=most,
             expected=1,
         )
+
+
+def _check_gate(experiment: Experiment) -> None:
+    """A gate gives enabled arms only: no unit may get, by a rule, what was taken out of service."""
+    if experiment.gate is not None:
+        check_arms(experiment.gate, {arm.id: arm.state for arm in experiment.arms})
 
 
 def _refuse_unwritable(value: Any, *, depth: int = 0) -> None:

@@ -22,6 +22,7 @@ from msgspec import Meta
 from loopwright import policies
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice, Share, Slug
+from loopwright.core.gate import Gate
 from loopwright.core.problem import Problem
 from loopwright.core.reward import RewardSpec, RewardType
 
@@ -57,6 +58,7 @@ class NewExperiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reward: RewardSpec = RewardSpec()
     context: ContextSpec | None = None
     explore_floor: Share = 0.01
+    gate: Gate | None = None
 
 
 class ExperimentPage(msgspec.Struct, frozen=True):
@@ -248,6 +250,7 @@ class ExperimentsController(Controller):
             reward=data.reward,
             context=data.context,
             explore_floor=data.explore_floor,
+            gate=data.gate,
         )
         return _tagged(catalog.create_experiment(experiment, actor=principal.key_id), 201)
 
@@ -298,6 +301,7 @@ class ExperimentsController(Controller):
                 examples=[
                     Example(value={"name": "Greeting, autumn", "explore_floor": 0.05}),
                     Example(value={"arms": {"casual": {"max_share": 0.5}}}),
+                    Example(value={"gate": {"rollout": 25, "default_arm": "formal"}}),
                 ]
             ),
         ],

@@ -39,6 +39,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: int = 0
     """Offset of the event log through which the serving snapshot had learned."""
     mode: Mode = "live"
+    rule: str | None = None
+    """The rule of the experiment's gate that applied, `schedule` or `rollout`."""
     reason: str | None = None
 
     @property

@@ -16,6 +16,7 @@ import msgspec
 from loopwright.core.context import Context
 from loopwright.core.errors import ContextInvalid, Invalid, RewardInvalid
 from loopwright.core.experiment import Arm, ArmState, Experiment, PolicyChoice
+from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
 
 from .answers import (
@@ -178,6 +179,7 @@ def create_experiment(
     reward: RewardSpec | Mapping[str, Any] | str = "binary",
     dimension: int | None = None,
     explore_floor: float = 0.01,
+    gate: Gate | Mapping[str, Any] | None = None,
     name: str = "",
     start: bool = True,
 ) -> Call[Experiment]:
@@ -193,6 +195,7 @@ def create_experiment(
         "reward": {"type": reward} if isinstance(reward, str) else reward,
         "context": None if dimension is None else {"dimension": dimension},
         "explore_floor": explore_floor,
+        **({} if gate is None else {"gate": gate}),
         "name": name,
     }
     return define_experiment(terms, definition, start=start)

@@ -31,3 +31,5 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     vector: bytes | None = None
     """The context's vector as packed little-endian float64."""
     metadata: dict[str, Any] | None = None
+    rule: str | None = None
+    """The rule of the experiment's gate that applied, `schedule` or `rollout`; None when none did."""

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from .context import MAX_DIMENSION
+from .gate import Gate
 from .reward import RewardSpec
 
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}(?!\n)$")]
@@ -63,3 +64,5 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every change."""
     created_at_ms: int = 0
     updated_at_ms: int = 0
+    gate: Gate | None = None
+    """What stands before the bandit; None lets every request through."""

@@ -26,24 +26,25 @@ class Snapshots:
     and never see half a snapshot.
     """
 
-    __slots__ = ("_newest",)
+    __slots__ = ("newest",)
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, str], Published] = {}
+        self.newest: dict[tuple[str, str], Published] = {}
+        """By tenant and experiment; to be read, not written. The hot path reads it without a call between."""
 
     def publish(self, published: Published) -> None:
         """Make `published` what its experiment serves from now on."""
         experiment = published.experiment
-        self._newest[experiment.tenant_id, experiment.id] = published
+        self.newest[experiment.tenant_id, experiment.id] = published
 
     def get(self, tenant_id: str, experiment_id: str) -> Published | None:
         """Return the newest snapshot of an experiment, None when it has none."""
-        return self._newest.get((tenant_id, experiment_id))
+        return self.newest.get((tenant_id, experiment_id))
 
     def withdraw(self, tenant_id: str, experiment_id: str) -> None:
         """Stop serving an experiment; nothing happens when it is not served."""
-        self._newest.pop((tenant_id, experiment_id), None)
+        self.newest.pop((tenant_id, experiment_id), None)
 
     def all(self) -> list[Published]:
         """Return the newest snapshot of every experiment."""
-        return list(self._newest.values())
+        return list(self.newest.values())

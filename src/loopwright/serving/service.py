@@ -15,13 +15,15 @@ from msgspec import Meta
 
 from loopwright.core.clock import Clock
 from loopwright.core.context import EMPTY, MAX_DIMENSION, Context, pack
-from loopwright.core.decision import Decision
+from loopwright.core.decision import Decision, Mode
 from loopwright.core.errors import ContextInvalid, ExperimentClosed, Invalid, MaskEmpty
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
-from loopwright.policies import Published, Snapshots
+from loopwright.policies import Draw, Published, Snapshots
+
+from .assign import Assigner, Assignment
 
 
 class SelectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -50,7 +52,9 @@ class Selection(msgspec.Struct, frozen=True, gc=False):
     arm: ArmView
     propensity: float
     snapshot: int
-    mode: str = "live"
+    mode: Mode = "live"
+    rule: str | None = None
+    """The rule of the experiment's gate that applied, `schedule` or `rollout`; None when none did."""
 
 
 class Selector:
@@ -73,7 +77,7 @@ class Selector:
     ) -> None:
         self.signer = signer
         self.selected: dict[tuple[str, str], int] = {}
-        self._snapshots = snapshots
+        self._newest = snapshots.newest
         self._plans: dict[tuple[str, str], _Plan] = {}
         self._offer = offer
         self._find = find
@@ -93,17 +97,22 @@ class Selector:
         """Return the chosen arm with its signed token.
 
         Raises `NotFound` or `ExperimentClosed` when the experiment does not serve, `ContextInvalid`,
-        `MaskEmpty`, `NoArms`, or `Invalid` when the context is too large to travel in a token.
+        `MaskEmpty`, `NoArms`, or `Invalid` when the context is too large to travel in a token or the gate
+        needs a `unit_id`.
         """
         plan = self._plan(tenant_id, experiment_id)
         packed = plan.pack(context)
-        draw = plan.served.select(
-            packed,
-            self._uniform(),
-            mask=None if mask is None else plan.positions(mask),
-        )
-        arm = plan.arms[draw.arm]
+        allowed = None if mask is None else plan.positions(mask)
         now_ms = self._now_ms()
+        mode: Mode = "live"
+        rule: str | None = None
+        if plan.assigner is None:
+            draw = plan.served.select(packed, self._uniform(), mask=allowed)
+        else:
+            assigned = plan.assigner.assign(unit_id, context, now_ms=now_ms)
+            mode, rule = assigned.mode, assigned.rule
+            draw = plan.draw(assigned, unit_id, packed=packed, u=self._uniform(), allowed=allowed)
+        arm = plan.arms[draw.arm]
         decision = Decision(
             self._new_id(now_ms),
             tenant_id,
@@ -112,20 +121,23 @@ class Selector:
             draw.propensity,
             plan.offset,
             now_ms,
-            "live",
+            mode,
             unit_id,
             context.id,
             packed,
             context.metadata,
+            rule,
         )
         token = self.signer.sign(decision)
         self._offer(Decided(decision))
         plan.selected[plan.key] += 1
-        return Selection(token, decision.id, experiment_id, arm, draw.propensity, plan.offset)
+        return Selection(
+            token, decision.id, experiment_id, arm, draw.propensity, plan.offset, mode, rule
+        )
 
     def _plan(self, tenant_id: str, experiment_id: str) -> _Plan:
         key = (tenant_id, experiment_id)
-        published = self._snapshots.get(tenant_id, experiment_id)
+        published = self._newest.get(key)
         plan = self._plans.get(key)
         if plan is not None and plan.published is published:
             return plan
@@ -158,6 +170,9 @@ class _Plan:
         self.arms = [ArmView(a.id, a.payload, a.metadata) for a in experiment.arms]
         self.dimension = None if experiment.context is None else experiment.context.dimension
         self._index = {arm.id: position for position, arm in enumerate(experiment.arms)}
+        gate = experiment.gate
+        self.assigner = None if gate is None else Assigner(gate, experiment)
+        self.sticky = self.assigner if gate is not None and gate.sticky else None
 
     def pack(self, context: Context) -> bytes | None:
         """Return the checked vector; None when there is none and none is needed."""
@@ -178,6 +193,29 @@ class _Plan:
                 found=len(vector),
             )
         return pack(vector, dimension=len(vector))
+
+    def draw(
+        self,
+        assigned: Assignment,
+        unit_id: str | None,
+        *,
+        packed: bytes | None,
+        u: float,
+        allowed: Sequence[int] | None,
+    ) -> Draw:
+        """Return the arm that the gate gives, or one drawn from the law: by the unit when it sticks, else by `u`."""
+        draw = assigned.draw
+        if draw is None:
+            if self.sticky is None or unit_id is None:
+                return self.served.select(packed, u, mask=allowed)
+            return self.sticky.draw(self.served.law(packed, mask=allowed), unit_id)
+        if allowed is not None and draw.arm not in allowed:
+            raise MaskEmpty(
+                f"mask leaves out '{self.arms[draw.arm].id}', the arm that the gate's {assigned.rule!r} gives "
+                "to this unit; allow it, or change the gate",
+                found=self.arms[draw.arm].id,
+            )
+        return draw
 
     def positions(self, mask: Sequence[str]) -> list[int]:
         """Return the positions of the arms that `mask` allows."""

@@ -20,6 +20,7 @@ from loopwright.core.errors import (
 )
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from loopwright.core.ids import Ids, time_of
 from loopwright.core.token import Signer
 from loopwright.policies import Allocation, Problem, Published, Snapshots, make
@@ -210,3 +211,106 @@ def test_selects_are_counted_per_experiment() -> None:
     for _ in range(3):
         bench.selector.select("acme", "greeting")
     assert bench.selector.selected == {("acme", "greeting"): 3}
+
+
+def gated(**shape: Any) -> Experiment:
+    return greeting(gate=Gate(**shape))
+
+
+def test_without_a_gate_a_decision_is_live_and_names_no_rule() -> None:
+    for experiment in (greeting(), gated()):
+        bench = Bench(experiment, policy="Uniform")
+        chosen = bench.selector.select("acme", "greeting")
+        assert (chosen.mode, chosen.rule) == ("live", None)
+        assert (bench.offered[0].mode, bench.offered[0].rule) == ("live", None)
+
+
+def test_what_the_gate_gave_is_certain_and_says_which_rule_gave_it() -> None:
+    pro = Condition("metadata.plan", "eq", "pro")
+    bench = Bench(gated(rules=(Rule("pro plan", (pro,), Fixed("dry")),)), policy="Uniform")
+    chosen = bench.selector.select("acme", "greeting", context=Context(metadata={"plan": "pro"}))
+    decision = bench.signer.verify(chosen.request_id, now_ms=bench.clock.now_ms())
+    assert bench.offered == [decision]
+    for told in (chosen, decision):
+        assert (told.mode, told.rule, told.propensity) == ("fallback", "pro plan", 1.0)
+    assert (chosen.arm.id, decision.arm_id) == ("dry", "dry")
+    free = bench.selector.select("acme", "greeting", context=Context(metadata={"plan": "free"}))
+    assert (free.mode, free.rule) == ("live", None)
+
+
+def test_a_rollout_splits_units_into_live_and_holdout() -> None:
+    bench = Bench(gated(rollout=30, default_arm="long"), policy="Uniform")
+    chosen = [bench.selector.select("acme", "greeting", unit_id=f"u{n}") for n in range(2000)]
+    held = [c for c in chosen if c.mode == "holdout"]
+    assert abs(len(held) / 2000 - 0.7) < 4.5 * (0.21 / 2000) ** 0.5
+    assert {(c.arm.id, c.propensity, c.rule) for c in held} == {("long", 1.0, "rollout")}
+    live = [c for c in chosen if c.mode == "live"]
+    assert {c.arm.id for c in live} == {"warm", "dry", "long"}
+    assert {round(c.propensity, 9) for c in live} == {round(1 / 3, 9)}
+
+
+def test_the_schedule_opens_and_closes_by_the_clock() -> None:
+    bench = Bench(greeting(), policy="Uniform")
+    now_ms = bench.clock.now_ms()
+    gate = Gate(starts_at_ms=now_ms + 1000, ends_at_ms=now_ms + 2000, default_arm="dry")
+    bench.publish(greeting(gate=gate), policy="Uniform")
+    modes = []
+    for _ in range(3):
+        modes.append(bench.selector.select("acme", "greeting").mode)
+        bench.clock.advance(seconds=1)
+    assert modes == ["fallback", "live", "fallback"]
+
+
+def test_a_sticky_unit_keeps_its_arm_and_units_share_by_the_odds() -> None:
+    bench = Bench(gated(sticky=True), policy="Uniform")
+    first = {
+        f"u{n}": bench.selector.select("acme", "greeting", unit_id=f"u{n}") for n in range(999)
+    }
+    again = {unit: bench.selector.select("acme", "greeting", unit_id=unit) for unit in first}
+    assert {u: c.arm.id for u, c in again.items()} == {u: c.arm.id for u, c in first.items()}
+    assert {(c.mode, round(c.propensity, 9)) for c in again.values()} == {("live", round(1 / 3, 9))}
+    for n in Counter(c.arm.id for c in first.values()).values():
+        assert abs(n / 999 - 1 / 3) < 4.5 * (2 / 9 / 999) ** 0.5
+
+
+def test_a_sticky_unit_moves_only_when_its_arm_is_not_allowed() -> None:
+    bench = Bench(gated(sticky=True), policy="Uniform")
+    for unit in (f"u{n}" for n in range(200)):
+        whole = bench.selector.select("acme", "greeting", unit_id=unit)
+        masked = bench.selector.select("acme", "greeting", unit_id=unit, mask=["dry", "long"])
+        assert masked.propensity == 0.5
+        assert whole.arm.id in ("warm", masked.arm.id)
+
+
+def test_a_sticky_unit_with_contexts_keeps_its_arm_for_equal_contexts() -> None:
+    shape = greeting(context=ContextSpec(2), gate=Gate(sticky=True))
+    bench = Bench(shape, policy="LinThompson")
+    context = Context(vector=[0.5, -1.0])
+    for unit in ("ann", "bo", "cy"):
+        chosen = [
+            bench.selector.select("acme", "greeting", context=context, unit_id=unit)
+            for _ in range(3)
+        ]
+        assert len({(c.arm.id, c.propensity) for c in chosen}) == 1
+
+
+@pytest.mark.parametrize("shape", [{"sticky": True}, {"rollout": 5, "default_arm": "dry"}])
+def test_a_gate_that_assigns_by_unit_refuses_a_request_without_one(shape: dict[str, Any]) -> None:
+    bench = Bench(gated(**shape), policy="Uniform")
+    with pytest.raises(Invalid, match="unit_id is missing"):
+        bench.selector.select("acme", "greeting")
+    assert bench.offered == []
+
+
+def test_a_mask_without_the_arm_that_the_gate_gives_is_refused() -> None:
+    bench = Bench(gated(rollout=0, default_arm="dry"), policy="Uniform")
+    assert bench.selector.select("acme", "greeting", mask=["dry"]).arm.id == "dry"
+    with pytest.raises(MaskEmpty, match=r"mask leaves out 'dry'.*'rollout'"):
+        bench.selector.select("acme", "greeting", mask=["warm", "long"])
+
+
+def test_a_changed_gate_holds_from_the_next_select_on() -> None:
+    bench = Bench(gated(rollout=0, default_arm="dry"), policy="Uniform")
+    assert bench.selector.select("acme", "greeting").mode == "holdout"
+    bench.publish(greeting(), policy="Uniform")
+    assert bench.selector.select("acme", "greeting").mode == "live"
