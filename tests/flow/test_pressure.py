@@ -141,7 +141,9 @@ def test_selects_go_on_when_decision_rows_are_shed(tmp_path: Path) -> None:
     services.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
     services.start()
     chosen = [services.selector.select(DEFAULT_TENANT, "greeting") for _ in range(2000)]
-    assert services.writer.shed > 0
+    shed = services.writer.shed
+    assert shed > 0
+    assert services.learner.status(DEFAULT_TENANT, "greeting").shed == shed
     fact, key = services.intake.accept(DEFAULT_TENANT, FeedbackRequest(chosen[-1].request_id, 1.0))
     services.writer.submit([fact], [key], lambda _: None)
     services.writer.flush()

@@ -84,6 +84,7 @@ class Services:
             snapshots=self.snapshots,
             experiments=self._experiments,
             head=self.log.head,
+            shed=lambda tenant_id, id: self.selector.shed.get((tenant_id, id), 0),
             find=self._find,
             clock=clock,
         )

@@ -20,7 +20,13 @@ _MISFITS: dict[Reason, str] = {
 
 
 def reported(
-    trainer: Trainer, *, head: int, serving: int | None, is_apart: bool, degraded: str
+    trainer: Trainer,
+    *,
+    head: int,
+    shed: int,
+    serving: int | None,
+    is_apart: bool,
+    degraded: str,
 ) -> Status:
     """Return the status of an experiment; `degraded` says why, when it serves less than it should."""
     experiment, tally = trainer.experiment, trainer.tally
@@ -37,6 +43,7 @@ def reported(
         feedback=tally.feedback,
         snapshot=trainer.version if serving is None else serving,
         head=head,
+        shed=shed,
         learner=_learner(experiment, is_apart=is_apart, degraded=degraded),
         reason=degraded or _misfits(tally),
         clipped=tally.clipped,

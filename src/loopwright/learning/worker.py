@@ -62,7 +62,7 @@ class Learner:
     """Learns every experiment from the log and publishes what serves.
 
     Making one loads the last checkpoint and publishes every running experiment. `experiments` and `find` look
-    into the catalog, `head` says how far the log goes.
+    into the catalog, `head` says how far the log goes, `shed` how many decision rows never reached it.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Learner:
         find: Callable[[str, str], Experiment | None],
         head: Callable[[], int],
         clock: Clock,
+        shed: Callable[[str, str], int] = lambda tenant_id, experiment_id: 0,
         pace: Pace = _PACE,
         stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -85,6 +86,7 @@ class Learner:
         self._find = find
         self._head = head
         self._now_ms = clock.now_ms
+        self._shed = shed
         self._pace = pace
         self._stopwatch = stopwatch
         self._publisher = Publisher(snapshots, stopwatch)
@@ -231,6 +233,7 @@ class Learner:
             return reported(
                 trainer,
                 head=self._head(),
+                shed=self._shed(tenant_id, experiment_id),
                 serving=self._publisher.serving(key),
                 is_apart=key in self._apart,
                 degraded=self._halted.get(key) or self._publisher.refused.get(key, ""),

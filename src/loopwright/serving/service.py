@@ -77,6 +77,9 @@ class Selector:
     ) -> None:
         self.signer = signer
         self.selected: dict[tuple[str, str], int] = {}
+        """Selects since the start, by tenant and experiment."""
+        self.shed: dict[tuple[str, str], int] = {}
+        """Decision rows that the log could not take."""
         self._newest = snapshots.newest
         self._plans: dict[tuple[str, str], _Plan] = {}
         self._offer = offer
@@ -129,7 +132,8 @@ class Selector:
             rule,
         )
         token = self.signer.sign(decision)
-        self._offer(Decided(decision))
+        if not self._offer(Decided(decision)):
+            self.shed[plan.key] = self.shed.get(plan.key, 0) + 1
         plan.selected[plan.key] += 1
         return Selection(
             token, decision.id, experiment_id, arm, draw.propensity, plan.offset, mode, rule
