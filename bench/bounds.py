@@ -42,6 +42,7 @@ BOUNDS: Final = (
     Bound("serve", "fastapi_select_ratio", "the same select in FastAPI + pydantic", "printed"),
     Bound("propagate", "p99_ms", "feedback sent → new snapshot serves, p99", "at most", 20),
     Bound("learn", "linear_ratio", "training, linear d=20 K=10 ÷ bare NumPy", "at least", 0.6),
+    Bound("learn", "linear_sorted_ratio", "the same ÷ the fastest bare NumPy we know", "printed"),
     Bound("learn", "linear_per_s", "events/s trained, linear", "printed"),
     Bound("learn", "free_per_s", "events/s trained, context-free", "printed"),
     Bound("learn", "select_hmacs", "in-process select in units of one HMAC", "at most", 3),
@@ -55,6 +56,26 @@ BOUNDS: Final = (
     Bound("footprint", "rss_mb", "idle resident memory, MB", "at most", 150),
     Bound("footprint", "ready_ratio", "start to ready ÷ bare import", "at most", 2),
     Bound("footprint", "clone_to_select_s", "fresh clone to first served select", "at most", 60),
+    Bound("intake", "typed_ratio", "typed feedback, batch of 100 ÷ plain rewards", "at least", 0.5),
+    Bound("redact", "redact_clean_us", "redaction of 1 KB of clean text, µs", "at most", 60),
+    Bound(
+        "redact", "redact_dense_us", "redaction of 1 KB full of personal data, µs", "at most", 150
+    ),
+    Bound("report", "tenant_s", "one tenant's 30-day report, s", "at most", 0.4),
+    Bound("report", "all_s", "the report over all tenants, s", "at most", 2),
+    Bound("report", "join_s", "the wide join, s", "at most", 3),
+    Bound("report", "fresh_s", "event in the log → visible in the report, s", "at most", 1),
+    Bound("report", "project_per_s", "events/s from log to warehouse", "at least", 100_000),
+    Bound("report", "bytes_per_event", "size of an event in the warehouse", "printed"),
+    Bound("trust", "ds_ratio", "Dawid-Skene ÷ crowd-kit's time", "at most", 0.35),
+    Bound("trust", "ds_accuracy", "accuracy of Dawid-Skene", "printed"),
+    Bound("trust", "majority_accuracy", "accuracy of the majority vote", "printed"),
+    Bound(
+        "attack", "regret_ratio", "regret under attack, trust on ÷ off, the worse", "at most", 0.5
+    ),
+    Bound(
+        "attack", "report_error_ratio", "report error, trust on ÷ off, the worse", "at most", 0.5
+    ),
 )
 
 

@@ -97,6 +97,8 @@ def specs() -> list[Spec]:
 
 def _find(name: str) -> Any:
     wanted = _plain(name)
+    if wanted == AUTO:
+        raise PolicyMismatch("'auto' stands for a policy that fits an experiment; resolve it first")
     for kind in BUILT_IN:
         spec: Spec = kind.spec
         if wanted in map(_plain, (spec.name, *spec.aliases)):

@@ -12,8 +12,9 @@ from .exact import Sums
 
 def free(problem: Problem, batch: Batch) -> Floats:
     """Return columns [1, r] as f64[n, 2]; contexts are ignored."""
-    rewards = _rewards(problem, batch)
-    return np.stack((np.ones(len(batch)), rewards), axis=1)
+    columns = np.ones((len(batch), 2))
+    columns[:, 1] = _rewards(problem, batch)
+    return columns
 
 
 def linear(problem: Problem, batch: Batch) -> Floats:
@@ -36,9 +37,11 @@ def linear(problem: Problem, batch: Batch) -> Floats:
 
 def weighted(problem: Problem, batch: Batch, *, loss: bool) -> Floats:
     """Return columns [1, r, w] as f64[n, 3], w the reward (or 1 - reward) over the logged propensity."""
-    found = free(problem, batch)
-    value = 1.0 - found[:, 1] if loss else found[:, 1]
-    return np.column_stack((found, value / propensities(batch)))
+    columns = np.ones((len(batch), 3))
+    rewards = _rewards(problem, batch)
+    columns[:, 1] = rewards
+    columns[:, 2] = (1.0 - rewards if loss else rewards) / propensities(batch)
+    return columns
 
 
 def propensities(batch: Batch) -> Floats:
@@ -72,7 +75,8 @@ def _rewards(problem: Problem, batch: Batch) -> Floats:
     if n == 0:
         return rewards
     # Written so that a NaN is refused too.
-    if not (rewards.min() >= problem.low and rewards.max() <= problem.high):
+    lowest, highest = np.minimum.reduce(rewards), np.maximum.reduce(rewards)
+    if not (lowest >= problem.low and highest <= problem.high):
         raise RewardInvalid(
             f"a reward in the batch is not finite or outside [{problem.low}, {problem.high}]",
             expected=[problem.low, problem.high],

@@ -8,12 +8,13 @@ permuted, split, merged and replayed histories give *equal bits*, and `revert` t
 put in.
 
 How it stays fast: float64 adds whole numbers without rounding while they stay below 2⁵³, in any order, fused
-or not, so a matrix product of small enough limbs is exact. A value is split in grid steps as h·2¹⁶ + l. Where
-all values of a chunk lie within ±64 (2³⁰ steps), value times limb has at most 45 bits, and 2⁸ of them add up
-exactly: 45 + 8 = 53. Larger values are split as h·2²² + l on both sides, and limb times limb has at most 44
-bits. The partial sums are then carried into two int64 limbs, `high`·2⁵³ + `low` with 0 ≤ low < 2⁵³: one
-spelling per value, so equal sums are equal bits whichever way they came about, and one rounding when they
-become floats. That holds 2²⁷ events of the largest magnitude per arm, 2⁶⁷ of magnitude 1.
+or not, so a matrix product of small enough limbs is exact. Values are split in grid steps as h·2¹⁶ + l. Where
+all values of a chunk of 2⁸ events lie within ±8 (2²⁷ steps), products of a value and a limb have at most 42
+bits, so their sums are exact, and the whole sum, of at most 62 bits, fits an int64. Other values are split as
+h·2²² + l on both sides: products of two limbs have at most 44 bits. Sums are kept in two int64 limbs,
+`high`·2⁵³ + `low` with 0 ≤ low < 2⁵³: one spelling per value, so equal sums are equal bits whichever way they
+came about, and one rounding when they become floats. That holds 2²⁷ events of the largest magnitude per arm,
+2⁶⁷ of magnitude 1.
 
 Scoring uses the context as it arrived, not the rounded one. A component differs from its grid point by at
 most 2⁻²⁵, so a score differs by at most 2⁻²⁵·‖θ‖₁: far below the noise of any θ that was learned from rewards
@@ -25,10 +26,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,9 +46,9 @@ UNIT: Final = 2.0**-48
 """What one unit of a sum of products is worth."""
 
 _CHUNK: Final = 256
-_NARROW: Final = 16
-_NARROW_LIMIT: Final = 2.0**30
-_WIDE: Final = 22
+_NARROW_BITS: Final = 16
+_NARROW_LIMIT: Final = 8 * GRID
+_WIDE_BITS: Final = 22
 _LOW_BITS: Final = 53
 _LOW_MASK: Final = (1 << _LOW_BITS) - 1
 _MAGIC: Final = b"LWS1"
@@ -60,8 +61,7 @@ class StateCorrupt(Broken):
     code = "state_corrupt"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
+class Sums(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Per arm: a count, and the sum of the product of each pair of columns, in units of 2⁻⁴⁸.
 
     `counts` int64[K]; `low` and `high` int64[K, P] hold the P = C(C + 1)/2 pairs (i ≤ j) of C columns, row by
@@ -74,8 +74,9 @@ class Sums:
     high: Ints
 
     def __post_init__(self) -> None:
-        for array in (self.counts, self.low, self.high):
-            array.flags.writeable = False
+        self.counts.setflags(write=False)
+        self.low.setflags(write=False)
+        self.high.setflags(write=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sums) and dump(self) == dump(other)
@@ -91,12 +92,15 @@ class Sums:
     @property
     def events(self) -> int:
         """Number of events in all."""
-        return int(self.counts.sum())
+        return int(np.add.reduce(self.counts))
 
     def floats(self) -> Floats:
         """Return the sums of products as symmetric float64[K, C, C], correctly rounded."""
-        values = np.multiply(self.high, 2.0**_LOW_BITS * UNIT, dtype=np.float64)
-        values += self.low * UNIT
+        values = self.high.astype(np.float64)
+        values *= 2.0**_LOW_BITS * UNIT
+        lows = self.low.astype(np.float64)
+        lows *= UNIT
+        values += lows
         full: Floats = values.take(_pairs(self.columns).of, axis=1)
         return full.reshape(self.arms, self.columns, self.columns)
 
@@ -154,7 +158,6 @@ def sums_of(arms: Ints, columns: Floats, *, count: int) -> Sums:
 
 def _chunk(arms: Ints, columns: Floats, *, count: int) -> Sums:
     """Return the sums of at most 2⁸ events."""
-    width = columns.shape[1]
     try:
         counts = np.bincount(arms, minlength=count)
     except ValueError as error:
@@ -164,47 +167,64 @@ def _chunk(arms: Ints, columns: Floats, *, count: int) -> Sums:
     steps = columns.take(np.argsort(arms), axis=0)
     steps *= GRID
     np.rint(steps, out=steps)
-    largest = max(steps.max(), -steps.min())
+    largest = max(np.maximum.reduce(steps, axis=None), -np.minimum.reduce(steps, axis=None))
     # A NaN fails the comparison, so this also refuses what is not finite.
     if not largest <= LIMIT * GRID:
         raise Invalid(f"a value to learn from is not finite or beyond ±{LIMIT:.0f}")
-    bits = _NARROW if largest <= _NARROW_LIMIT else _WIDE
-    right = _split(steps, bits)
-    left = steps if bits == _NARROW else right.copy()
+    add_up = _narrow if largest <= _NARROW_LIMIT else _wide
     present = np.flatnonzero(counts)
-    products = np.empty((len(present), left.shape[1], 2 * width))
-    end = 0
-    for place, events in enumerate(counts[present].tolist()):
-        start, end = end, end + events
-        np.dot(left[start:end].T, right[start:end], out=products[place])
-    low, high = _carried(products.reshape(len(present), -1), columns=width, bits=bits)
+    low, high = add_up(steps, counts[present].tolist())
     if len(present) < count:
         low, high = _spread(low, present, count=count), _spread(high, present, count=count)
-    return _canonical(width, counts, low, high)
+    return Sums(columns.shape[1], counts, low, high)
 
 
-def _split(steps: Floats, bits: int) -> Floats:
-    """Return [h | l] f64[n, 2C] with steps = h·2^bits + l and |l| ≤ 2^(bits - 1)."""
-    high = steps * 2.0**-bits
-    np.rint(high, out=high)
-    low = high * -(2.0**bits)
-    low += steps
-    return np.concatenate((high, low), axis=1)
+def _narrow(steps: Floats, counts: list[int]) -> tuple[Ints, Ints]:
+    """Return limbs of the sums of products of rows that lie arm by arm, values within ±8."""
+    products = _products(steps, _split(steps, _NARROW_BITS), counts=counts)
+    upper, lower = _pairs(steps.shape[1]).blocks[:2]
+    total = products.take(upper, axis=1).astype(np.int64)
+    total += products.take(lower, axis=1).astype(np.int64)
+    high = total >> _LOW_BITS
+    total &= _LOW_MASK
+    return total, high
 
 
-def _carried(products: Floats, *, columns: int, bits: int) -> tuple[Ints, Ints]:
-    """Return low and high limbs, not yet canonical, of the sum of all blocks of limb products."""
-    blocks = _pairs(columns).blocks
-    shifts = (bits, 0) if bits == _NARROW else (2 * bits, bits, bits, 0)
-    low = products.take(blocks[len(shifts) - 1], axis=1).astype(np.int64)
+def _wide(steps: Floats, counts: list[int]) -> tuple[Ints, Ints]:
+    """Return limbs of the sums of products of rows that lie arm by arm, any values."""
+    limbs = _split(steps, _WIDE_BITS)
+    # A product of an array with itself takes a slower routine, hence the copy.
+    products = _products(limbs, limbs.copy(), counts=counts)
+    blocks = _pairs(steps.shape[1]).blocks
+    low = products.take(blocks[3], axis=1).astype(np.int64)
     high = np.zeros_like(low)
-    for block, shift in zip(blocks, shifts[:-1], strict=False):
-        part = products.take(block, axis=1).astype(np.int64)
+    shifts = (2 * _WIDE_BITS, _WIDE_BITS, _WIDE_BITS)
+    for block, shift in zip(blocks[:3], shifts, strict=True):
+        part = (products.take(block, axis=1) * 2.0**-shift).astype(np.int64)
         high += part >> (_LOW_BITS - shift)
         part &= (1 << (_LOW_BITS - shift)) - 1
         part <<= shift
         low += part
-    return low, high
+    return _carry(low, high)
+
+
+def _split(steps: Floats, bits: int) -> Floats:
+    """Return [h, l] f64[n, 2C] with steps = h + l, h a multiple of 2^bits, |l| ≤ 2^(bits - 1)."""
+    # Floats from 2^(52 + bits) to twice that are 2^bits apart: adding and subtracting one rounds.
+    magic = 1.5 * 2.0 ** (52 + bits)
+    high = steps + magic
+    high -= magic
+    return np.concatenate((high, steps - high), axis=1)
+
+
+def _products(left: Floats, right: Floats, *, counts: list[int]) -> Floats:
+    """Return the flattened products leftᵀ·right of each run of `counts` rows."""
+    found = np.empty((len(counts), left.shape[1], right.shape[1]))
+    end = 0
+    for product, events in zip(found, counts, strict=True):
+        start, end = end, end + events
+        np.dot(left[start:end].T, right[start:end], out=product)
+    return found.reshape(len(counts), -1)
 
 
 def _spread(rows: Ints, places: Ints, *, count: int) -> Ints:
@@ -214,17 +234,17 @@ def _spread(rows: Ints, places: Ints, *, count: int) -> Ints:
     return full
 
 
-def _canonical(columns: int, counts: Ints, low: Ints, high: Ints) -> Sums:
+def _carry(low: Ints, high: Ints) -> tuple[Ints, Ints]:
     """Carry `low` into `high`, in place, until 0 ≤ low < 2⁵³."""
     high += low >> _LOW_BITS
     low &= _LOW_MASK
-    return Sums(columns, counts, low, high)
+    return low, high
 
 
 def merge(a: Sums, b: Sums) -> Sums:
     """Return the sums of the events of both."""
     _check_shapes(a, b)
-    return _canonical(a.columns, a.counts + b.counts, a.low + b.low, a.high + b.high)
+    return Sums(a.columns, a.counts + b.counts, *_carry(a.low + b.low, a.high + b.high))
 
 
 def revert(a: Sums, b: Sums) -> Sums:
@@ -236,7 +256,7 @@ def revert(a: Sums, b: Sums) -> Sums:
     counts = a.counts - b.counts
     if counts.size and counts.min() < 0:
         raise Invalid("cannot take out events that were never learned from")
-    return _canonical(a.columns, counts, a.low - b.low, a.high - b.high)
+    return Sums(a.columns, counts, *_carry(a.low - b.low, a.high - b.high))
 
 
 def widen(sums: Sums, arms: int) -> Sums:

@@ -160,14 +160,17 @@ def _between(shares: list[float], lows: list[float], highs: list[float]) -> list
             found[i] = bounds[i]
             left -= bounds[i]
             free.discard(i)
-    return _filled(found, highs, free=free, left=left)
+    return _filled(found, lows, highs, free=free, left=left)
 
 
-def _filled(found: list[float], highs: list[float], *, free: set[int], left: float) -> list[float]:
-    """Give what is `left` to arms the policy gave nothing, by the room they have."""
-    room = math.fsum(highs[i] for i in free)
+def _filled(
+    found: list[float], lows: list[float], highs: list[float], *, free: set[int], left: float
+) -> list[float]:
+    """Give what is `left` to arms the policy gave nothing: their minima, then by the room they have."""
+    left -= math.fsum(lows[i] for i in free)
+    room = math.fsum(highs[i] - lows[i] for i in free)
     for i in free:
-        found[i] = left * highs[i] / room if room > 0 else 0.0
+        found[i] = lows[i] + (left * (highs[i] - lows[i]) / room if room > 0 else 0.0)
     return found
 
 

@@ -79,7 +79,7 @@ def test_floats_are_correctly_rounded(data: tuple[Ints, Floats]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(events())
 def test_a_stored_state_comes_back_bit_for_bit(data: tuple[Ints, Floats]) -> None:
-    sums = sums_of(*data, count=3)
+    sums = sums_of(data[0], data[1], count=3)
     again = load(dump(sums))
     assert again == sums
     assert hash(again) == hash(sums)
