@@ -1,7 +1,23 @@
-"""Feedback intake: verify the token, check the value, give the fact its identity."""
+"""Feedback intake: verify, understand, redact and classify what a product sends, and give each fact its identity."""
 
 from __future__ import annotations
 
+from .people import People
+from .pipeline import Pipeline, TypedIntake
+from .quarantine import Quarantine
+from .routing import Router
 from .service import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
+from .shapes import restore
 
-__all__ = ["BATCH_LIMIT", "BatchRequest", "FeedbackRequest", "Intake"]
+__all__ = [
+    "BATCH_LIMIT",
+    "BatchRequest",
+    "FeedbackRequest",
+    "Intake",
+    "People",
+    "Pipeline",
+    "Quarantine",
+    "Router",
+    "TypedIntake",
+    "restore",
+]

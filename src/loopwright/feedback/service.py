@@ -74,7 +74,9 @@ class Intake:
         _check(experiment.reward, request.metric, request.reward)
         event_id = request.event_id or self._new_id(now_ms)
         fact = Received(event_id, now_ms, decision, Outcome(request.metric, request.reward))
-        return fact, _key(decision.id, _identity(experiment.reward, request.metric, event_id))
+        return fact, reward_key(
+            decision.id, identity_of(experiment.reward, request.metric, event_id)
+        )
 
 
 def _check(spec: RewardSpec, metric: str, value: float) -> None:
@@ -84,13 +86,13 @@ def _check(spec: RewardSpec, metric: str, value: float) -> None:
         raise RewardInvalid(f"{metric} is {value}; it must be a finite number")
 
 
-def _identity(spec: RewardSpec, metric: str, event_id: str) -> str:
+def identity_of(spec: RewardSpec, metric: str, event_id: str) -> str:
     """What makes a fact the same fact again: see `RewardSpec.duplicates`."""
     if spec.duplicates == "first" or metric != spec.metric:
         return metric
     return f"{metric}\0{event_id}"
 
 
-def _key(decision_id: str, identity: str) -> bytes:
+def reward_key(decision_id: str, identity: str) -> bytes:
     """Return 24 bytes that begin with the decision's time, so that the log's key index grows at its end."""
     return bytes.fromhex(decision_id) + blake2b(identity.encode(), digest_size=8).digest()

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
+from rapidfuzz.distance import Levenshtein
 
 from loopwright.core.errors import Invalid
 
@@ -114,49 +115,17 @@ class Definition(msgspec.Struct, frozen=True):
 
 DEFAULT: Final = Definition()
 
-Distance = Callable[[Sequence[Hashable], Sequence[Hashable]], int]
 
-
-def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Return the least number of insertions, deletions and replacements that turn `a` into `b`.
-
-    Myers 1999, "A fast bit-vector algorithm for approximate string matching based on dynamic programming", in
-    Hyyrö's form for the whole distance; a column of the table is one Python integer.
-    """
-    if not a or not b:
-        return len(a) + len(b)
-    where: dict[Hashable, int] = {}
-    for i, unit in enumerate(a):
-        where[unit] = where.get(unit, 0) | 1 << i
-    mask, last = (1 << len(a)) - 1, 1 << (len(a) - 1)
-    up, down, distance = mask, 0, len(a)
-    for unit in b:
-        matches = where.get(unit, 0)
-        vertical = matches | down
-        matches |= ((matches & up) + up) ^ up
-        right = (down | ~(matches | up)) & mask
-        left = up & matches
-        if right & last:
-            distance += 1
-        elif left & last:
-            distance -= 1
-        right = (right << 1 | 1) & mask
-        left = left << 1 & mask
-        up = (left | ~(vertical | right)) & mask
-        down = right & vertical
-    return distance
-
-
-def edit_distance(before: str, after: str, *, distance: Distance = levenshtein) -> float:
+def edit_distance(before: str, after: str) -> float:
     """Return how much of a text was changed, from 0 (nothing) to 1 (everything), by characters.
 
     Raises `Invalid` when more than 20,000 characters differ in either text.
     """
     longer = max(len(before), len(after))
-    return _between(before, after, distance=distance) / longer if longer else 0.0
+    return _between(before, after) / longer if longer else 0.0
 
 
-def edits_to_accept(versions: Sequence[str], *, distance: Distance = levenshtein) -> int:
+def edits_to_accept(versions: Sequence[str]) -> int:
     """Return how many words a person changed from the proposal to what they accepted.
 
     `versions` holds the proposal, every version saved on the way and the accepted text, in order; the changes
@@ -165,33 +134,39 @@ def edits_to_accept(versions: Sequence[str], *, distance: Distance = levenshtein
     if not versions:
         raise Invalid("edits_to_accept got no version; give at least the proposal")
     words = [version.split() for version in versions]
-    return sum(
-        _between(before, after, distance=distance) for before, after in itertools.pairwise(words)
-    )
+    return sum(_between(before, after) for before, after in itertools.pairwise(words))
 
 
-def _between(a: Sequence[Hashable], b: Sequence[Hashable], *, distance: Distance) -> int:
-    """Compare what is left of two sequences without their common beginning and end."""
+def _between(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """Return the Levenshtein distance of two sequences."""
+    if max(len(a), len(b)) > MAX_UNITS:
+        a, b = _differing(a, b)
+        if max(len(a), len(b)) > MAX_UNITS:
+            raise Invalid(
+                f"the texts differ in {max(len(a), len(b)):,} units; at most {MAX_UNITS:,} are compared",
+                limit=MAX_UNITS,
+            )
+    return Levenshtein.distance(a, b)
+
+
+def _differing(
+    a: Sequence[Hashable], b: Sequence[Hashable]
+) -> tuple[Sequence[Hashable], Sequence[Hashable]]:
+    """Return what is left of two sequences without their common beginning and end."""
     start, limit = 0, min(len(a), len(b))
     while start < limit and a[start] == b[start]:
         start += 1
     end = 0
     while end < limit - start and a[-1 - end] == b[-1 - end]:
         end += 1
-    a, b = a[start : len(a) - end], b[start : len(b) - end]
-    if max(len(a), len(b)) > MAX_UNITS:
-        raise Invalid(
-            f"the texts differ in {max(len(a), len(b)):,} units; at most {MAX_UNITS:,} are compared",
-            limit=MAX_UNITS,
-        )
-    return distance(a, b)
+    return a[start : len(a) - end], b[start : len(b) - end]
 
 
-def likeness(a: str, b: str, *, distance: Distance = levenshtein) -> float:
+def likeness(a: str, b: str) -> float:
     """Return 1 less the share of words that differ between two queries; case does not matter."""
     ours, theirs = a.casefold().split(), b.casefold().split()
     longer = max(len(ours), len(theirs))
-    return 1.0 - _between(ours, theirs, distance=distance) / longer if longer else 1.0
+    return 1.0 - _between(ours, theirs) / longer if longer else 1.0
 
 
 def log_scaled(duration_ms: int, *, full_ms: int = DWELL_FULL_MS) -> float:
@@ -311,7 +286,6 @@ def derive(
     *,
     over: bool,
     definition: Definition = DEFAULT,
-    distance: Distance = levenshtein,
 ) -> dict[str, tuple[SignalValue, ...]]:
     """Return the signals of each decision in a session.
 
@@ -324,10 +298,10 @@ def derive(
         of.setdefault(action.decision_id, []).append(action)
     made: dict[str, tuple[SignalValue, ...]] = {}
     for decision_id, actions in of.items():
-        asked = _asked_next(session, actions, definition=definition, distance=distance)
+        asked = _asked_next(session, actions, definition=definition)
         values = [
             *_once(actions),
-            *_edits(actions, distance=distance),
+            *_edits(actions),
             *_retries(actions, asked),
             *(signal for signal in asked if signal.kind != "retry"),
             *_times(actions),
@@ -347,22 +321,22 @@ def _once(actions: Sequence[Action]) -> list[SignalValue]:
     return found
 
 
-def _edits(actions: Sequence[Action], *, distance: Distance) -> list[SignalValue]:
+def _edits(actions: Sequence[Action]) -> list[SignalValue]:
     edits = [action for action in actions if action.act == "edit"]
     if not edits:
         return []
     first, last = edits[0], edits[-1]
-    changed = edit_distance(first.text, last.after, distance=distance)
+    changed = edit_distance(first.text, last.after)
     found = [SignalValue("edit_distance", changed, last.at_ms)]
     if any(action.act in _ONCE and action.act != "escalate" for action in actions):
         versions = [first.text, *(edit.after for edit in edits)]
-        words = edits_to_accept(versions, distance=distance)
+        words = edits_to_accept(versions)
         found.append(SignalValue("edits_to_accept", float(words), last.at_ms))
     return found
 
 
 def _asked_next(
-    session: Session, actions: Sequence[Action], *, definition: Definition, distance: Distance
+    session: Session, actions: Sequence[Action], *, definition: Definition
 ) -> list[SignalValue]:
     """Classify the query that follows the one this decision answered."""
     asked = next((action for action in actions if action.act == "query"), None)
@@ -372,7 +346,7 @@ def _asked_next(
     following = next(later, None)
     if following is None or following.at_ms - asked.at_ms > definition.within_ms:
         return []
-    alike = likeness(asked.text, following.text, distance=distance)
+    alike = likeness(asked.text, following.text)
     if alike >= definition.same:
         return [SignalValue("retry", 1.0, following.at_ms)]
     if alike >= definition.alike:

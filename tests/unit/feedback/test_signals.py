@@ -22,7 +22,6 @@ from loopwright.feedback.signals import (
     edit_distance,
     edits_to_accept,
     fold,
-    levenshtein,
     likeness,
     log_scaled,
 )
@@ -30,7 +29,7 @@ from loopwright.feedback.signals import (
 MINUTE = 60_000
 
 
-def by_table(a: str, b: str) -> int:
+def by_table(a: Sequence[str], b: Sequence[str]) -> int:
     """Wagner and Fischer's table, the definition itself."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -41,15 +40,20 @@ def by_table(a: str, b: str) -> int:
 
 
 @given(st.text(alphabet="abcé", max_size=70), st.text(alphabet="abcé", max_size=70))
-def test_levenshtein_is_what_the_table_says(a: str, b: str):
-    assert levenshtein(a, b) == by_table(a, b)
+def test_edit_distance_is_what_the_table_says(a: str, b: str):
+    assert edit_distance(a, b) == by_table(a, b) / max(len(a), len(b), 1)
 
 
-def test_levenshtein_of_long_texts_is_what_the_table_says():
+def test_edit_distance_of_long_texts_is_what_the_table_says():
     rng = random.Random(1)
     a = "".join(rng.choices("abcd ", k=700))
     b = "".join(c for c in a if rng.random() > 0.1) + "tail"
-    assert levenshtein(a, b) == by_table(a, b)
+    assert edit_distance(a, b) == by_table(a, b) / len(a)
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "é"])), st.lists(st.sampled_from(["a", "bc", "é"])))
+def test_edits_are_counted_by_words_as_the_table_says(a: list[str], b: list[str]):
+    assert edits_to_accept([" ".join(a), " ".join(b)]) == by_table(a, b)
 
 
 @pytest.mark.parametrize(
@@ -90,17 +94,6 @@ def test_edits_to_accept_adds_up_the_words_changed_on_the_way():
     assert edits_to_accept(there_and_back) == 2
     with pytest.raises(Invalid, match="give at least the proposal"):
         edits_to_accept([])
-
-
-def test_another_levenshtein_can_be_put_in():
-    seen = []
-
-    def counting(a: Sequence[object], b: Sequence[object]) -> int:
-        seen.append((a, b))
-        return 1
-
-    assert edit_distance("abcd", "abxd", distance=counting) == 0.25
-    assert seen == [("c", "x")]
 
 
 def test_durations_are_log_scaled_between_0_and_1():

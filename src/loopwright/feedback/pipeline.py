@@ -1,0 +1,487 @@
+"""Intake of every kind of feedback: validate → deduplicate → redact → enrich → classify → append → route.
+
+`TypedIntake.accept` takes a body to facts; appending them is the caller's next step, so HTTP and embedded use
+share everything here. What is refused goes to the quarantine, with its reason. Nothing waits for what a fact
+refers to: facts of unknown targets are stored at once and join later, in the warehouse.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from loopwright.core.clock import Clock
+from loopwright.core.decision import Decision
+from loopwright.core.errors import BodyMalformed, Invalid, LoopError, TokenForeign
+from loopwright.core.events import Fact
+from loopwright.core.ids import Ids
+from loopwright.core.token import Signer
+from loopwright.eventlog import Committed
+from loopwright.eventlog.redact import Redactor, Rules
+
+from . import stages
+from .classify import Classifier
+from .consent import require_store
+from .draft import Draft
+from .people import People, Person, address_pseudonym
+from .quarantine import Held, Quarantine, known_address, known_person, replayable, shield
+from .routing import Router
+from .service import BATCH_LIMIT
+from .shapes import Path, malformed, plain
+from .wordmemo import RememberedRules, remembered_sentiment
+
+REMEMBERED: Final = 50_000
+"""Votes and sessions that contradictions and order are judged against, each; the oldest are forgotten."""
+
+
+class Counter(msgspec.Struct):
+    """What one stage did: items it saw, items it changed, items it refused."""
+
+    seen: int = 0
+    changed: int = 0
+    refused: int = 0
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An item that was refused, where, and under which id the quarantine has it, if it does."""
+
+    error: LoopError
+    stage: str
+    quarantine_id: str | None = None
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that was understood, item by item, and not yet taken further."""
+
+    tenant_id: str
+    path: Path
+    items: Sequence[Any]
+    valid: list[tuple[int, Draft]]
+    errors: dict[int, LoopError]
+    user_ids: list[str]
+    received_ms: int
+    is_batch: bool
+    is_replay: bool
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """What became of a body: facts to append under their keys, and refusals by place."""
+
+    facts: list[Fact]
+    keys: list[bytes]
+    places: list[int]
+    """For each fact, the place of its item in the body."""
+    refusals: dict[int, Refusal]
+    size: int
+    """How many items the body had."""
+    is_batch: bool
+
+
+class Pipeline:
+    """The stages with their counters. Not safe to use from several threads at once."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        find: stages.Find,
+        ids: Ids,
+        redactor: Redactor | None = None,
+        categories: Classifier | None = None,
+        sentiments: Classifier | None = None,
+    ) -> None:
+        self.signer = signer
+        self.categories = categories or RememberedRules()
+        """What names the category; replace it by a trained classifier when there is one."""
+        self.sentiments = sentiments or remembered_sentiment()
+        self.redactor = redactor or Rules()
+        self.counters: dict[str, Counter] = {
+            name: Counter()
+            for name in (
+                "validate",
+                "deduplicate",
+                "redact",
+                "enrich",
+                "classify",
+                "append",
+                "route",
+            )
+        }
+        self._find = find
+        self._ids = ids
+        self._recall = _Memory()
+
+    def validate(
+        self, items: Sequence[Any], path: Path, *, tenant_id: str, received_ms: int
+    ) -> tuple[list[tuple[int, Draft]], dict[int, LoopError]]:
+        """Understand and check items; return drafts and errors by the place of their item."""
+        verify = partial(_verified, self.signer, tenant_id, received_ms)
+        drafts: list[tuple[int, Draft]] = []
+        errors: dict[int, LoopError] = {}
+        flagged = 0
+        for place, item in enumerate(items):
+            try:
+                draft = stages.validate(
+                    item,
+                    path,
+                    tenant_id=tenant_id,
+                    received_ms=received_ms,
+                    verify=verify,
+                    find=self._find,
+                )
+            except BodyMalformed:
+                raise
+            except LoopError as error:
+                errors[place] = error
+                continue
+            flagged += bool(draft.note.flags)
+            drafts.append((place, draft))
+        self._count("validate", len(items), flagged, len(errors))
+        return drafts, errors
+
+    def finish(
+        self,
+        drafts: Sequence[Draft],
+        pseudonyms: Sequence[Pseudonyms],
+        *,
+        tenant_id: str,
+        received_ms: int,
+        key: bytes,
+    ) -> list[list[tuple[Any, bytes]]]:
+        """Take valid drafts through the other stages; return the facts of each with their keys."""
+        find, ids = self._find, self._ids
+        drafts = [stages.named(draft, ids) if draft.interaction else draft for draft in drafts]
+        identities = [
+            stages.deduplicate(draft, tenant_id=tenant_id, key=key, find=find, new_id=ids)
+            for draft in drafts
+        ]
+        self._count("deduplicate", len(drafts), sum(made.is_derived for made in identities))
+        redactor = self.redactor
+        redacted = [stages.redact(draft, redactor=redactor, key=key) for draft in drafts]
+        self._count("redact", len(drafts), _changed(drafts, redacted))
+        enriched = [
+            stages.enrich(
+                draft,
+                tenant_id=tenant_id,
+                received_ms=received_ms,
+                person=who.person,
+                reviewer=who.reviewer,
+                address=who.address,
+                recall=self._recall,
+            )
+            for draft, who in zip(redacted, pseudonyms, strict=True)
+        ]
+        self._count("enrich", len(drafts), _changed(redacted, enriched))
+        categories, sentiments = self.categories, self.sentiments
+        classified = [
+            stages.classify(draft, categories=categories, sentiments=sentiments)
+            for draft in enriched
+        ]
+        self._count("classify", len(drafts), _changed(enriched, classified))
+        return [
+            stages.facts_of(draft, identity, tenant_id=tenant_id, received_ms=received_ms)
+            for draft, identity in zip(classified, identities, strict=True)
+        ]
+
+    def _count(self, stage: str, seen: int, changed: int, refused: int = 0) -> None:
+        counter = self.counters[stage]
+        counter.seen += seen
+        counter.changed += changed
+        counter.refused += refused
+
+
+def _verified(signer: Signer, tenant_id: str, now_ms: int, token: str) -> Decision:
+    decision = signer.verify(token, now_ms=now_ms)
+    if decision.tenant_id != tenant_id:
+        raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
+    return decision
+
+
+def _changed(before: Sequence[Draft], after: Sequence[Draft]) -> int:
+    return sum([a is not b for a, b in zip(before, after, strict=True)])
+
+
+class Pseudonyms(NamedTuple):
+    """What stands for the people and the address of a draft."""
+
+    person: str | None
+    reviewer: str | None
+    address: str | None
+
+
+class _Memory:
+    """What was said lately, as far as contradictions and order need it; a restart forgets it."""
+
+    def __init__(self) -> None:
+        self._votes: dict[Any, bool] = {}
+        self._sessions: dict[Any, int] = {}
+
+    def contradicts(self, tenant_id: str, person: str, *, about: Any, is_up: bool) -> bool:
+        key = (tenant_id, person, about)
+        before = self._votes.pop(key, None)
+        _remember(self._votes, key, is_up)
+        return before is not None and before != is_up
+
+    def is_behind(self, tenant_id: str, session_id: str, at_ms: int) -> bool:
+        key = (tenant_id, session_id)
+        latest = self._sessions.pop(key, at_ms)
+        _remember(self._sessions, key, max(latest, at_ms))
+        return at_ms < latest
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(memory) >= REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[key] = value
+
+
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=BATCH_LIMIT)]
+
+
+_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+
+
+class TypedIntake:
+    """Takes bodies of any shape to facts. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        people: People,
+        quarantine: Quarantine,
+        clock: Clock,
+        ids: Ids,
+        router: Router | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.people = people
+        self.quarantine = quarantine
+        self.router = router or Router()
+        self.without_consent = 0
+        """Items refused because consent does not allow to store; nothing of them was kept."""
+        self._now_ms = clock.now_ms
+        self._ids = ids
+        self._lock = threading.Lock()
+
+    def accept(self, tenant_id: str, path: Path, *, body: bytes) -> Prepared:
+        """Return the facts of a body: one item, or `{"items": […]}` with up to a thousand.
+
+        Refused items are in `refusals` and in the quarantine. Raises `BodyMalformed` or `Invalid` when the body
+        as a whole cannot be understood. The same as `begin` and `complete`.
+        """
+        return self.complete(self.begin(tenant_id, path, body=body))
+
+    def begin(self, tenant_id: str, path: Path, *, body: bytes) -> Begun:
+        """Understand and check a body, without waiting for anything; raises like `accept`."""
+        try:
+            items: Sequence[Any] = _envelope(body).items
+        except msgspec.ValidationError:
+            item = plain(body)
+            if isinstance(item, dict) and "items" in item:
+                raise Invalid(
+                    f'a batch is {{"items": […]}} with 1 to {BATCH_LIMIT} items and nothing else',
+                    expected=BATCH_LIMIT,
+                ) from None
+            return self.begin_items(tenant_id, path, items=[item], is_batch=False)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(error) from None
+        return self.begin_items(tenant_id, path, items=items)
+
+    def begin_items(
+        self,
+        tenant_id: str,
+        path: Path,
+        *,
+        items: Sequence[Any],
+        is_batch: bool = True,
+        is_replay: bool = False,
+    ) -> Begun:
+        """Understand and check items: Python objects, or JSON not yet decoded.
+
+        A replay takes bodies as the quarantine keeps them, with pseudonyms, and does not hold them once more.
+        """
+        received_ms = self._now_ms()
+        with self._lock:
+            valid, errors = self.pipeline.validate(
+                items, path, tenant_id=tenant_id, received_ms=received_ms
+            )
+        named = {draft.user_id for _, draft in valid} | {draft.reviewer_id for _, draft in valid}
+        return Begun(
+            tenant_id=tenant_id,
+            path=path,
+            items=items,
+            valid=valid,
+            errors=errors,
+            user_ids=[id for id in named if id is not None],
+            received_ms=received_ms,
+            is_batch=is_batch,
+            is_replay=is_replay,
+        )
+
+    def newcomers(self, begun: Begun) -> list[str]:
+        """Return the users of a body that are not at hand: making them waits for the disk."""
+        return [] if begun.is_replay else self.people.unknown(begun.tenant_id, begun.user_ids)
+
+    def complete(self, begun: Begun) -> Prepared:
+        """Take what was understood to facts."""
+        tenant_id, received_ms = begun.tenant_id, begun.received_ms
+        prepared = Prepared([], [], [], {}, len(begun.items), begun.is_batch)
+        refusals, valid = prepared.refusals, begun.valid
+        for place, error in begun.errors.items():
+            refusals[place] = Refusal(error, "validate")
+        key = self.people.key(tenant_id)
+        persons = self._persons(begun)
+        with self._lock:
+            if any(person.consent is not None for person in persons.values()):
+                valid = self._allowed(valid, persons, refusals)
+            facts = self.pipeline.finish(
+                [draft for _, draft in valid],
+                [
+                    _pseudonyms(draft, persons, key=key, is_replay=begun.is_replay)
+                    for _, draft in valid
+                ],
+                tenant_id=tenant_id,
+                received_ms=received_ms,
+                key=key,
+            )
+        for (place, _), keyed in zip(valid, facts, strict=True):
+            for fact, fact_key in keyed:
+                prepared.facts.append(fact)
+                prepared.keys.append(fact_key)
+                prepared.places.append(place)
+        if refusals and not begun.is_replay:
+            self._hold(
+                tenant_id,
+                begun.path,
+                items=begun.items,
+                refusals=refusals,
+                received_ms=received_ms,
+            )
+        return prepared
+
+    def accept_items(self, tenant_id: str, path: Path, *, items: Sequence[Any]) -> Prepared:
+        """Return the facts of a batch of Python objects."""
+        return self.complete(self.begin_items(tenant_id, path, items=items))
+
+    def _allowed(
+        self,
+        drafts: Sequence[tuple[int, Draft]],
+        persons: Mapping[str, Person],
+        refusals: dict[int, Refusal],
+    ) -> list[tuple[int, Draft]]:
+        """Return the drafts of people who let us store; the others are refused."""
+        allowed: list[tuple[int, Draft]] = []
+        for place, draft in drafts:
+            try:
+                require_store(
+                    *[persons[id].consent for id in (draft.user_id, draft.reviewer_id) if id]
+                )
+            except LoopError as error:
+                self.pipeline.counters["enrich"].refused += 1
+                refusals[place] = Refusal(error, "enrich")
+                continue
+            allowed.append((place, draft))
+        return allowed
+
+    def committed(self, prepared: Prepared, committed: Committed) -> None:
+        """Count what was stored and tell those who listen to its topics."""
+        counters = self.pipeline.counters
+        fresh = [
+            fact
+            for fact, duplicate in zip(prepared.facts, committed.duplicates, strict=True)
+            if not duplicate
+        ]
+        with self._lock:
+            append, route = counters["append"], counters["route"]
+            append.seen += len(prepared.facts)
+            append.changed += len(fresh)
+            append.refused += len(prepared.facts) - len(fresh)
+            route.seen += len(fresh)
+            route.changed += self.router.route(fresh)
+
+    def replay(self, tenant_id: str, id: str) -> Prepared:
+        """Run a quarantined item through intake again; discard it once its facts are durable.
+
+        Raises `NotFound`, or `Invalid` when it was cut.
+        """
+        held = self.quarantine.read(tenant_id, id)
+        item = replayable(held)
+        path: Path = msgspec.convert(held.path, Path)
+        return self.complete(
+            self.begin_items(tenant_id, path, items=[item], is_batch=False, is_replay=True)
+        )
+
+    def _persons(self, begun: Begun) -> dict[str, Person]:
+        tenant_id = begun.tenant_id
+        if not begun.is_replay:
+            return self.people.resolve(tenant_id, begun.user_ids)
+        known = {id: known_person(id) for id in begun.user_ids}
+        found = self.people.resolve(tenant_id, [id for id, person in known.items() if not person])
+        return found | {
+            id: self.people.find(tenant_id, person) for id, person in known.items() if person
+        }
+
+    def _hold(
+        self,
+        tenant_id: str,
+        path: Path,
+        *,
+        items: Sequence[Any],
+        refusals: dict[int, Refusal],
+        received_ms: int,
+    ) -> None:
+        """Put refused items into the quarantine, but nothing of those that may not be stored."""
+        held: list[Held] = []
+        for place, refusal in refusals.items():
+            error = refusal.error
+            if error.detail.get("expected") == "store":
+                self.without_consent += 1
+                continue
+            shielded = shield(
+                plain(items[place]),
+                key=self.people.key(tenant_id),
+                redactor=self.pipeline.redactor,
+                resolve=lambda ids: self.people.resolve(tenant_id, ids),
+            )
+            id = self._ids()
+            refusals[place] = Refusal(error, refusal.stage, id)
+            held.append(
+                Held(
+                    id=id,
+                    received_ms=received_ms,
+                    path=path,
+                    stage=refusal.stage,
+                    code=error.code,
+                    reason=error.message[:1000],
+                    is_whole=shielded.is_whole,
+                    persons=shielded.persons,
+                    body=shielded.body,
+                )
+            )
+        if held:
+            self.quarantine.hold(tenant_id, held)
+
+
+_NOBODY: Final = Pseudonyms(None, None, None)
+
+
+def _pseudonyms(
+    draft: Draft, persons: Mapping[str, Person], *, key: bytes, is_replay: bool
+) -> Pseudonyms:
+    user, reviewer, address = draft.user_id, draft.reviewer_id, draft.address
+    if user is None and reviewer is None and address is None:
+        return _NOBODY
+    if address is not None:
+        address = (known_address(address) if is_replay else None) or address_pseudonym(key, address)
+    return Pseudonyms(
+        None if user is None else persons[user].id,
+        None if reviewer is None else persons[reviewer].id,
+        address,
+    )

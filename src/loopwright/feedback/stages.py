@@ -1,0 +1,444 @@
+"""The stages of intake, each a pure function: from an item to a fact with its identity.
+
+validate → deduplicate → redact → enrich → classify. What a stage needs of the world (keys, people, what was said
+before) is handed to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from loopwright.core.errors import Forbidden, Invalid
+from loopwright.core.events import Interacted, Reported, Stepped
+from loopwright.core.experiment import Experiment
+from loopwright.core.feedback import (
+    Annotation,
+    Correction,
+    Feedback,
+    Note,
+    Outcome,
+    Rating,
+    Target,
+)
+from loopwright.core.ids import time_of
+from loopwright.core.interaction import Interaction
+from loopwright.core.reward import normalise
+from loopwright.eventlog.redact import Redactor
+
+from .classify import Classifier
+from .consent import require_store
+from .draft import FREE_TEXT, TEXT_CHARS, WIRE_BYTES, Draft, Verify
+from .service import identity_of, reward_key
+from .shapes import Path, read
+from .signals import edit_distance
+
+AHEAD_MS: Final = 300_000
+"""How far a sender's clock may be ahead of ours before the fact is flagged."""
+
+LEAST_SHARE: Final = 0.35
+"""Least probability at which a category is noted; rules that find nothing stay well below."""
+
+_DAY_MS: Final = 86_400_000
+
+# Kinds are told by `type(x) is`, not `isinstance`: for a struct that is not of the kind, that is ten times as slow.
+_WORDED: Final = frozenset({Correction, Annotation})
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+Find = Callable[[str, str], Experiment | None]
+
+
+class Identity(NamedTuple):
+    """What makes a fact the same fact again."""
+
+    event_id: str
+    key: bytes
+    """24 bytes that begin with a time, so that the log's key index grows near its end."""
+    is_derived: bool
+
+
+def validate(
+    item: Any,
+    path: Path,
+    *,
+    tenant_id: str,
+    received_ms: int,
+    verify: Verify,
+    find: Find,
+) -> Draft:
+    """Understand an item and check what can be checked without changing it.
+
+    Raises `Invalid` and its kinds, a token error, `Forbidden` for another tenant, or `RewardInvalid`.
+    """
+    draft = read(item, path, received_ms=received_ms, verify=verify)
+    note, target = draft.note, draft.target
+    if "store" not in note.consent:
+        require_store(note.consent)
+    if draft.is_free:
+        _check_storable(note.wire if draft.step is None else draft.step.data)
+    if note.shape == "event" and note.wire.get("tenant", tenant_id) != tenant_id:
+        raise Forbidden(
+            f"tenant_id is {note.wire['tenant']!r}; the API key belongs to another tenant"
+        )
+    if target.decision is not None:
+        if type(draft.feedback) is Outcome:
+            _check_outcome(draft.feedback, find(tenant_id, target.decision.experiment_id))
+    elif draft.feedback is not None and target == _NOTHING:
+        if note.source == "end_user":
+            raise Invalid(
+                "the feedback refers to nothing; send request_id, decision_id, trace_id, session_id with "
+                "message_id, or output_id"
+            )
+        draft = replace(draft, note=replace(note, flags=(*note.flags, "without_target")))
+    return draft
+
+
+_NOTHING: Final = Target()
+
+
+def _check_storable(wire: Mapping[str, Any]) -> None:
+    try:
+        size = len(_encode(wire))
+    except (OverflowError, TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the item cannot be kept: {error}; send 64-bit integers at most") from None
+    if size > WIRE_BYTES:
+        raise Invalid(
+            f"data and members without a place of their own take {size} bytes; at most {WIRE_BYTES} are kept",
+            found=size,
+            limit=WIRE_BYTES,
+        )
+    _check_texts(wire)
+
+
+def _check_texts(value: Any) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, str) and len(inner) > TEXT_CHARS:
+                raise Invalid(f"{name} has {len(inner)} characters; at most {TEXT_CHARS} are taken")
+            _check_texts(inner)
+
+
+def _check_outcome(outcome: Outcome, experiment: Experiment | None) -> None:
+    if experiment is not None and outcome.metric == experiment.reward.metric:
+        normalise(experiment.reward, outcome.value)
+
+
+def deduplicate(
+    draft: Draft, *, tenant_id: str, key: bytes, find: Find, new_id: Callable[[], str]
+) -> Identity:
+    """Return who this fact is: the sender's event id, or one derived from the content.
+
+    The same content is the same fact, whichever shape it came in. Only a fact without a time that says no more
+    than its session gets a fresh id: nothing tells two of those apart.
+    """
+    event_id, derived = draft.event_id, False
+    decision = draft.target.decision
+    # The same event id may be stamped anew by a retry; a derived one has its time in it.
+    near_ms = draft.note.occurred_at_ms if draft.is_dated else 0
+    if event_id is not None:
+        log_key = key_of(tenant_id, event_id, near_ms - near_ms % _DAY_MS)
+    elif draft.is_dated or _is_specific(draft):
+        digest, derived = _digest(draft, key), True
+        event_id = digest[:16].hex()
+        if not draft.is_dated and decision is not None:
+            near_ms = time_of(decision.id)
+        log_key = near_ms.to_bytes(6, "big") + digest
+    else:
+        event_id = new_id()
+        log_key = key_of(tenant_id, event_id, time_of(event_id))
+    if decision is not None and type(draft.feedback) is Outcome:
+        experiment = find(tenant_id, decision.experiment_id)
+        if experiment is not None:
+            # The key of a plain reward: the same outcome through both paths is one fact.
+            said = identity_of(experiment.reward, draft.feedback.metric, event_id)
+            return Identity(event_id, reward_key(decision.id, said), derived)
+    return Identity(event_id, log_key, derived)
+
+
+def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
+    """Return the key under which the log stores a fact once; `near_ms` puts it beside others of its time."""
+    said = f"{tenant_id}\0{event_id}".encode("utf-8", "surrogatepass")
+    return near_ms.to_bytes(6, "big") + blake2b(said, digest_size=18).digest()
+
+
+def _is_specific(draft: Draft) -> bool:
+    target = draft.target
+    return bool(
+        target.decision is not None
+        or target.decision_id
+        or target.trace_id
+        or target.message_id
+        or target.output_id
+        or draft.step is not None
+    )
+
+
+def reference(target: Target) -> tuple[str, str | None, str | None]:
+    """Return the reference that wins, as its kind and up to two ids."""
+    if target.decision is not None:
+        return "decision", target.decision.id, None
+    if target.decision_id is not None:
+        return "decision", target.decision_id, None
+    if target.trace_id is not None:
+        return "trace", target.trace_id, target.span_id
+    if target.message_id is not None:
+        return "message", target.session_id, target.message_id
+    if target.output_id is not None:
+        return "output", target.output_id, None
+    return "session", target.session_id, None
+
+
+def _digest(draft: Draft, key: bytes) -> bytes:
+    """Return 18 bytes made from what was said, about what, by whom and when; keyed, so that they tell nothing."""
+    note = draft.note
+    when = note.occurred_at_ms if draft.is_dated else None
+    said: Any = draft.feedback or draft.step
+    if draft.interaction is not None:
+        said = "interaction"  # one record per call, however much of it is known
+    elif type(said) is Correction:
+        said = (said.before, said.after)
+    hashed = _keyed(key).copy()
+    hashed.update(
+        _encode(
+            (reference(draft.target), said, draft.user_id, draft.reviewer_id, when, note.message)
+        )
+    )
+    return hashed.digest()
+
+
+@lru_cache(maxsize=1024)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(key=key, digest_size=18)
+
+
+def redact(draft: Draft, *, redactor: Redactor, key: bytes) -> Draft:
+    """Take personal data out of declared free text; ids, labels and other keys are left alone."""
+    note, feedback = draft.note, draft.feedback
+    if not (
+        draft.is_free
+        or note.message
+        or note.query
+        or note.response
+        or draft.interaction is not None
+        or type(feedback) in _WORDED
+    ):
+        return draft
+    counts: dict[str, int] = {}
+
+    def clean(text: str) -> str:
+        found = redactor.redact(text, key)
+        for kind, count in found.counts.items():
+            counts[kind] = counts.get(kind, 0) + count
+        return found.text
+
+    texts = {
+        name: clean(text)
+        for name, text in (
+            ("message", note.message),
+            ("query", note.query),
+            ("response", note.response),
+        )
+        if text
+    }
+    if type(feedback) is Correction or type(feedback) is Annotation:
+        feedback = _clean_feedback(feedback, clean)
+    wire = _clean_tree(note.wire, clean) if draft.is_free else note.wire
+    interaction, step = draft.interaction, draft.step
+    if interaction is not None and (interaction.query or interaction.response):
+        interaction = replace(
+            interaction,
+            query=interaction.query and clean(interaction.query),
+            response=interaction.response and clean(interaction.response),
+        )
+    if step is not None and step.data:
+        step = replace(step, data=_clean_tree(step.data, clean))
+    if interaction is not None and counts:
+        interaction = replace(interaction, redactions=_added(interaction.redactions, counts))
+    if not counts:
+        return draft
+    note = replace(note, **texts, redactions=counts, wire=wire)
+    return replace(draft, note=note, feedback=feedback, interaction=interaction, step=step)
+
+
+def _clean_feedback(
+    feedback: Correction | Annotation, clean: Callable[[str], str]
+) -> Correction | Annotation:
+    if isinstance(feedback, Annotation):
+        return (
+            replace(feedback, rationale=clean(feedback.rationale))
+            if feedback.rationale
+            else feedback
+        )
+    return replace(
+        feedback,
+        before=clean(feedback.before),
+        after=clean(feedback.after),
+        explanation=clean(feedback.explanation) if feedback.explanation else "",
+    )
+
+
+def _clean_tree(value: Any, clean: Callable[[str], str], name: str = "") -> Any:
+    if isinstance(value, str):
+        return clean(value) if name in FREE_TEXT and value else value
+    if isinstance(value, dict):
+        return {inner: _clean_tree(v, clean, inner) for inner, v in value.items()}
+    if isinstance(value, list):
+        return [_clean_tree(v, clean, name) for v in value]
+    return value
+
+
+def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {kind: a.get(kind, 0) + b.get(kind, 0) for kind in {**a, **b}}
+
+
+class Recall(Protocol):
+    """What was said before."""
+
+    def contradicts(self, tenant_id: str, person: str, *, about: Any, is_up: bool) -> bool:
+        """Say whether the person said the opposite about the same thing, and remember this."""
+        ...
+
+    def is_behind(self, tenant_id: str, session_id: str, at_ms: int) -> bool:
+        """Say whether the session has gone on since `at_ms`, and remember this."""
+        ...
+
+
+def enrich(
+    draft: Draft,
+    *,
+    tenant_id: str,
+    received_ms: int,
+    person: str | None,
+    reviewer: str | None,
+    address: str | None,
+    recall: Recall,
+) -> Draft:
+    """Put pseudonyms in place of people and addresses, measure corrections, and flag what is odd."""
+    note, feedback = draft.note, draft.feedback
+    flags = _flags(draft, tenant_id, received_ms, person, recall)
+    if flags:
+        note = replace(
+            note, flags=note.flags + flags, person=person, address=address or note.address
+        )
+    elif address is not None:
+        note = replace(note, person=person, address=address)
+    elif person is not None:
+        note = replace(note, person=person)
+    if type(feedback) is Correction:
+        if feedback.distance is None:
+            feedback = replace(feedback, distance=_distance(feedback))
+    elif type(feedback) is Annotation:
+        feedback = replace(feedback, reviewer=reviewer or person or "")
+    interaction = draft.interaction
+    if interaction is not None:
+        interaction = replace(interaction, person=person)
+        return replace(draft, note=note, interaction=interaction)
+    if feedback is not draft.feedback:
+        return replace(draft, note=note, feedback=feedback)
+    return draft if note is draft.note else replace(draft, note=note)
+
+
+def _flags(
+    draft: Draft, tenant_id: str, received_ms: int, person: str | None, recall: Recall, /
+) -> tuple[str, ...]:
+    note, feedback, target = draft.note, draft.feedback, draft.target
+    flags: tuple[str, ...] = ()
+    if draft.is_dated:
+        at_ms, decision = note.occurred_at_ms, target.decision
+        if at_ms > received_ms + AHEAD_MS:
+            flags += ("clock_ahead",)
+        if decision is not None and at_ms < decision.decided_at_ms:
+            flags += ("before_decision",)
+        session_id = target.session_id
+        if session_id is not None and recall.is_behind(tenant_id, session_id, at_ms):
+            flags += ("out_of_order",)
+    if person is not None and type(feedback) is Rating:
+        satisfaction = feedback.satisfaction
+        if satisfaction != 0.5 and recall.contradicts(
+            tenant_id, person, about=reference(target), is_up=satisfaction > 0.5
+        ):
+            flags += ("contradiction",)
+    return flags
+
+
+def _distance(correction: Correction) -> float | None:
+    try:
+        return edit_distance(correction.before, correction.after, distance=_quick())
+    except Invalid:  # too long to be compared; the texts are kept all the same
+        return None
+
+
+@cache
+def _quick() -> Callable[[Any, Any], int]:
+    # Imported when the first correction comes: it takes as long to load as the rest of intake together.
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.distance
+
+
+def classify(draft: Draft, *, categories: Classifier, sentiments: Classifier) -> Draft:
+    """Note what a comment is about, unless the sender said so, and how its writer feels."""
+    note = draft.note
+    text = note.message
+    if not text and type(draft.feedback) is Correction:
+        text = draft.feedback.explanation
+    if not text:
+        return draft
+    moods = sentiments.classify(text).probabilities
+    changes: dict[str, Any] = {
+        "sentiment": round(moods.get("positive", 0.0) - moods.get("negative", 0.0), 4)
+    }
+    if note.category is None:
+        scores = categories.classify(text)
+        label = scores.label
+        if scores.probabilities[label] >= LEAST_SHARE:
+            by = "rules" if scores.version.startswith("rules-") else "model"
+            changes |= {"category": label, "category_by": by}
+    return replace(draft, note=replace(note, **changes))
+
+
+def facts_of(
+    draft: Draft, identity: Identity, *, tenant_id: str, received_ms: int
+) -> list[tuple[Reported | Interacted | Stepped, bytes]]:
+    """Return the facts of a finished draft with their keys; an interaction brings what came inside it."""
+    event_id, key = identity.event_id, identity.key
+    if draft.step is not None:
+        return [(Stepped(event_id, received_ms, tenant_id, draft.step), key)]
+    if draft.interaction is not None:
+        facts: list[tuple[Reported | Interacted | Stepped, bytes]] = [
+            (Interacted(event_id, received_ms, tenant_id, draft.interaction), key)
+        ]
+        for n, also in enumerate(draft.also, 1):
+            note = replace(draft.note, wire=also.wire)
+            facts.append(
+                _inner(draft, also.feedback, note, f"{event_id}.{n}", tenant_id, received_ms)
+            )
+        return facts
+    assert draft.feedback is not None
+    fact = Reported(event_id, received_ms, tenant_id, draft.target, draft.feedback, draft.note)
+    return [(fact, key)]
+
+
+def _inner(
+    draft: Draft, feedback: Feedback, note: Note, event_id: str, tenant_id: str, received_ms: int
+) -> tuple[Reported, bytes]:
+    fact = Reported(event_id, received_ms, tenant_id, draft.target, feedback, note)
+    return fact, key_of(tenant_id, event_id, 0)
+
+
+def named(draft: Draft, new_id: Callable[[], str]) -> Draft:
+    """Give an interaction an id where the product has none."""
+    call: Interaction | None = draft.interaction
+    if call is None or call.id:
+        return draft
+    made = new_id()
+    return replace(
+        draft,
+        interaction=replace(call, id=made),
+        target=replace(draft.target, output_id=made),
+    )

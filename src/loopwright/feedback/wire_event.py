@@ -1,0 +1,320 @@
+"""The general event of other feedback platforms: type, source, severity, category, and a free `data` object.
+
+What `data` holds decides which kind of feedback it is; the members that say so move to where that kind keeps
+them, `wire["moved"]` remembers which, and the rest of `data` stays as it is. So an event can be read back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from loopwright.core.errors import Invalid
+from loopwright.core.events import Reported
+from loopwright.core.feedback import (
+    Annotation,
+    Correction,
+    Feedback,
+    Measurement,
+    Note,
+    Rating,
+    Signal,
+    Source,
+    Target,
+)
+
+from .consent import is_limited, said_consent, scopes_of
+from .draft import (
+    TEXT_CHARS,
+    Draft,
+    Members,
+    Verify,
+    decided,
+    moment,
+    spelt_again,
+    stars,
+    thumb_word,
+    thumbs,
+)
+
+TYPES: Final = frozenset(
+    {
+        "log",
+        "metric",
+        "interaction",
+        "query",
+        "error",
+        "performance",
+        "quality",
+        "explicit",
+        "user_explicit",
+        "implicit",
+    }
+)
+SOURCES: Final[dict[str, Source]] = {
+    "application_log": "system",
+    "system_metric": "system",
+    "trace": "system",
+    "user_rating": "end_user",
+    "user_comment": "end_user",
+    "user_correction": "end_user",
+    "query_result": "system",
+    "model_response": "system",
+    "pipeline_output": "system",
+    "api_response": "system",
+    "database_query": "system",
+    "external_service": "system",
+}
+CATEGORIES: Final = frozenset(
+    {
+        "accuracy",
+        "latency",
+        "cost",
+        "error",
+        "user_satisfaction",
+        "quality",
+        "security",
+        "compliance",
+    }
+)
+SEVERITIES: Final = frozenset(
+    {"debug", "info", "low", "medium", "warning", "error", "high", "critical"}
+)
+
+_SPELLINGS: Final = (("tenant", "tenant_id"), ("user", "user_id"), ("session", "session_id"))
+_REFERENCES: Final = ("decision_id", "trace_id", "span_id", "session_id", "message_id", "output_id")
+_AMOUNTS: Final = ("latency_ms", "response_time_ms", "duration_ms", "tokens", "cost")
+_SIGNAL_NAMES: Final = ("signal", "action", "name")
+_METRIC_NAMES: Final = ("metric", "name")
+
+
+def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
+    """Understand an event; raises `Invalid`."""
+    members = Members(item)
+    spelt = [short for short, full in _SPELLINGS if short in item and full not in item]
+    for short in spelt:
+        members.left[f"{short}_id"] = members.left.pop(short)
+    kind = members.text("type", limit=128) or ""
+    at_ms, wire, flags = _moment(members, received_ms)
+    wire["type"] = kind
+    if spelt:
+        wire["spelt"] = spelt
+    source, severity, category = (
+        members.text(n, limit=128) for n in ("source", "severity", "category")
+    )
+    if source is not None:
+        wire["source"] = source
+    if (tenant := members.text("tenant_id")) is not None:
+        wire["tenant"] = tenant
+    unknown = (
+        ("unknown_type", kind, TYPES),
+        ("unknown_source", source, SOURCES),
+        ("unknown_severity", severity, SEVERITIES),
+        ("unknown_category", category, CATEGORIES),
+    )
+    flags += tuple(
+        flag for flag, value, known in unknown if value is not None and value not in known
+    )
+    asked = members.strings("consent")
+    consent, strange = scopes_of(asked)
+    if asked is not None and (strange or not is_limited(consent) or consent != asked):
+        wire["consent"] = list(asked)
+    refer = [members.text(name) for name in _REFERENCES]
+    decision = decided(verify, members.text("request_id", limit=16_384))
+    event_id = members.text("id", limit=128)
+    user_id, message = members.text("user_id"), members.free("message")
+    tags = members.strings("tags")
+    if tags == ():
+        wire["tags"] = []
+    moved: dict[str, str] = {}
+    data = Members(members.object("data"), where="data.")
+    feedback, texts = _feedback(kind, source, data, moved)
+    if "message" in texts and message is not None:
+        data.left[next(name for name, place in moved.items() if place == "message")] = texts.pop(
+            "message"
+        )
+        moved = {name: place for name, place in moved.items() if place != "message"}
+    if moved:
+        wire["moved"] = moved
+    if data.left or (not moved and "data" in item):
+        wire["data"] = data.left
+    if extra := members.left:
+        wire["extra"] = extra
+    return Draft(
+        event_id=event_id,
+        user_id=user_id,
+        is_dated="undated" not in wire,
+        target=Target(decision, None if decision else refer[0], *refer[1:]),
+        feedback=feedback,
+        note=Note(
+            occurred_at_ms=at_ms,
+            source=_source(source, kind),
+            session_id=refer[3],
+            severity=severity,
+            category=category,
+            message=texts.get("message", message),
+            query=texts.get("query"),
+            response=texts.get("response"),
+            tags=tags or (),
+            consent=consent,
+            flags=flags + (("unknown_consent",) if strange else ()),
+            shape="event",
+            wire=wire,
+        ),
+        is_free=bool(data.left or members.left),
+    )
+
+
+def _moment(members: Members, received_ms: int) -> tuple[int, dict[str, Any], tuple[str, ...]]:
+    given = members.left.pop("timestamp", None)
+    if given is None:
+        return received_ms, {"undated": True}, ()
+    return moment(given, "timestamp")
+
+
+def _source(source: str | None, kind: str) -> Source:
+    if source in SOURCES:
+        return SOURCES[source]
+    return "end_user" if kind in ("explicit", "user_explicit", "implicit") else "system"
+
+
+def _feedback(
+    kind: str, source: str | None, data: Members, moved: dict[str, str]
+) -> tuple[Feedback, dict[str, str]]:
+    """Return the feedback in `data` and its texts; `moved` learns which members they were."""
+    texts: dict[str, str] = {}
+    for name, place in (("comment", "message"), ("query", "query"), ("response", "response")):
+        if isinstance(data.left.get(name), str):
+            moved[name], texts[place] = place, data.free(name) or ""
+    if "original" in data.left and "corrected" in data.left:
+        return _correction(data, moved), texts
+    liked = data.left.get("thumbs")
+    if liked is not None:
+        liked = thumbs(liked, "data.thumbs")
+    if data.left.get("rating") is not None:  # thumbs beside it stay where they are
+        moved["rating"] = "stars"
+        return Rating(stars(data.left.pop("rating"), "data.rating"), "stars", 1.0, 5.0), texts
+    if liked is not None:
+        moved["thumbs"] = "thumbs"
+        del data.left["thumbs"]
+        return Rating(liked, "thumbs"), texts
+    if source == "user_correction":
+        raise Invalid("a correction has no data.original and data.corrected; send both")
+    if kind == "quality" and isinstance(data.left.get("label"), str):
+        return _annotation(data, moved), texts
+    if kind in ("metric", "performance", "quality", "error", "log"):
+        return _measurement(kind, data, moved), texts
+    return _signal(kind, data, moved), texts
+
+
+def _correction(data: Members, moved: dict[str, str]) -> Correction:
+    for name, place in (("original", "before"), ("corrected", "after")):
+        moved[name] = place
+    if data.left.get("explanation") is not None:
+        moved["explanation"] = "explanation"
+    before, after = data.free("original"), data.free("corrected")
+    if before is None or after is None:
+        raise Invalid("data.original and data.corrected of a correction are texts; send both")
+    return Correction(before, after, data.free("explanation") or "")
+
+
+def _annotation(data: Members, moved: dict[str, str]) -> Annotation:
+    for name in ("label", "rubric", "rubric_version", "score", "rationale"):
+        if data.left.get(name) is not None:
+            moved[name] = name
+    version, score = data.number("rubric_version"), data.number("score")
+    if version is not None and (not version.is_integer() or version < 0):
+        raise Invalid(f"data.rubric_version is {version:g}; send a whole number")
+    return Annotation(
+        data.text("rubric", limit=128) or "quality",
+        int(version or 0),
+        data.text("label", limit=128) or "",
+        "",
+        score,
+        data.text("rationale", limit=TEXT_CHARS) or "",
+    )
+
+
+def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement:
+    """Take metric and value, or the first amount that systems commonly report; else count one of this type."""
+    name = next((n for n in _METRIC_NAMES if isinstance(data.left.get(n), str)), None)
+    if name is not None and data.left.get("value") is not None:
+        moved[name] = "name"
+        moved["value"] = "value"
+        if isinstance(data.left.get("unit"), str):
+            moved["unit"] = "unit"
+        value = data.number("value")
+        assert value is not None
+        unit = data.text("unit", limit=32) if "unit" in moved else None
+        return Measurement(data.text(name, limit=128) or "", value, unit or "")
+    amount = next((n for n in (*_AMOUNTS, "score") if data.left.get(n) is not None), None)
+    if amount is not None:
+        moved[amount] = "value"
+        value = data.number(amount)
+        assert value is not None
+        return Measurement(kind if amount == "score" else amount, value)
+    return Measurement(kind, 1.0, "count")
+
+
+def _signal(kind: str, data: Members, moved: dict[str, str]) -> Signal:
+    name = next((n for n in _SIGNAL_NAMES if isinstance(data.left.get(n), str)), None)
+    if name is None:
+        return Signal(kind, 1.0)
+    moved[name] = "name"
+    said = data.text(name, limit=128) or ""
+    value = data.left.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Signal(said, 1.0)
+    moved["value"] = "value"
+    return Signal(said, data.number("value") or 0.0)
+
+
+def write_event(fact: Reported) -> dict[str, Any]:
+    """Return an event as it was sent, with pseudonyms and redacted texts."""
+    note, wire = fact.note, fact.note.wire
+    places = _places(fact)
+    data = {name: places[place] for name, place in wire.get("moved", {}).items()}
+    # A text is the event's own message unless a member of `data` says that it came from there.
+    message = None if "message" in wire.get("moved", {}).values() else note.message
+    said = {
+        "type": wire["type"],
+        "source": wire.get("source"),
+        "severity": note.severity,
+        "category": note.category if note.category_by == "given" else None,
+        "tenant_id": wire.get("tenant"),
+        "user_id": note.person,
+        "message": message,
+        "timestamp": spelt_again(note),
+        "data": data | wire.get("data", {}) if data or "data" in wire else None,
+        "tags": list(note.tags) or wire.get("tags"),
+        "consent": said_consent(wire, note.consent),
+        **{name: getattr(fact.target, name) for name in _REFERENCES},
+        **wire.get("extra", {}),
+    }
+    said = {name: value for name, value in said.items() if value is not None}
+    for short in wire.get("spelt", ()):
+        said[short] = said.pop(f"{short}_id")
+    return said
+
+
+def _places(fact: Reported) -> dict[str, Any]:
+    note = fact.note
+    texts: dict[str, Any] = {
+        "message": note.message,
+        "query": note.query,
+        "response": note.response,
+    }
+    match fact.feedback:
+        case Rating(value, "thumbs"):
+            return texts | {"thumbs": thumb_word(value)}
+        case Rating(value):
+            return texts | {"stars": value}
+        case Signal(name, value):
+            return texts | {"name": name, "value": value}
+        case Measurement(name, value, unit):
+            return texts | {"name": name, "value": value, "unit": unit}
+        case Correction(before, after, explanation):
+            return texts | {"before": before, "after": after, "explanation": explanation}
+        case Annotation(rubric, version, label, _, score, rationale):
+            judged = {"rubric": rubric, "rubric_version": version, "label": label}
+            return texts | judged | {"score": score, "rationale": rationale}
+    return texts

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.feedback.world import World
+
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.events import Consented, Erased, Fact
+from loopwright.eventlog import Committed
+from loopwright.feedback import People
+from loopwright.feedback.people import address_pseudonym, change_consent, erase_person
+from loopwright.testing import ManualClock
+
+THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
+
+
+class Log:
+    """Takes facts once per key."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.keys: set[bytes] = set()
+
+    async def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+        duplicates = [key in self.keys for key in keys]
+        self.keys |= {key for key in keys if key is not None}
+        fresh = [fact for fact, known in zip(facts, duplicates, strict=True) if not known]
+        self.facts += fresh
+        return Committed(len(self.facts) if fresh else None, duplicates)
+
+
+def erase(world: World, log: Log, id: str) -> Any:
+    return asyncio.run(
+        erase_person(
+            world.people,
+            log.append,
+            tenant_id="acme",
+            id=id,
+            count_rows=lambda tenant, person: {"feedback": 3, "decisions": 0},
+            forget_quarantined=world.quarantine.forget,
+            at_ms=world.clock.now_ms(),
+        )
+    )
+
+
+def consent(world: World, log: Log, id: str, *scopes: str) -> Any:
+    return asyncio.run(
+        change_consent(
+            world.people,
+            log.append,
+            tenant_id="acme",
+            id=id,
+            scopes=scopes,
+            at_ms=world.clock.now_ms(),
+        )
+    )
+
+
+def test_equal_users_of_one_tenant_are_one_person(world: World) -> None:
+    found = world.people.resolve("acme", ["u", "v", "u"])
+    assert found["u"] != found["v"]
+    assert world.people.resolve("acme", ["u"])["u"] == found["u"]
+    assert world.people.resolve("other", ["u"])["u"] != found["u"]
+
+
+def test_a_pseudonym_says_nothing_about_the_user_id(world: World) -> None:
+    person = world.people.resolve("acme", ["jane@example.com"])["jane@example.com"]
+    rows = world.people_database.query("SELECT * FROM people")
+    assert "jane" not in str(rows)
+    assert len(person.id) == 32
+
+
+def test_people_survive_a_restart_and_so_does_the_key(tmp_path: Path) -> None:
+    seen = []
+    for _ in range(2):
+        database = SqliteDatabase(tmp_path / "people.db")
+        people = People(database, clock=ManualClock())
+        seen.append((people.key("acme"), people.resolve("acme", ["u"])["u"].id))
+        database.close()
+    assert seen[0] == seen[1]
+
+
+def test_every_tenant_has_a_key_of_its_own(world: World) -> None:
+    assert world.people.key("acme") != world.people.key("other")
+    assert len(world.people.key("acme")) == 32
+    one, other = (address_pseudonym(world.people.key(t), "203.0.113.9") for t in ("acme", "other"))
+    assert one != other
+
+
+def test_a_person_is_found_by_user_id_and_by_pseudonym(world: World) -> None:
+    person = world.people.resolve("acme", ["u"])["u"]
+    assert world.people.find("acme", "u").id == person.id
+    assert world.people.find("acme", person.id).id == person.id
+    for tenant, id in (("acme", "nobody"), ("other", "u"), ("other", person.id)):
+        with pytest.raises(NotFound):
+            world.people.find(tenant, id)
+
+
+def test_erasing_cuts_the_link_for_good(world: World) -> None:
+    log = Log()
+    before = world.fact(THUMB).note.person
+    world.refused({**THUMB, "value": 3})
+    world.refused({**THUMB, "value": 3, "user_id": "v"})
+    report = erase(world, log, "u")
+    assert (report.person, report.rows, report.quarantined) == (
+        before,
+        {"decisions": 0, "feedback": 3},
+        1,
+    )
+    (fact,) = log.facts
+    assert isinstance(fact, Erased)
+    assert (fact.person, fact.report) == (before, {"rows": {"decisions": 0, "feedback": 3}})
+    with pytest.raises(NotFound):
+        world.people.find("acme", "u")
+    again = world.fact({**THUMB, "output_id": "p"}).note.person
+    assert again not in (None, before)
+    assert world.quarantine.list("acme").held == 1
+
+
+def test_erasing_again_after_a_crash_says_it_once(world: World) -> None:
+    log = Log()
+    person = world.people.resolve("acme", ["u"])["u"]
+
+    class Power(Exception):
+        pass
+
+    def fail(tenant: str, person: str) -> int:
+        raise Power
+
+    with pytest.raises(Power):
+        asyncio.run(
+            erase_person(
+                world.people,
+                log.append,
+                tenant_id="acme",
+                id="u",
+                count_rows=lambda tenant, person: {},
+                forget_quarantined=fail,
+                at_ms=1,
+            )
+        )
+    assert world.people.find("acme", "u").id == person.id
+    report = erase(world, log, person.id)
+    assert report.offset is None
+    assert len(log.facts) == 1
+    with pytest.raises(NotFound):
+        erase(world, log, "u")
+
+
+def test_consent_is_logged_and_overrides_what_facts_say(world: World) -> None:
+    log = Log()
+    world.fact(THUMB)
+    person, offset = consent(world, log, "u", "analyze", "store")
+    assert (person.consent, offset) == (("store", "analyze"), 1)
+    fact = log.facts[0]
+    assert isinstance(fact, Consented)
+    assert (fact.person, fact.scopes) == (person.id, ("store", "analyze"))
+    assert world.fact({**THUMB, "output_id": "p"}).note.person == person.id
+
+
+def test_who_withdraws_storing_is_not_stored_any_more(world: World) -> None:
+    log = Log()
+    world.fact(THUMB)
+    consent(world, log, "u")
+    assert "'store'" in world.refused({**THUMB, "output_id": "p"})
+    assert world.fact({**THUMB, "user_id": "v"}).note.person is not None
+    assert world.intake.without_consent == 1
+    assert world.quarantine.list("acme").held == 0
+    consent(world, log, "u", "store")
+    world.fact({**THUMB, "output_id": "q"})
+
+
+def test_consent_may_come_before_the_first_fact(world: World) -> None:
+    consent(world, Log(), "new", "store")
+    assert world.people.find("acme", "new").consent == ("store",)
+
+
+@pytest.mark.parametrize(("id", "scopes"), [("u", ["fly"]), ("", ["store"])])
+def test_a_consent_that_makes_no_sense_is_refused(id: str, scopes: list[str], world: World) -> None:
+    with pytest.raises(Invalid):
+        consent(world, Log(), id, *scopes)
