@@ -226,6 +226,44 @@ def policies_table() -> str:
     return table(("Names", "What", "Rewards", "Context", "Law", "Parameters", "Paper"), rows)
 
 
+def queries_sections() -> str:
+    """Every named query with its parameters and columns, and every table with its columns."""
+    from loopwright.warehouse.queries import QUERIES
+    from loopwright.warehouse.tables import LINKED, WIDE
+    from loopwright.warehouse.tables import TABLES as KEPT
+
+    def columns(found: Iterable[Any]) -> str:
+        return table(
+            ("Column", "Type", "What"), ((code(c.name), c.type, c.sentence) for c in found)
+        )
+
+    parts = ["## Queries"]
+    for query in QUERIES.values():
+        parts.append(f"### {query.name}\n\n{query.sentence}")
+        if query.parameters:
+            rows = [
+                (
+                    code(p.name),
+                    p.type,
+                    "required" if p.default is None else code(repr(p.default)),
+                    p.sentence + (f" One of {', '.join(map(code, p.among))}." if p.among else ""),
+                )
+                for p in query.parameters
+            ]
+            parts.append(table(("Parameter", "Type", "Default", "What"), rows))
+        parts.append(columns(query.columns))
+    parts.append("## Tables")
+    for found in KEPT.values():
+        parts.append(f"### {found.name}\n\n{found.sentence}\n\n{columns(found.columns)}")
+    parts.append("## Relations\n\nMade of the tables when they are read.")
+    for found in (LINKED, WIDE):
+        own = found.columns[len(KEPT["feedback" if found is LINKED else "interactions"].columns) :]
+        parts.append(
+            f"### {found.name}\n\n{found.sentence}\n\nAdds to the table's columns:\n\n{columns(own)}"
+        )
+    return "\n\n".join(parts)
+
+
 def python_sections() -> str:
     """The names of each public package, with the methods of its classes."""
     parts = []
@@ -245,6 +283,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "feedback": feedback_table,
     "ports": ports_sections,
     "policies": policies_table,
+    "queries": queries_sections,
     "python": python_sections,
 }
 

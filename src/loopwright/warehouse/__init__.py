@@ -1,0 +1,20 @@
+"""The warehouse: tables projected from the event log, and the named queries that people and reports read."""
+
+from .loader import CONSUMER, Loaded, Loader, LoaderBusy
+from .manifest import WarehouseCorrupt
+from .queries import QUERIES, Query
+from .service import Answer, Warehouse
+from .tables import TABLES
+
+__all__ = [
+    "CONSUMER",
+    "QUERIES",
+    "TABLES",
+    "Answer",
+    "Loaded",
+    "Loader",
+    "LoaderBusy",
+    "Query",
+    "Warehouse",
+    "WarehouseCorrupt",
+]

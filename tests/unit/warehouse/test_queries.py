@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.warehouse.world import (
+    DAY,
+    DOWN,
+    NOW,
+    UP,
+    World,
+    call,
+    consented,
+    decision,
+    erased,
+    feedback,
+    step,
+)
+
+from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.events import Decided, Received
+from loopwright.core.feedback import (
+    Annotation,
+    Correction,
+    Measurement,
+    Outcome,
+    Rating,
+    Signal,
+    Target,
+)
+from loopwright.warehouse import QUERIES
+from loopwright.warehouse.tables import FEEDBACK
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "by_segment": {"dimension": "locale"},
+    "distribution": {"dimension": "task"},
+    "call_numbers": {"dimension": "cost"},
+    "steps_of_session": {"session_id": "s1"},
+    "rows_of_person": {"person": "u1"},
+}
+
+
+def a_busy_day(world: World) -> None:
+    world.say(
+        Decided(decision("d1")),
+        call(
+            "i1", trace_id="t1", session_id="s1", message_id="m1", decision_id="d1",
+            prompt_version="p1", model_version="v1", task="support", query="Where is it?",
+        ),
+        call("i2", trace_id="t2", session_id="s2", prompt_version="p2", model_version="v2", cost=0.5),
+        feedback("f1", UP, target=Target(decision_id="d1"), person="u1", category="tone"),
+        feedback("f2", Rating(2, "stars", 1, 5), target=Target(output_id="i2"), person="u2"),
+        feedback("f3", Correction("a", "b", "wrong", 0.5), target=Target(trace_id="t2")),
+        feedback("f4", Outcome("resolved", 1.0), target=Target(session_id="s1", message_id="m1")),
+        feedback("f5", Signal("copy"), target=Target(trace_id="t1", span_id="unknown")),
+        feedback("f6", Outcome("resolved", 0.0), target=Target(output_id="i9")),
+        feedback("f7", Measurement("latency", 3.0, "s")),
+        feedback("f8", Annotation("tone", 1, "good", "r1", 0.9)),
+        Received("f9", NOW, decision("d1", arm_id="b"), Outcome("reward", 1.0)),
+        step("x1", outcome="success"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tenant_id", ["acme", None])
+def test_a_query_returns_the_columns_it_declares_with_and_without_a_tenant(
+    world: World, tenant_id: str | None
+) -> None:
+    a_busy_day(world)
+    warehouse = world.warehouse()
+    kinds = {"BIGINT": int, "DOUBLE": float, "VARCHAR": str, "BOOLEAN": bool}
+    for name, query in QUERIES.items():
+        answer = warehouse.query(name, tenant_id=tenant_id, **REQUIRED.get(name, {}))
+        described = warehouse._connection.description or []
+        assert [column[0] for column in described] == list(answer.columns), name
+        for row in answer.rows:
+            for value, column in zip(row, query.columns, strict=True):
+                assert value is None or isinstance(value, kinds[column.type]), (name, column.name)
+
+
+def test_a_query_over_an_empty_log_answers_without_an_error(world: World) -> None:
+    warehouse = world.warehouse()
+    for name in QUERIES:
+        rows = warehouse.query(name, tenant_id="acme", **REQUIRED.get(name, {})).rows
+        assert all(v in (None, 0) or isinstance(v, str) for row in rows for v in row), name
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_feedback_finds_its_call_by_the_first_reference_that_matches(
+    world: World, loaded: bool
+) -> None:
+    a_busy_day(world)
+    if loaded:
+        world.loader().run()
+    warehouse = world.warehouse()
+    warehouse.query("join_health", tenant_id="acme")
+    rows = warehouse._connection.execute("SELECT event_id, interaction_offset, link FROM linked")
+    found = {event: (offset, link) for event, offset, link in rows.fetchall()}
+    first, second = 2, 3
+    assert found["f1"] == (first, "decision")
+    assert found["f2"] == (second, "output")
+    assert found["f3"] == (second, "trace")
+    assert found["f4"] == (first, "message")
+    assert found["f5"] == (first, "trace")
+    assert found["f6"] == (None, None)
+    assert found["f9"] == (first, "decision")
+
+
+def test_a_fact_that_comes_before_its_call_waits_visibly_and_joins_when_the_call_comes(
+    world: World,
+) -> None:
+    world.say(feedback("f1", Outcome("resolved", 1.0), target=Target(output_id="i1"), task="sql"))
+    world.loader().run()
+    warehouse = world.warehouse()
+    before = warehouse.query("join_health", tenant_id="acme").dicts()
+    assert before == [
+        {"task": "sql", "outcomes": 1, "joined": 0, "facts": 1, "waiting": 1, "oldest_waiting_ms": NOW}
+    ]  # fmt: skip
+    world.say(call("i1", model_version="v1", at_ms=NOW - 1000))
+    world.clock.advance(seconds=1)
+    (after,) = warehouse.query("join_health", tenant_id="acme").dicts()
+    assert (after["joined"], after["waiting"], after["oldest_waiting_ms"]) == (1, 0, None)
+
+
+def test_the_earliest_of_two_calls_with_one_reference_counts_and_nothing_counts_twice(
+    world: World,
+) -> None:
+    world.say(
+        call("i1", trace_id="t", prompt_version="p1"),
+        call("i2", trace_id="t", prompt_version="p2"),
+        feedback("f1", UP, target=Target(trace_id="t")),
+    )
+    (row,) = world.warehouse().query("by_prompt_version", tenant_id="acme").dicts()
+    assert (row["segment"], row["facts"]) == ("p1", 1)
+
+
+def test_metric_rates_count_what_the_catalogue_says(world: World) -> None:
+    a_busy_day(world)
+    world.say(
+        feedback("g1", Signal("abandonment"), target=Target(session_id="s2")),
+        feedback("g2", Signal("refinement"), target=Target(output_id="i2")),
+        step("x1", outcome="failure"),
+        step("x2", outcome="success"),
+    )
+    found = world.warehouse().query("metric_rates", tenant_id="acme")
+    assert {name: (hits, n) for name, hits, n in found.rows} == {
+        "satisfaction": (1, 2),
+        "sql_accuracy": (1, 2),
+        "correction": (1, 2),
+        "refinement": (1, 2),
+        "abandonment": (1, 2),
+    }
+
+
+def test_a_tenant_never_sees_another_tenants_rows(world: World) -> None:
+    world.say(
+        feedback("f1"), feedback("f2", DOWN, tenant_id="o'brien"), call("i", tenant_id="o'brien")
+    )
+    warehouse = world.warehouse()
+    (mine,) = warehouse.query("stats", tenant_id="acme").dicts()
+    (theirs,) = warehouse.query("stats", tenant_id="o'brien").dicts()
+    (both,) = warehouse.query("stats", tenant_id=None).dicts()
+    assert [row["thumbs_up"] for row in (mine, theirs, both)] == [1, 0, 1]
+    assert [row["facts"] for row in (mine, theirs, both)] == [1, 1, 2]
+    assert len(warehouse.query("export_rows", tenant_id="acme").rows) == 1
+
+
+def test_tenants_are_compared_side_by_side(world: World) -> None:
+    a_busy_day(world)
+    world.say(feedback("g", DOWN, tenant_id="b"), feedback("h", quarantined="x", tenant_id="b"))
+    first, second = world.warehouse().query("tenants", tenant_id=None).dicts()
+    assert (first["tenant_id"], first["calls"], first["cost"], first["facts"]) == (
+        "acme",
+        2,
+        0.5,
+        9,
+    )
+    assert (first["ratings"], first["satisfaction"], first["corrections"]) == (2, 0.625, 1)
+    assert (first["outcomes"], first["outcome_value"]) == (3, 2 / 3)
+    assert (second["calls"], second["cost"], second["facts"], second["positive"]) == (0, None, 1, 0)
+
+
+def test_a_shared_reference_does_not_join_across_tenants(world: World) -> None:
+    world.say(
+        call("i1", tenant_id="other", model_version="v1"),
+        feedback("f1", Outcome("resolved", 1.0), target=Target(output_id="i1")),
+    )
+    (row,) = world.warehouse().query("join_health", tenant_id=None).dicts()
+    assert (row["joined"], row["waiting"]) == (0, 1)
+
+
+def test_a_period_holds_what_happened_in_it_by_the_senders_clock(world: World) -> None:
+    world.say(
+        feedback("f1", occurred_at_ms=NOW - 3 * DAY),
+        feedback("f2", occurred_at_ms=NOW),
+        feedback("f3", occurred_at_ms=NOW + DAY),
+    )
+    world.loader().run()
+    warehouse = world.warehouse()
+    found = warehouse.query("stats", tenant_id="acme", from_ms=NOW, to_ms=NOW + DAY)
+    assert found.dicts()[0]["facts"] == 1
+    days = warehouse.query("satisfaction_by_day", tenant_id="acme")
+    assert [row[0] for row in days.rows] == [(NOW + k * DAY) // DAY * DAY for k in (-3, 0, 1)]
+
+
+def test_quarantined_facts_are_kept_and_exported_but_do_not_count(world: World) -> None:
+    world.say(feedback("f1"), feedback("f2", quarantined="a burst"))
+    warehouse = world.warehouse()
+    assert warehouse.query("stats", tenant_id="acme").dicts()[0]["facts"] == 1
+    assert len(warehouse.query("export_rows", tenant_id="acme").rows) == 2
+    (counts,) = warehouse.query("period_counts", tenant_id="acme").dicts()
+    assert (counts["n"], counts["quarantined"]) == (2, 1)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_withdrawn_consent_takes_earlier_facts_out_of_reports_and_a_new_one_brings_them_back(
+    world: World, loaded: bool
+) -> None:
+    world.say(feedback("f1", person="p1"), feedback("f2", person="p2"), feedback("f3"))
+    if loaded:
+        world.loader().run()
+    warehouse = world.warehouse()
+    for scopes, expected in (((), 2), (("store", "train"), 2), (("store", "analyze"), 3)):
+        world.say(consented("p1", *scopes), consented("p2", "store", "analyze", tenant_id="other"))
+        world.clock.advance(seconds=1)
+        assert warehouse.query("stats", tenant_id="acme").dicts()[0]["facts"] == expected
+
+
+def test_a_fact_that_was_given_without_consent_to_analysis_is_not_in_reports(world: World) -> None:
+    world.say(feedback("f1", consent=("store", "train")), feedback("f2"))
+    assert world.warehouse().query("stats", tenant_id="acme").dicts()[0]["facts"] == 1
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_an_erased_person_is_gone_from_every_answer_at_once_and_for_good(
+    world: World, loaded: bool
+) -> None:
+    world.say(feedback("f1", person="p1", message="mine"), call("i1", person="p1"), feedback("f2"))
+    if loaded:
+        world.loader().run()
+    world.say(erased("p1"), consented("p1", "store", "analyze"))
+    warehouse = world.warehouse()
+    assert [row[4] for row in warehouse.query("export_rows", tenant_id="acme").rows] == ["f2"]
+    assert warehouse.query("stats", tenant_id="acme").dicts()[0]["facts"] == 1
+    assert not any(
+        row["relation"] == "interactions"
+        for row in warehouse.query("period_counts", tenant_id="acme").dicts()
+    )
+
+
+def test_the_later_fact_of_one_step_wins(world: World) -> None:
+    world.say(step("x1"), step("x2", taken_at_ms=NOW - 5))
+    world.loader().run()
+    world.say(step("x1", outcome="correction", data={"sql": "SELECT 1"}))
+    rows = world.warehouse().query("steps_of_session", tenant_id="acme", session_id="s1").dicts()
+    assert [(row["step_id"], row["outcome"]) for row in rows] == [
+        ("x2", None),
+        ("x1", "correction"),
+    ]
+    assert rows[1]["data"] == '{"sql":"SELECT 1"}'
+
+
+def test_the_questions_of_one_moment_share_one_reading_and_later_ones_see_new_facts(
+    world: World,
+) -> None:
+    world.say(feedback("f1"))
+    warehouse = world.warehouse()
+    first = warehouse.query("stats", tenant_id="acme")
+    world.say(feedback("f2"))
+    assert warehouse.query("unit_totals", tenant_id="acme").offset == first.offset == 1
+    world.clock.advance(seconds=0.6)
+    assert warehouse.query("join_health", tenant_id="acme", as_of=first.offset).offset == 1
+    assert warehouse.query("stats", tenant_id="acme").offset == 2
+
+
+def test_an_export_reads_on_from_the_page_before(world: World) -> None:
+    world.say(*(feedback(f"f{k}") for k in range(5)))
+    world.loader().run()
+    world.say(feedback("f5"))
+    warehouse, seen, after = world.warehouse(), [], 0
+    while rows := warehouse.query("export_rows", tenant_id="acme", after=after, limit=4).dicts():
+        seen += [row["event_id"] for row in rows]
+        after = rows[-1]["log_offset"]
+    assert seen == [f"f{k}" for k in range(6)]
+
+
+def test_rows_carry_every_text_exactly(world: World) -> None:
+    odd = 'line\nbreak, "quotes", tab\t, naïve ☃ 🎈, \\ and \x01'
+    world.say(
+        feedback("f1", message=odd, labels={"a": odd}, tags=("x", odd), wire={"n": [1, None]})
+    )
+    world.loader().run()
+    (row,) = world.warehouse().query("export_rows", tenant_id="acme").dicts()
+    assert row["message"] == odd
+    assert row["wire"] == '{"n":[1,null]}'
+    assert list(row) == list(FEEDBACK.names)
+
+
+def test_a_number_too_large_for_a_column_does_not_stop_the_projection(world: World) -> None:
+    world.say(
+        call("i1", input_tokens=2**63, output_tokens=5),
+        feedback("f1", Outcome("x", float("nan")), occurred_at_ms=2**63),
+        feedback("f2", Outcome("x", 1e308), message="x" * 1_000_000),
+    )
+    world.loader().run()
+    warehouse = world.warehouse()
+    assert warehouse.query("period_counts", tenant_id="acme").rows[0][2] == 2
+    assert warehouse.query("values_of", tenant_id="acme", metric="x").rows == [(NOW, 1e308)]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "complaint"),
+    [
+        ("stats", {"metric": "x"}, "has no parameter 'metric'"),
+        ("by_segment", {}, "needs dimension"),
+        ("by_segment", {"dimension": "tenant_id; DROP"}, "expected one of"),
+        ("steps_of_session", {"session_id": 7}, "expected a VARCHAR"),
+        ("stats", {"from_ms": 5, "to_ms": 5}, "is empty"),
+    ],
+)
+def test_an_odd_question_is_refused_with_what_was_expected(
+    world: World, name: str, params: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(Invalid, match=complaint):
+        world.warehouse().query(name, tenant_id="acme", **params)
+
+
+def test_an_unknown_query_is_refused_with_the_names_there_are(world: World) -> None:
+    with pytest.raises(NotFound, match="join_health"):
+        world.warehouse().query("nonsense", tenant_id="acme")

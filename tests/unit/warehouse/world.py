@@ -1,0 +1,94 @@
+"""A small log and a warehouse over it, for the tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.core import upcast
+from loopwright.core.decision import Decision
+from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped
+from loopwright.core.feedback import CONSENT_SCOPES, Feedback, Note, Rating, Target
+from loopwright.core.interaction import Interaction, Step
+from loopwright.eventlog import Reader
+from loopwright.testing import ManualClock
+from loopwright.warehouse import Loader, Warehouse
+
+DAY = 86_400_000
+NOW = 20_000 * DAY + 5_000
+UP = Rating(1.0, "thumbs")
+DOWN = Rating(0.0, "thumbs")
+
+
+class World:
+    """A log in `folder`, its reader, and makers of loaders and warehouses over it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder / "warehouse"
+        self.log = SqliteEventLog(folder / "log.db")
+        self.reader = Reader(self.log)
+        self.clock = ManualClock(NOW)
+        self._opened: list[Warehouse] = []
+
+    def say(self, *facts: Fact) -> int:
+        """Append facts as one batch; return the offset of the last."""
+        body = upcast.encode(facts)
+        first = self.log.append(body, count=len(facts), version=upcast.SCHEMA_VERSION, keys=[])
+        return first + len(facts) - 1
+
+    def loader(self, **options: Any) -> Loader:
+        return Loader(self.reader, self.folder, clock=self.clock, **options)
+
+    def warehouse(self, **options: Any) -> Warehouse:
+        made = Warehouse(self.folder, self.reader, clock=self.clock, **options)
+        self._opened.append(made)
+        return made
+
+    def close(self) -> None:
+        for warehouse in self._opened:
+            warehouse.close()
+        self.log.close()
+
+
+def feedback(
+    event_id: str,
+    kind: Feedback = UP,
+    *,
+    target: Target | None = None,
+    tenant_id: str = "acme",
+    at_ms: int = NOW,
+    **note: Any,
+) -> Reported:
+    """One piece of feedback, said when it arrived unless `occurred_at_ms` says otherwise."""
+    note.setdefault("occurred_at_ms", at_ms)
+    return Reported(event_id, at_ms, tenant_id, target or Target(), kind, Note(**note))
+
+
+def call(
+    interaction_id: str, *, tenant_id: str = "acme", at_ms: int = NOW, **about: Any
+) -> Interacted:
+    """One call of the product."""
+    made = Interaction(id=interaction_id, started_at_ms=at_ms, **about)
+    return Interacted("e-" + interaction_id, at_ms, tenant_id, made)
+
+
+def decision(decision_id: str, *, tenant_id: str = "acme", arm_id: str = "a") -> Decision:
+    return Decision(decision_id, tenant_id, "greeting", arm_id, 0.5, 7, NOW, unit_id="u1")
+
+
+def step(step_id: str, **about: Any) -> Stepped:
+    about = {"session_id": "s1", "kind": "sql_generation", "taken_at_ms": NOW, **about}
+    return Stepped("e" + step_id, NOW, "acme", Step(id=step_id, **about))
+
+
+def consented(person: str, *scopes: Any, tenant_id: str = "acme") -> Consented:
+    return Consented("c-" + person, NOW, tenant_id, person, scopes)
+
+
+def erased(person: str, tenant_id: str = "acme") -> Erased:
+    return Erased("x-" + person, NOW, tenant_id, person)
+
+
+ALL_SCOPES = CONSENT_SCOPES
