@@ -1,1 +1,7 @@
-"""The numbers and patterns people read: intervals, trends, failure patterns, drift, targets. Pure maths on values."""
+"""The numbers and patterns people read: quality reports with intervals, trends, version comparisons, failure patterns, drift."""
+
+from .period import Period
+from .report import QualityReport
+from .service import Insights
+
+__all__ = ["Insights", "Period", "QualityReport"]

@@ -10,7 +10,8 @@ and Naranjo, "Statistical properties of the population stability index", Journal
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -89,19 +90,32 @@ def psi_categorical(
     draws: int = 200,
 ) -> Psi:
     """Return the PSI of categories; None is one, and those past the `most` commonest are one together."""
-    sides = [
-        [MISSING if value is None else value for value in values] for values in (reference, current)
-    ]
-    seen, counts = np.unique(np.array([*sides[0], *sides[1]], dtype=object), return_counts=True)
-    ranked = seen[np.lexsort((seen, -counts))].tolist()
+    return psi_counts(
+        Counter(reference), Counter(current), rng=rng, most=most, least=least, draws=draws
+    )
+
+
+def psi_counts(
+    reference: Mapping[str | None, int],
+    current: Mapping[str | None, int],
+    *,
+    rng: np.random.Generator,
+    most: int = 50,
+    least: int = 100,
+    draws: int = 200,
+) -> Psi:
+    """Return the PSI of categories that are counted already, as `psi_categorical` does of single ones."""
+    sides = [Counter[str](), Counter[str]()]
+    for side, counts in zip(sides, (reference, current), strict=True):
+        for value, n in counts.items():
+            side[MISSING if value is None else value] += n
+    both = sides[0] + sides[1]
+    ranked = sorted(both, key=lambda name: (-both[name], name))
     names = ranked[:most] + ([OTHER] if len(ranked) > most else [])
-    place = {name: min(code, most) for code, name in enumerate(ranked)}
-    tallies = [
-        np.bincount([place[value] for value in values], minlength=len(names))
-        if values
-        else np.zeros(len(names), dtype=np.int64)
-        for values in sides
-    ]
+    tallies = [np.zeros(len(names), dtype=np.int64) for _ in sides]
+    for code, name in enumerate(ranked):
+        for tally, side in zip(tallies, sides, strict=True):
+            tally[min(code, most)] += side[name]
     return _compare(names, tallies[0], tallies[1], rng=rng, least=least, draws=draws)
 
 

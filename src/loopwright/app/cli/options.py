@@ -43,7 +43,11 @@ class Server:
         """Return a client for this server."""
         from loopwright.client import Client
 
-        return Client(self.url, self.api_key or self._local_key(), timeout_s=10.0)
+        return Client(self.url, self.key(), timeout_s=10.0)
+
+    def key(self) -> str | None:
+        """Return the API key to use; that of a server on this machine when none was given."""
+        return self.api_key or self._local_key()
 
     def _local_key(self) -> str | None:
         """Return the administrator's key of a server on this machine; never send it anywhere else."""

@@ -1,0 +1,263 @@
+"""`loopwright report`: the quality report of a tenant, from a data directory or from a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from loopwright.core.errors import DirectoryLocked, NotFound, SettingsInvalid
+
+from .options import HERE, Server
+from .show import FAILED, console, percent, say, sparkline, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loopwright.insights.intervals import Interval
+    from loopwright.insights.metrics import MetricLine
+    from loopwright.insights.report import QualityReport
+    from loopwright.insights.service import Insights
+
+TIMEOUT_S: Final = 60.0
+_SHOWN: Final = 8
+_MARKS: Final = {"met": "✓ met", "missed": "✗ missed", "unclear": "? unclear"}
+_LEVELS: Final = {"alarm": "✗", "warning": "!", "good": "✓", "note": "i"}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    days: int | None
+    since: str | None
+    until: str | None
+    task: str | None
+
+
+def report(
+    tenant: Annotated[
+        str | None, Parameter(help="Tenant; the key's own, or the default one, when not given.")
+    ] = None,
+    /,
+    *,
+    days: Annotated[int | None, Parameter(help="The last so many days; 30 by default.")] = None,
+    since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time, UTC.")] = None,
+    until: Annotated[
+        str | None, Parameter(help="End, itself not included; now by default.")
+    ] = None,
+    task: Annotated[str | None, Parameter(help="Only this task.")] = None,
+    format: Annotated[Literal["table", "json", "html"], Parameter(help="What to write.")] = "table",
+    out: Annotated[Path | None, Parameter(help="File to write to instead of the terminal.")] = None,
+    check: Annotated[
+        bool, Parameter(negative=(), help="Exit with 1 when a metric misses its target.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        Parameter(
+            env_var="LOOPWRIGHT__URL",
+            help="Address of a server. Without it the data directory is read, or asked of the server on this "
+            "machine that holds it.",
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        Parameter(
+            env_var="LOOPWRIGHT__API_KEY", show_default=False, help="API key for the server."
+        ),
+    ] = None,
+    data: Annotated[
+        Path, Parameter(env_var="LOOPWRIGHT__DATA_DIR", help="Data directory.")
+    ] = HERE.data,
+    json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="The same as --format json.")
+    ] = False,
+) -> int:
+    """Report on quality: metrics against targets, trends, versions, failure patterns, drift."""
+    from loopwright.insights.html import html as page
+
+    server = Server(url or HERE.url, api_key, data)
+    asked = _Asked(days, since, until, task)
+    found = _fetched(server, tenant, asked) if url else _read(server, tenant, asked)
+    wanted = "json" if json else format
+    if wanted == "table" and out is None:
+        _show(found)
+    else:
+        _write(
+            _json(found)
+            if wanted == "json"
+            else page(found)
+            if wanted == "html"
+            else _drawn(found),
+            out,
+        )
+    if out is not None:
+        say(f"written to {out}")
+    return FAILED if check and found.missed else 0
+
+
+def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
+    """Read the data directory itself, or ask the server that holds it."""
+    from loopwright.catalog import DEFAULT_TENANT
+    from loopwright.insights.period import period
+
+    if not (server.data / "log.db").is_file():
+        raise SettingsInvalid(
+            f"{server.data} is not a data directory; name one with --data, or a server with --url"
+        )
+    try:
+        with _insights(server.data) as insights:
+            of = period(insights.now_ms(), days=asked.days, since=asked.since, until=asked.until)
+            return insights.report(tenant or DEFAULT_TENANT, of, task=asked.task)
+    except DirectoryLocked:
+        return _fetched(server, tenant, asked)
+
+
+@contextmanager
+def _insights(data: Path) -> Iterator[Insights]:
+    """Open the warehouse of a directory that no server holds; nothing is added to its log."""
+    from loopwright.backends.files import DirectoryLock, FolderBlobStore
+    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.core.clock import SystemClock
+    from loopwright.eventlog import Reader, Segments
+    from loopwright.insights.service import Insights
+    from loopwright.warehouse import Warehouse
+
+    with ExitStack() as opened:
+        opened.enter_context(DirectoryLock(data))
+        log = SqliteEventLog(data / "log.db")
+        opened.callback(log.close)
+        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
+        warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
+        opened.callback(warehouse.close)
+        yield Insights(warehouse, clock=SystemClock())
+
+
+def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
+    """Ask a server. Raises `Unreachable`, or the error that it answered with."""
+    from urllib.parse import quote
+
+    import httpx
+    import msgspec
+
+    from loopwright.catalog import DEFAULT_TENANT
+    from loopwright.client.errors import Unreachable, read_problem
+    from loopwright.insights.report import QualityReport
+
+    key = server.key()
+    if key is None:
+        raise SettingsInvalid("no API key; give one with --api-key or LOOPWRIGHT__API_KEY")
+    path = f"/api/v1/feedback/quality/{quote(tenant or DEFAULT_TENANT, safe='')}"
+    try:
+        answer = httpx.get(
+            server.url.rstrip("/") + path,
+            params={name: str(value) for name, value in asdict(asked).items() if value is not None},
+            headers={"authorization": f"Bearer {key}", "accept": "application/json"},
+            timeout=TIMEOUT_S,
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(
+            f"no answer from {server.url}: {error}; is the server running?"
+        ) from error
+    if answer.status_code == 404 and tenant is None:
+        raise NotFound("name the tenant: the key is not of the default one")
+    if answer.status_code != 200:
+        raise read_problem(answer.status_code, answer.content)
+    return msgspec.json.decode(answer.content, type=QualityReport)
+
+
+def _json(found: QualityReport) -> str:
+    import msgspec
+
+    return msgspec.json.encode(found).decode() + "\n"
+
+
+def _write(content: str, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(content)
+    else:
+        out.write_text(content, "utf-8")
+
+
+def _drawn(found: QualityReport) -> str:
+    """Return the tables as text."""
+    screen = console()
+    with screen.capture() as captured:
+        _show(found, screen)
+    return captured.get()
+
+
+def _show(found: QualityReport, screen: Console | None = None) -> None:
+    screen = screen or console()
+    screen.print(found.headline, style="bold")
+    for finding in found.findings[1:]:
+        screen.print(f"{_LEVELS[finding.level]} {finding.sentence} {finding.action}")
+    if found.empty is not None:
+        return
+    metrics = table("metric", "verdict", "course", "value", "95 %", "target", "n", left=3)
+    for line in found.metrics or ():
+        metrics.add_row(
+            line.name,
+            _MARKS[line.verdict],
+            _spark(line),
+            percent(line.value),
+            _range(line.low, line.high),
+            f"{'>' if line.direction == 'above' else '<'} {line.target:.0%}",
+            f"{line.n:,}",
+        )
+    screen.print(metrics)
+    if found.versions:
+        versions = table("what", "version", "beside", "verdict", "difference", "people", left=4)
+        for change in found.versions:
+            versions.add_row(
+                change.dimension,
+                change.version,
+                change.baseline,
+                change.verdict,
+                _points(change.difference),
+                f"{change.people:,} / {change.baseline_people:,}",
+            )
+        screen.print(versions)
+    if found.failures is not None and found.failures.patterns:
+        patterns = table("failure pattern", "example", "sure (z)", "bad / good", left=2)
+        for pattern in found.failures.patterns[:_SHOWN]:
+            patterns.add_row(
+                pattern.phrase,
+                pattern.examples[0] if pattern.examples else "",
+                f"{pattern.z:.1f}",
+                f"{pattern.negative:.0f} / {pattern.positive:.0f}",
+            )
+        screen.print(patterns)
+    if found.corrected:
+        corrected = table("most corrected query", "people", "corrected", "asked")
+        for query in found.corrected[:_SHOWN]:
+            corrected.add_row(
+                query.query, f"{query.correctors:,}", f"{query.corrected:,}", f"{query.asked:,}"
+            )
+        screen.print(corrected)
+    if found.joins is not None and found.joins.outcomes:
+        rate = found.joins.rate
+        screen.print(
+            f"{percent(None if rate is None else rate.estimate)} of {found.joins.outcomes:,} outcomes join to a model "
+            f"version; {found.joins.waiting:,} facts wait for what they refer to."
+        )
+
+
+def _spark(line: MetricLine) -> str:
+    if line.course is None:
+        return ""
+    values = [point.value for point in line.course.points]
+    return sparkline(values, low=min(values), high=max(values))
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low * 100:.1f} to {high * 100:.1f}"
+
+
+def _points(difference: Interval | None) -> str:
+    if difference is None:
+        return "-"
+    return f"{difference.estimate * 100:+.1f} ({difference.low * 100:+.1f} to {difference.high * 100:+.1f})"

@@ -1,0 +1,247 @@
+"""What people read, over HTTP: the quality report, statistics, agent decisions, join health, exports.
+
+Handlers ask for `warehouse`, `catalog` and `principal` by name; the application provides them. A key sees only
+its own tenant: of another one nothing exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from litestar import Controller, MediaType, Request, Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, QueryParameter, SkipValidation
+from litestar.response import Stream
+
+from loopwright.catalog.routes import TENANT, Acting, Asking, Catalogued, problems
+from loopwright.core.clock import SystemClock
+from loopwright.core.errors import Invalid
+from loopwright.warehouse import Warehouse
+
+from .html import html
+from .joins import JoinHealth
+from .period import Period, period
+from .report import SECTIONS, QualityReport
+from .service import ExportFormat, ExportScope, Insights, SessionDecisions, Stats
+
+Stored = NamedDependency[SkipValidation[Warehouse]]
+Days = Annotated[
+    str | None,
+    QueryParameter(description="The last so many days; 30 when no other period is given."),
+]
+Since = Annotated[
+    str | None,
+    QueryParameter(description="Start: a date, an ISO 8601 time, or milliseconds. UTC."),
+]
+Until = Annotated[
+    str | None, QueryParameter(description="End, itself not included; now when not given.")
+]
+
+Task = Annotated[str | None, QueryParameter(description="Only this task; all when not given.")]
+
+_PAGE_HEADERS: Final = {
+    # The page needs nothing but itself, so it may load nothing.
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+    "vary": "accept",
+}
+_FORMATS: Final = ("json", "html")
+_EXPORTS: Final[dict[str, ExportFormat]] = {"jsonl": "jsonl", "csv": "csv"}
+_SCOPES: Final[dict[str, ExportScope]] = {"share": "share", "analyze": "analyze"}
+_EXPORT_TYPES: Final = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+}
+
+
+def insights(warehouse: Stored) -> Insights:
+    """Return what answers questions about the feedback in `warehouse`."""
+    return Insights(warehouse, clock=SystemClock())
+
+
+Read = NamedDependency[SkipValidation[Insights]]
+
+
+def asked_period(
+    insights: Read, days: Days = None, since: Since = None, until: Until = None
+) -> Period:
+    """Return the period that a request is about."""
+    if days is not None and not (days.isascii() and days.isdigit() and len(days) <= 6):
+        raise Invalid(f"days is '{days[:40]}'; expected a whole number", found=days[:40])
+    return period(
+        insights.now_ms(), days=None if days is None else int(days), since=since, until=until
+    )
+
+
+Asked = NamedDependency[SkipValidation[Period]]
+
+
+class InsightsController(Controller):
+    """Quality, statistics and exports of feedback."""
+
+    path = "/api/v1/feedback"
+    tags: Sequence[str] = ("insights",)
+    dependencies = {
+        **TENANT,
+        "insights": Provide(insights, sync_to_thread=False),
+        "of": Provide(asked_period, sync_to_thread=False),
+    }
+
+    @get(
+        "/insights/{of_tenant:str}",
+        summary="Read insights",
+        responses=problems(404, 422),
+        sync_to_thread=True,
+    )
+    def insights_of(
+        self,
+        of_tenant: FromPath[str],
+        of: Asked,
+        insights: Read,
+        catalog: Catalogued,
+        principal: Asking,
+        task: Task = None,
+        include: Annotated[
+            str | None,
+            QueryParameter(
+                description=f"Sections, separated by commas: {', '.join(SECTIONS)}; all when not given."
+            ),
+        ] = None,
+    ) -> QualityReport:
+        """Return the sections asked for: metrics, segments, versions, failure patterns, corrections, joins, drift."""
+        principal.require("read")
+        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        names = None if include is None else [name.strip() for name in include.split(",") if name]
+        return insights.report(tenant, of, include=names, task=task)
+
+    @get(
+        "/quality/{of_tenant:str}",
+        summary="Read the quality report",
+        responses={
+            200: ResponseSpec(
+                QualityReport,
+                generate_examples=False,
+                description="The report; as a self-contained page when text/html is accepted.",
+            ),
+            **problems(404, 422),
+        },
+        sync_to_thread=True,
+    )
+    def quality_of(
+        self,
+        of_tenant: FromPath[str],
+        of: Asked,
+        insights: Read,
+        catalog: Catalogued,
+        principal: Asking,
+        request: Request[Any, Any, Any],
+        task: Task = None,
+        format: Annotated[
+            str | None, QueryParameter(description="json or html; else what Accept prefers.")
+        ] = None,
+    ) -> Response[Any]:
+        """Return everything there is to know about a period, what is most urgent first."""
+        principal.require("read")
+        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        wanted = _among("format", format or _accepted(request), _FORMATS)
+        report = insights.report(tenant, of, task=task)
+        if wanted == "json":
+            return Response(report, media_type=MediaType.JSON, headers={"vary": "accept"})
+        return Response(html(report).encode(), media_type=MediaType.HTML, headers=_PAGE_HEADERS)
+
+    @get(
+        "/decisions/{session_id:str}",
+        summary="Read an agent's decisions",
+        responses=problems(404),
+        sync_to_thread=True,
+    )
+    def decisions(
+        self, session_id: FromPath[str], insights: Read, principal: Asking, tenant: Acting
+    ) -> SessionDecisions:
+        """Return what an agent decided by itself in one session, in order, with the outcomes."""
+        principal.require("read")
+        return insights.decisions(tenant, session_id)
+
+    @get(
+        "/stats",
+        summary="Read statistics",
+        responses=problems(404, 422),
+        sync_to_thread=True,
+    )
+    def stats(self, of: Asked, insights: Read, principal: Asking, tenant: Acting) -> Stats:
+        """Return counts, average rating and thumbs rates, in all and by version and category."""
+        principal.require("read")
+        return insights.stats(tenant, of)
+
+    @get(
+        "/join-health",
+        summary="Read join health",
+        responses=problems(404, 422),
+        sync_to_thread=True,
+    )
+    def join_health(
+        self, of: Asked, insights: Read, principal: Asking, tenant: Acting
+    ) -> JoinHealth:
+        """Return, for each task, how many outcomes join to a model version and what waits for its target."""
+        principal.require("read")
+        return insights.join_health(tenant, of)
+
+    @get(
+        "/export",
+        summary="Export feedback",
+        responses={
+            200: ResponseSpec(
+                str,
+                generate_examples=False,
+                media_type="application/x-ndjson",
+                description="One fact per line, in the order of the log.",
+            ),
+            **problems(404, 422),
+        },
+        sync_to_thread=True,
+    )
+    def export(
+        self,
+        of: Asked,
+        insights: Read,
+        principal: Asking,
+        tenant: Acting,
+        format: Annotated[str, QueryParameter(description="jsonl or csv.")] = "jsonl",
+        consent: Annotated[
+            str,
+            QueryParameter(
+                description="share: only what may leave the organisation; analyze: all that may be analysed."
+            ),
+        ] = "share",
+    ) -> Stream:
+        """Stream every fact of the period whose consent covers it, with all its columns."""
+        principal.require("read")
+        asked = _EXPORTS[_among("format", format, tuple(_EXPORTS))]
+        pages = insights.export(
+            tenant, of, format=asked, scope=_SCOPES[_among("consent", consent, tuple(_SCOPES))]
+        )
+        return Stream(
+            pages,
+            media_type=_EXPORT_TYPES[asked],
+            headers={"content-disposition": f'attachment; filename="feedback.{asked}"'},
+        )
+
+
+def _accepted(request: Request[Any, Any, Any]) -> str:
+    """Return html when the Accept header likes it better than JSON, as a browser's does."""
+    best = request.accept.best_match(
+        [MediaType.JSON.value, MediaType.HTML.value], default=MediaType.JSON.value
+    )
+    return "html" if best == MediaType.HTML.value else "json"
+
+
+def _among(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise Invalid(
+            f"{name} is '{value[:40]}'; expected one of {', '.join(known)}",
+            found=value[:40],
+            expected=list(known),
+        )
+    return value

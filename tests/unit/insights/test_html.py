@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from loopwright.insights.failures import Asked, Text
+from loopwright.insights.html import TITLES, html
+from loopwright.insights.joins import JoinTally
+from loopwright.insights.metrics import DayTally, SegmentTally, UnitTally
+from loopwright.insights.period import DAY_MS, Period
+from loopwright.insights.report import Census, Material, QualityReport, quality_report
+from loopwright.insights.targets import CATALOGUE
+from loopwright.insights.versions import VersionValues
+
+NOW = 20_000 * DAY_MS
+MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)
+EVIL = "<script>alert('x')</script>\"&"
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def full(tenant_id: str = "acme", word: str = "wrong") -> QualityReport:
+    tallies = [
+        tally
+        for metric in CATALOGUE
+        for tally in (UnitTally(metric.name, 1, 1, 60), UnitTally(metric.name, 0, 1, 40))
+    ]
+    days = [
+        DayTally(metric.name, MONTH.from_ms + k * DAY_MS, 9 if k < 15 else 3, 10)
+        for metric in CATALOGUE
+        for k in range(30)
+    ]
+    material: dict[str, Any] = {
+        "tallies": tallies,
+        "before": tallies,
+        "days": days,
+        "segments": {
+            "prompt_version": [SegmentTally(segment=word, facts=9, ratings=9, positive=4)],
+            "locale": [SegmentTally(segment=None, facts=9, ratings=9, positive=4)],
+        },
+        "versions": {
+            "model_version": VersionValues([word, "b"] * 60, [str(k) for k in range(120)],
+                                           list(range(120)), [1.0, 0.0] * 60)
+        },
+        "texts": [
+            Text(event_id=str(k), text=f"{word} table again" if k % 2 else "fine thanks", is_negative=k % 2 == 1)
+            for k in range(60)
+        ],
+        "asked": [Asked(query=f"{word} by region", is_corrected=True)],
+        "joins": [JoinTally(task=word, outcomes=50, joined=10, waiting=3, oldest_waiting_ms=NOW - 5000)],
+        "shares": {"device_type": ({word: 500}, {"web": 500})},
+    }  # fmt: skip
+    some = Census(facts=100, calls=100)
+    return quality_report(
+        tenant_id,
+        MONTH,
+        material=Material(now=some, ever=some, offset=7, watermark=7, **material),
+        now_ms=NOW,
+    )
+
+
+def test_the_page_holds_every_metric_with_value_target_and_verdict() -> None:
+    page = html(full())
+
+    for metric in CATALOGUE:
+        assert TITLES[metric.name] in page
+        assert metric.sentence.replace("&", "&amp;") in page
+        assert f"target {metric.direction} {metric.target:.0%}" in page
+    assert page.count("60.0%</p>") == 5
+    assert "missed" in page
+    assert page.count("<polyline class=line") == 5
+    assert page.count("<polygon class=band") == 5
+
+
+def test_the_page_holds_every_section() -> None:
+    page = html(full())
+
+    for title in (
+        "Metrics against targets", "Versions compared", "Satisfaction by segment", "Top failure patterns",
+        "Alike complaints", "Most corrected queries", "Join health", "Drift",
+    ):  # fmt: skip
+        assert f"{title}</h" in page
+
+
+def test_the_first_sentence_says_what_changed_and_what_to_do() -> None:
+    report = full()
+    page = html(report)
+    lead = page.index('class="lead alarm"')
+
+    assert "rated" in report.headline
+    assert lead < page.index("Metrics against targets")
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing() -> None:
+    page = html(full(EVIL, EVIL))
+
+    assert not re.search(r"https?:|//|src=|href=|@import|url\(|<script|<link|<img|<iframe", page)
+    assert "&lt;script&gt;" in page
+
+
+def test_tags_are_closed_in_order() -> None:
+    parser = Balance()
+    parser.feed(html(full(EVIL, EVIL)))
+    parser.close()
+
+    assert parser.open == []
+    assert "svg" in parser.seen
+
+
+def test_every_plot_says_in_words_what_it_shows() -> None:
+    page = html(full())
+
+    plots = re.findall(r"<svg[^>]*>", page)
+    assert len(plots) > 5
+    assert all('role="img" aria-label="' in plot for plot in plots)
+    assert "changed on" in page
+
+
+def test_a_dimension_that_nobody_sends_has_no_table() -> None:
+    page = html(full())
+
+    assert "By prompt version" in page
+    assert "By locale" not in page
+
+
+@pytest.mark.parametrize("point_count", [1, 2])
+def test_one_day_and_two_days_are_drawn(point_count: int) -> None:
+    days = [DayTally("satisfaction", MONTH.from_ms + k * DAY_MS, 8, 10) for k in range(point_count)]
+    some = Census(facts=10)
+    report = quality_report(
+        "acme",
+        MONTH,
+        material=Material(
+            now=some, ever=some, offset=1, watermark=1, days=days,
+            tallies=[UnitTally("satisfaction", 8, 10, 1)],
+        ),
+        now_ms=NOW,
+    )  # fmt: skip
+
+    assert ("<circle class=dot" in html(report)) == (point_count == 1)
+
+
+def test_an_empty_page_says_why() -> None:
+    report = quality_report(
+        "acme",
+        MONTH,
+        material=Material(now=Census(), ever=Census(), offset=0, watermark=0, tallies=[]),
+        now_ms=NOW,
+    )
+    page = html(report)
+
+    assert "No feedback has ever arrived" in page
+    assert page.count("no data") == 5
