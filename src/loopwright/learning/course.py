@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from loopwright.core.events import Decided, Fact, Received, RolledBack
+from loopwright.core.events import Decided, Fact, Received, Reported, RolledBack
+from loopwright.core.feedback import Outcome
 
 from .joiner import Group, Key, needs_memory
 from .trainer import Trainer
@@ -148,6 +149,17 @@ class _Groups(dict[Key, Group | None]):
         return group
 
 
+def _earned(fact: Reported) -> Received | None:
+    """Return a typed outcome of a decision as the plain reward it is; None for anything else.
+
+    The log knows both under one key, so a decision's outcome is learned once, whichever way it came.
+    """
+    decision = fact.target.decision
+    if decision is None or type(fact.feedback) is not Outcome or fact.note.quarantined is not None:
+        return None
+    return Received(fact.event_id, fact.at_ms, decision, fact.feedback)
+
+
 def sort(
     facts: Sequence[Located], start: int, *, groups: dict[Key, Group | None], event_ms: int
 ) -> tuple[int, int]:
@@ -159,6 +171,8 @@ def sort(
     group: Group | None = None
     for at in range(start, len(facts)):
         offset, fact = facts[at]
+        if type(fact) is Reported:
+            fact = _earned(fact) or fact
         if type(fact) is Received:
             decision, at_ms = fact.decision, fact.at_ms
         elif type(fact) is Decided:
