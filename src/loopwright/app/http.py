@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -17,10 +18,12 @@ from litestar.params import Body
 
 import loopwright
 from loopwright.catalog import Catalog, Principal
-from loopwright.catalog.routes import CONTROLLERS
+from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
 from loopwright.core.problem import Problem
 from loopwright.feedback import BatchRequest, FeedbackRequest
+from loopwright.feedback import routes as feedback_routes
+from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.serving import Selection, SelectRequest
 
@@ -42,6 +45,13 @@ logger = logging.getLogger(__name__)
 
 DOCS: Final = "/docs"
 
+CONTROLLERS: Final = (
+    *catalog_routes.CONTROLLERS,
+    LearningController,
+    *feedback_routes.CONTROLLERS,
+    InsightsController,
+)
+
 
 class Failed(LoopError):
     """Something broke that nobody foresaw; the log of the server has the trace."""
@@ -55,12 +65,14 @@ def build_behind(
     *,
     catalog: Catalog,
     metrics: Metrics,
-    dependencies: dict[str, Any],
+    dependencies: Mapping[str, Callable[[], Any]],
+    slow_dependencies: Mapping[str, Callable[[], Any]],
     body_limit: int,
 ) -> App:
     """Return the application behind `front`: the control plane, and the documented twins of `endpoints`.
 
-    `dependencies` are handed by name to the handlers of the controllers.
+    What `dependencies` return is handed by name to the handlers of the controllers; the slow ones are asked on
+    a thread.
     """
 
     async def principal(request: Request[Any, Any, Any]) -> Principal:
@@ -102,10 +114,11 @@ def build_behind(
 
     reference = [_reference(path, endpoint, front=front) for path, endpoint in endpoints.items()]
     behind = Litestar(
-        [live, readiness, exposition, *CONTROLLERS, LearningController, *reference],
+        [live, readiness, exposition, *CONTROLLERS, *reference],
         dependencies={
             "principal": Provide(principal),
-            **{name: _given(value) for name, value in dependencies.items()},
+            **{name: _given(ask) for name, ask in dependencies.items()},
+            **{name: _given(ask, on_thread=True) for name, ask in slow_dependencies.items()},
         },
         exception_handlers={
             LoopError: _loop_error,
@@ -136,11 +149,11 @@ def build_behind(
     return cast(App, behind)
 
 
-def _given(value: Any) -> Provide:
+def _given(ask: Callable[[], Any], *, on_thread: bool = False) -> Provide:
     def give() -> Any:
-        return value
+        return ask()
 
-    return Provide(give, sync_to_thread=False)
+    return Provide(give, sync_to_thread=on_thread)
 
 
 def _reference(path: str, endpoint: Endpoint, *, front: Front) -> HTTPRouteHandler:

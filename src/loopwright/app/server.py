@@ -56,6 +56,7 @@ def serve(settings: Settings) -> None:
             uvloop.run(_serve(services, listener))
         finally:
             services.close()
+            gc.unfreeze()  # what was set aside is to be taken down like everything else
             logger.info("stopped")
 
 
@@ -81,10 +82,17 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
             catalog=services.catalog,
             metrics=metrics,
             dependencies={
-                "catalog": services.catalog,
-                "learner": services.learner,
-                "signing_ring": services.ring,
+                "catalog": lambda: services.catalog,
+                "learner": lambda: services.learner,
+                "signing_ring": lambda: services.ring,
+                "typed_intake": lambda: services.typed_intake,
+                "append": lambda: acks.append,
+                "people": lambda: services.people,
+                "quarantine": lambda: services.quarantine,
+                "count_rows": lambda: services.rows_of,
             },
+            # Opening it takes a while the first time, so not where requests are served.
+            slow_dependencies={"warehouse": lambda: services.warehouse},
             body_limit=limit,
         )
 

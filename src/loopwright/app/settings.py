@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         200_000, ge=1000, description="Events kept in the live log before older ones are sealed."
     )
 
+    retain_days: int | None = Field(
+        None, ge=1, description="Days that the warehouse keeps; for ever, unless set."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -23,10 +23,12 @@ from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
-from loopwright.feedback import Intake
+from loopwright.feedback import Intake, People, Pipeline, Quarantine, TypedIntake
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
 from loopwright.serving import Selector
+from loopwright.warehouse import CONSUMER as WAREHOUSE
+from loopwright.warehouse import Loader, Warehouse
 
 from .keyring import ADMIN_KEY_FILE, KeyRing, write_private
 from .settings import Settings
@@ -34,6 +36,8 @@ from .settings import Settings
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S: Final = 5.0
+PROJECT_AFTER: Final = 10_000
+"""Facts beyond the warehouse's files after which they are projected; until then reports read them from the log."""
 
 
 class Services:
@@ -101,12 +105,35 @@ class Services:
         self.intake = Intake(self.ring.signer, find=self.catalog.experiment, clock=clock, ids=ids)
         self.ring.subscribe(self._sign_with)
         self.catalog.subscribe(self.learner.refresh)
+        people_database = SqliteDatabase(folder / "people.db")
+        opened.callback(people_database.close)
+        quarantine_database = SqliteDatabase(folder / "quarantine.db", synchronous="NORMAL")
+        opened.callback(quarantine_database.close)
+        self.people = People(people_database, clock=clock)
+        self.quarantine = Quarantine(quarantine_database)
+        self.pipeline = Pipeline(self.ring.signer, find=self._find, ids=ids)
+        self.typed_intake = TypedIntake(
+            self.pipeline, people=self.people, quarantine=self.quarantine, clock=clock, ids=ids
+        )
+        consumers = self._consumers = Consumers(state_database)
+        consumers.register(WAREHOUSE)
         self._sealer = Sealer(
             self.log,
             self.segments,
-            consumed=Consumers(state_database).slowest,
+            consumed=consumers.slowest,
             keep=settings.seal_after_events,
         )
+        self._loader = Loader(
+            self.reader,
+            folder / "warehouse",
+            clock=clock,
+            consumers=consumers,
+            database=state_database,
+            retain_days=settings.retain_days,
+        )
+        self._clock = clock
+        self._opening = threading.Lock()
+        self._warehouse: Warehouse | None = None
         self._first_start(folder)
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(
@@ -127,6 +154,22 @@ class Services:
         self.learner.stop()
         self.catalog.flush_last_used()
         self._opened.close()
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The tables that reports read; opened by whoever first asks."""
+        with self._opening:
+            if self._warehouse is None:
+                self._warehouse = Warehouse(
+                    self._loader.folder, self.reader, clock=self._clock, loader=self._loader
+                )
+                self._opened.callback(self._warehouse.close)
+            return self._warehouse
+
+    def rows_of(self, tenant_id: str, person: str) -> dict[str, int]:
+        """Return in how many rows of each table a person is found."""
+        found = self.warehouse.query("rows_of_person", tenant_id=tenant_id, person=person)
+        return {table: int(n) for table, n in found.rows}
 
     def unready(self) -> str:
         """Return why selects and feedback cannot be served; empty when they can."""
@@ -156,7 +199,7 @@ class Services:
             write_private(folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")
 
     def _sign_with(self, signer: Signer) -> None:
-        self.selector.signer = self.intake.signer = signer
+        self.selector.signer = self.intake.signer = self.pipeline.signer = signer
 
     def _audit(self, change: Changed) -> None:
         """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
@@ -177,9 +220,12 @@ class Services:
             missed(error)
 
     def _keep_house(self) -> None:
-        """Now and then: seal old facts, trim the log, remember when keys were last used."""
+        """Now and then: project into the warehouse, seal and trim the log, note when keys were used."""
+        consumers = self._consumers
         while not self._stopping.wait(HOUSEKEEPING_S):
             try:
+                if self.log.head() - consumers.position(WAREHOUSE) >= PROJECT_AFTER:
+                    self._loader.run()
                 self._sealer.seal()
                 self._sealer.trim()
                 self.catalog.flush_last_used()
