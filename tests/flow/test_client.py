@@ -193,3 +193,32 @@ def test_a_dead_server_is_survived_and_nothing_counts_twice(tmp_path: Path) -> N
         until(lambda: client.experiments.status("x")["status"]["feedback"] == 1)
         buffer.close()
         client.close()
+
+
+def test_feedback_of_every_kind_reaches_the_report(client: Client) -> None:
+    calls = client.feedback.interactions(
+        [{"id": "typed-1", "task": "support", "prompt_version": "p1", "model_version": "m1"}]
+    )
+    assert (calls.accepted, calls.rejected) == (1, 0)
+    sent = client.feedback.send(
+        [
+            {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "typed-1"},
+            {"kind": "signal", "name": "copy", "output_id": "typed-1"},
+            {"kind": "rating", "scale": "stars", "value": 9, "output_id": "typed-1"},
+        ]
+    )
+    assert (sent.accepted, sent.rejected) == (2, 1)
+    assert sent.results[2]["problem"]["code"] == "invalid"
+    report = client.feedback.quality("default")
+    assert report["census"]["calls"] == 1
+    satisfaction = next(m for m in report["metrics"] if m["name"] == "satisfaction")
+    assert satisfaction["value"] == 1.0
+
+
+def test_the_asynchronous_client_sends_the_same(served: Served) -> None:
+    async def send() -> int:
+        async with AsyncClient(served.url, served.api_key, timeout_s=10) as client:
+            step = {"id": "step-1", "session_id": "s-typed", "kind": "sql_generation"}
+            return (await client.feedback.steps([step])).accepted
+
+    assert asyncio.run(send()) == 1

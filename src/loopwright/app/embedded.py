@@ -10,7 +10,7 @@ with loopwright.open("loopwright-data") as loop:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, SupportsFloat, TypeVar
@@ -19,13 +19,19 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
+from loopwright.core.clock import SystemClock
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest
+from loopwright.feedback.answers import TypedBatch, TypedResult, finish
+from loopwright.feedback.shapes import Path as WirePath
+from loopwright.insights import Insights, QualityReport
+from loopwright.insights.period import period
 from loopwright.learning.status import Status
 from loopwright.serving import Selection, SelectRequest
 
@@ -61,6 +67,7 @@ class Loop:
         self._services = services
         self.agent = Agent(services, tenant_id)
         self.experiments = Experiments(services, tenant_id)
+        self.feedback = Feedback(services, tenant_id)
 
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
@@ -139,25 +146,49 @@ class Agent:
         """Store many rewards in one commit. Refuses all when one is refused."""
         accepted = [self._services.intake.accept(self._tenant_id, _report(r)) for r in reports]
         facts = [fact for fact, _ in accepted]
-        committed = self._append(facts, [key for _, key in accepted])
+        committed = _append(self._services, facts, [key for _, key in accepted])
         return [
             Accepted(fact.event_id, fact.decision.id, duplicate)
             for fact, duplicate in zip(facts, committed.duplicates, strict=True)
         ]
 
-    def _append(self, facts: Sequence[Any], keys: Sequence[bytes]) -> Committed:
-        settled = threading.Event()
-        outcome: list[Committed | LoopError] = []
 
-        def done(result: Committed | LoopError) -> None:
-            outcome.append(result)
-            settled.set()
+class Feedback:
+    """Feedback of every kind, interactions and steps; and the report that is made of them."""
 
-        self._services.writer.submit(facts, keys, done)
-        settled.wait()
-        if isinstance(outcome[0], LoopError):
-            raise outcome[0]
-        return outcome[0]
+    def __init__(self, services: Services, tenant_id: str) -> None:
+        self._services = services
+        self._tenant_id = tenant_id
+
+    def send(self, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+        """Store feedback of any kind, in any shape the server reads; returns once it is durable."""
+        return self._take("feedback", items)
+
+    def interactions(self, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+        """Store calls of your AI product: versions, tokens, latencies, errors."""
+        return self._take("interaction", items)
+
+    def steps(self, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+        """Store steps that an agent took, or their outcomes, by session."""
+        return self._take("step", items)
+
+    def quality(self, *, days: int = 30) -> QualityReport:
+        """Return the quality report of the last `days`."""
+        clock = SystemClock()
+        insights = Insights(self._services.warehouse, clock=clock)
+        return insights.report(self._tenant_id, period(clock.now_ms(), days=days))
+
+    def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+        services = self._services
+        plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
+        prepared = services.typed_intake.accept_items(self._tenant_id, path, items=plain)
+
+        async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+            return _append(services, facts, keys)
+
+        answer = _completed(finish(services.typed_intake, append, prepared=prepared))
+        assert isinstance(answer.content, TypedBatch)
+        return answer.content.results
 
 
 class Experiments:
@@ -246,6 +277,32 @@ class Experiments:
 
     def _move(self, id: str, move: Any) -> Experiment:
         return self._services.catalog.move_experiment(self._tenant_id, id, move, actor="embedded")
+
+
+def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    """Return once `facts` are durable; raises what the log refused them with."""
+    settled = threading.Event()
+    outcome: list[Committed | LoopError] = []
+
+    def done(result: Committed | LoopError) -> None:
+        outcome.append(result)
+        settled.set()
+
+    services.writer.submit(facts, keys, done)
+    settled.wait()
+    if isinstance(outcome[0], LoopError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _completed(steps: Coroutine[Any, Any, _T]) -> _T:
+    """Return what a coroutine that waits for nothing comes to; works inside a running event loop too."""
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    raise RuntimeError("the coroutine waits for something")
 
 
 def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:

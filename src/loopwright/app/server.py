@@ -75,6 +75,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
         from .http import build_behind
+        from .trust import Trust
 
         return build_behind(
             front,
@@ -92,7 +93,10 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "count_rows": lambda: services.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.
-            slow_dependencies={"warehouse": lambda: services.warehouse},
+            slow_dependencies={
+                "warehouse": lambda: services.warehouse,
+                "weighing": lambda: Trust(services.warehouse),
+            },
             body_limit=limit,
         )
 
@@ -180,6 +184,21 @@ def _watch(metrics: Metrics, services: Services) -> None:
     metrics.watch("loopwright_log_queue_events", lambda: one(writer.queued + writer.offered))
     metrics.watch("loopwright_log_oldest_age_seconds", lambda: one(writer.oldest_age_ms / 1000))
     metrics.watch("loopwright_log_commit_seconds", lambda: one(writer.commit_seconds))
+    metrics.watch("loopwright_log_failed", lambda: one(writer.failure is not None))
+    metrics.watch(
+        "loopwright_intake_items_total",
+        lambda: [
+            ({"stage": stage, "result": result}, getattr(counter, result))
+            for stage, counter in services.pipeline.counters.items()
+            for result in ("seen", "changed", "refused")
+        ],
+    )
+    metrics.watch(
+        "loopwright_intake_facts_total",
+        lambda: [
+            ({"topic": topic}, n) for topic, n in services.typed_intake.router.counts.items()
+        ],
+    )
     metrics.watch("loopwright_learner_offset", lambda: one(learner.offset))
     metrics.watch("loopwright_learner_lag_events", lambda: one(max(0, log.head() - learner.offset)))
     metrics.watch("loopwright_learner_published_total", lambda: one(learner.published))

@@ -24,6 +24,7 @@ from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
 from loopwright.feedback import Intake, People, Pipeline, Quarantine, TypedIntake
+from loopwright.feedback.sessions import Sessions
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
 from loopwright.serving import Selector
@@ -117,6 +118,9 @@ class Services:
         )
         consumers = self._consumers = Consumers(state_database)
         consumers.register(WAREHOUSE)
+        self.sessions = Sessions(
+            self.reader, self.writer, database=state_database, consumers=consumers, clock=clock
+        )
         self._sealer = Sealer(
             self.log,
             self.segments,
@@ -220,10 +224,11 @@ class Services:
             missed(error)
 
     def _keep_house(self) -> None:
-        """Now and then: project into the warehouse, seal and trim the log, note when keys were used."""
+        """Now and then: derive signals of sessions, project into the warehouse, seal and trim the log, note when keys were used."""
         consumers = self._consumers
         while not self._stopping.wait(HOUSEKEEPING_S):
             try:
+                self.sessions.run(stopping=self._stopping.is_set)
                 if self.log.head() - consumers.position(WAREHOUSE) >= PROJECT_AFTER:
                     self._loader.run()
                 self._sealer.seal()

@@ -6,7 +6,15 @@ One core without IO (`calls`, `exchange`) builds requests, reads answers and dec
 
 from __future__ import annotations
 
-from .answers import Arm, BatchReceipt, ExperimentPage, FeedbackItem, Receipt, Selection
+from .answers import (
+    Arm,
+    BatchReceipt,
+    ExperimentPage,
+    FeedbackItem,
+    Receipt,
+    Selection,
+    TypedReceipt,
+)
 from .buffer import FeedbackBuffer
 from .errors import ApiError, BufferFull, Unreachable
 from .shells import AsyncClient, Client
@@ -23,5 +31,6 @@ __all__ = [
     "FeedbackItem",
     "Receipt",
     "Selection",
+    "TypedReceipt",
     "Unreachable",
 ]

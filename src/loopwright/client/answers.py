@@ -139,3 +139,12 @@ def _result(item: _ItemResult) -> Receipt | LoopError:
     if item.problem is not None:
         return from_problem(item.problem, status=item.status)
     return Receipt(item.event_id, item.decision_id, item.duplicate)
+
+
+class TypedReceipt(msgspec.Struct, frozen=True):
+    """What became of the items of one send, in order; a refused one has a `problem`."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    results: list[dict[str, Any]]

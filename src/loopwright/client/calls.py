@@ -26,6 +26,7 @@ from .answers import (
     FeedbackItem,
     Receipt,
     Selection,
+    TypedReceipt,
     read_batch,
     read_receipt,
     read_selection,
@@ -317,9 +318,48 @@ def revoke_key(terms: Terms, id: str) -> Call[dict[str, Any]]:
     return _change("POST", f"/keys/{_segment(id)}/revoke", body=None, read=_read_object)
 
 
+def send_feedback(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedReceipt]:
+    """Send up to 1000 pieces of feedback of any kind, in any shape the server reads (see the wire shapes).
+
+    An item of our own shape without an `event_id` is given one, so that a retry never counts twice. Items are
+    accepted or refused one by one: look at `rejected`.
+    """
+    return _send(terms, "/feedback", items)
+
+
+def send_interactions(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedReceipt]:
+    """Send up to 1000 calls of your AI product: versions, tokens, latencies, errors."""
+    return _send(terms, "/interactions", items)
+
+
+def send_steps(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedReceipt]:
+    """Send up to 1000 steps that an agent took, or their outcomes, by session."""
+    return _send(terms, "/steps", items)
+
+
+def quality_report(terms: Terms, tenant_id: str, *, days: int = 30) -> Call[dict[str, Any]]:
+    """Return the quality report of a tenant over the last `days`."""
+    return _get(f"/feedback/quality/{_segment(tenant_id)}?days={days}", _read_object)
+
+
 def rotate_signing_key(terms: Terms) -> Call[dict[str, Any]]:
     """Sign from now on with a fresh key; tokens signed by earlier ones stay valid."""
     return _change("POST", "/signing-keys/rotate", body=None, read=_read_object)
+
+
+def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[TypedReceipt]:
+    given = [dict(item) for item in items]
+    for item in given:
+        # Only our own shape takes an event id from anybody; the others have ids, or are known by their content.
+        if "kind" in item:
+            item.setdefault("event_id", terms.new_id())
+    return Call(
+        method="POST",
+        path=API + path,
+        body=_encode({"items": given}),
+        read=_read_typed,
+        retry_on=IDEMPOTENT,
+    )
 
 
 def _get(path: str, read: Callable[[bytes], T]) -> Call[T]:
@@ -343,6 +383,7 @@ class _Items(msgspec.Struct, frozen=True):
     items: list[dict[str, Any]]
 
 
+_read_typed = msgspec.json.Decoder(TypedReceipt).decode
 _read_experiment = msgspec.json.Decoder(Experiment).decode
 _read_page = msgspec.json.Decoder(ExperimentPage).decode
 _read_object = msgspec.json.Decoder(dict[str, Any]).decode

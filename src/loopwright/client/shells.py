@@ -119,6 +119,24 @@ class AsyncExperiments(AsyncGroup):
     change_arm = coroutine(calls.change_arm)
 
 
+class Feedback(Group):
+    """Send feedback of every kind, interactions and steps; read the quality report."""
+
+    send = method(calls.send_feedback)
+    interactions = method(calls.send_interactions)
+    steps = method(calls.send_steps)
+    quality = method(calls.quality_report)
+
+
+class AsyncFeedback(AsyncGroup):
+    """Send feedback of every kind, interactions and steps; read the quality report."""
+
+    send = coroutine(calls.send_feedback)
+    interactions = coroutine(calls.send_interactions)
+    steps = coroutine(calls.send_steps)
+    quality = coroutine(calls.quality_report)
+
+
 class Keys(Group):
     """Create, list, rotate and revoke keys."""
 
@@ -165,6 +183,7 @@ class Client:
         self._http = httpx.Client(**_options(self._terms.base_url, api_key))
         self.agent = Agent(self._terms, self._run)
         self.experiments = Experiments(self._terms, self._run)
+        self.feedback = Feedback(self._terms, self._run)
         self.keys = Keys(self._terms, self._run)
 
     @property
@@ -257,6 +276,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(**_options(self._terms.base_url, api_key))
         self.agent = AsyncAgent(self._terms, self._run)
         self.experiments = AsyncExperiments(self._terms, self._run)
+        self.feedback = AsyncFeedback(self._terms, self._run)
         self.keys = AsyncKeys(self._terms, self._run)
 
     @property

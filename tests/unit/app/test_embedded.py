@@ -130,3 +130,19 @@ def test_a_numpy_vector_is_a_vector(tmp_path: Path) -> None:
     with loopwright.open(tmp_path) as loop:
         loop.experiments.create("g", arms=["a", "b"], dimension=3)
         assert loop.agent.select("g", {"vector": np.zeros(3)}).arm.id in {"a", "b"}
+
+
+def test_feedback_of_every_kind_is_kept_and_reported_on(tmp_path: Path) -> None:
+    with loopwright.open(tmp_path) as loop:
+        loop.feedback.interactions([{"id": "o1", "task": "support", "prompt_version": "p1"}])
+        results = loop.feedback.send(
+            [
+                {"kind": "rating", "scale": "thumbs", "value": np.int64(1), "output_id": "o1"},
+                {"kind": "rating", "scale": "stars", "value": 0, "output_id": "o1"},
+            ]
+        )
+        assert [result.status for result in results] == [201, 422]
+        loop.feedback.steps([{"id": "s1", "session_id": "s", "kind": "sql_generation"}])
+        report = loop.feedback.quality(days=1)
+        satisfaction = next(line for line in report.metrics or () if line.name == "satisfaction")
+        assert satisfaction.value == 1.0

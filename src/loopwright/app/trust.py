@@ -1,0 +1,416 @@
+"""The trust view of a tenant's feedback: what each fact counts in a report, and why.
+
+Trust belongs to feedback and reports belong to insights, which do not know each other; here they meet. A view
+is worked out anew from the raw facts of a period whenever somebody asks, and nothing of it is stored: the same
+period and the same rules give the same weights.
+
+Votes are first weighed without any record of their people, so that a flood cannot outvote the consensus that
+is to judge it. What still counts then says how often each person was right, and with that record all votes
+are weighed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.feedback.agreement import Codes, Labels
+from loopwright.feedback.trust import (
+    DAY_MS,
+    UNKNOWN,
+    Mask,
+    Reason,
+    Standing,
+    TrustPolicy,
+    TrustView,
+    Votes,
+    standings,
+    weigh,
+)
+from loopwright.insights.metrics import MetricLine
+from loopwright.insights.period import Period
+from loopwright.insights.report import POSITIVE, Finding, QualityReport
+from loopwright.insights.service import Insights
+from loopwright.warehouse import Warehouse
+
+KINDS: Final = ("rating", "signal", "outcome")
+"""What is weighed. Limits hold for each kind by itself: a busy day of signals uses up nobody's ratings."""
+
+SENTENCES: Final[Mapping[Reason, str]] = {
+    Reason.AGED: "counts less with age",
+    Reason.SKILL: "counts by how often the person was right",
+    Reason.CLIPPED: "kept within the least and the greatest weight",
+    Reason.UNIDENTIFIED: "of no known person, session or address",
+    Reason.REPEATED: "said before by the same person about the same",
+    Reason.CAPPED_USER: "beyond what one person may say of an arm in a day",
+    Reason.CAPPED_SESSION: "beyond what one session may say of an arm in a day",
+    Reason.CAPPED_ADDRESS: "beyond what one address may say of an arm in a day",
+    Reason.BURST: "held back as part of a burst",
+    Reason.ADVERSARIAL: "of a person who is wrong more often than chance",
+}
+
+_CAPS: Final = (
+    Reason.REPEATED | Reason.CAPPED_USER | Reason.CAPPED_SESSION | Reason.CAPPED_ADDRESS
+)
+_LEFT_OUT: Final = _CAPS | Reason.BURST | Reason.ADVERSARIAL
+_BAD, _GOOD = "bad", "good"
+_VERDICTS: Final = {
+    **dict.fromkeys(("bad", "wrong", "incorrect", "negative", "fail", "failed", "no"), _BAD),
+    **dict.fromkeys(("good", "right", "correct", "positive", "pass", "passed", "yes"), _GOOD),
+}
+"""What a reviewer's label says of an answer; with any other label its score on [0, 1] does."""
+
+
+class ReasonTally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many facts a reason holds for; a fact may have several."""
+
+    reason: str
+    sentence: str
+    facts: int
+
+
+class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
+    """What trust makes of the facts of one kind."""
+
+    kind: str
+    facts: int
+    counted: int
+    """Facts of a weight above 0."""
+    weight: float
+    """Sum of the weights."""
+    capped: int
+    """Left out as repeated, or beyond the limit of a person, session or address."""
+    quarantined: int
+    """Held back as part of a burst."""
+    adversarial: int
+    """Left out as their person is wrong more often than chance."""
+    reasons: tuple[ReasonTally, ...]
+    """The commonest first."""
+
+
+class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A trust view in numbers: by which rules, how much was left out, and why."""
+
+    tenant_id: str
+    period: Period
+    task: str | None
+    version: int
+    """Of the rules; views of different versions do not compare."""
+    as_of_ms: int
+    """When the age of the facts was taken."""
+    offset: int
+    """Log offset through which the view is true."""
+    facts: int
+    counted: int
+    capped: int
+    quarantined: int
+    adversarial: int
+    goldens: int
+    """Answers whose worth reviewers have settled."""
+    reasons: tuple[ReasonTally, ...]
+    kinds: tuple[TrustTally, ...]
+
+    def of(self, kind: str) -> TrustTally | None:
+        """Return what became of the facts of one kind; None when there are none."""
+        return next((tally for tally in self.kinds if tally.kind == kind), None)
+
+
+class TrustedReport(QualityReport, frozen=True, kw_only=True):
+    """A quality report with its trust view; without one it is null."""
+
+    trust: TrustSummary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The weight of each fact by its event id, and the view in numbers."""
+
+    weights: Mapping[str, float]
+    summary: TrustSummary
+
+
+class Trust:
+    """Answers by trust over one warehouse. Any number of threads may ask."""
+
+    def __init__(self, warehouse: Warehouse, policy: TrustPolicy | None = None) -> None:
+        self._warehouse = warehouse
+        self._policy = policy or TrustPolicy()
+
+    def summary(
+        self, tenant_id: str, of: Period, *, now_ms: int, task: str | None = None
+    ) -> TrustSummary:
+        """Return the trust view of a period in numbers."""
+        return trusted(
+            self._warehouse, tenant_id, of, now_ms=now_ms, policy=self._policy, task=task
+        ).summary
+
+    def report(
+        self, insights: Insights, tenant_id: str, of: Period, *, task: str | None = None
+    ) -> TrustedReport:
+        """Return the quality report with what trust makes of it beside the raw figures."""
+        found = trusted(
+            self._warehouse,
+            tenant_id,
+            of,
+            now_ms=insights.now_ms(),
+            policy=self._policy,
+            task=task,
+        )
+        plain = insights.report(tenant_id, of, task=task, weights=found.weights)
+        note = _finding(plain, found.summary)
+        members = {name: getattr(plain, name) for name in QualityReport.__struct_fields__}
+        return TrustedReport(
+            **{**members, "findings": (*plain.findings, *note)}, trust=found.summary
+        )
+
+
+def weights(
+    warehouse: Warehouse, tenant_id: str, of: Period, *, now_ms: int, policy: TrustPolicy
+) -> Mapping[str, float]:
+    """Return what each rating, signal and outcome of a period counts, by its event id."""
+    return trusted(warehouse, tenant_id, of, now_ms=now_ms, policy=policy).weights
+
+
+def trusted(
+    warehouse: Warehouse,
+    tenant_id: str,
+    of: Period,
+    *,
+    now_ms: int,
+    policy: TrustPolicy,
+    task: str | None = None,
+) -> Trusted:
+    """Return the trust view of a period.
+
+    People are judged by all they said in the period; with `task` the numbers are of that task alone. Facts age
+    until the period's end, or the end of the present day when that is sooner, so that one day's answers agree.
+    """
+    answer = warehouse.query("votes", tenant_id=tenant_id, from_ms=of.from_ms, to_ms=of.to_ms)
+    as_of_ms = min(of.to_ms, now_ms - now_ms % DAY_MS + DAY_MS)
+    facts = _Facts.of(answer.columns, answer.rows)
+    goldens = _goldens(facts)
+    view = _view(facts, goldens, policy=policy, now_ms=as_of_ms)
+    known = view.weights.tolist()
+    summary = _summary(
+        view,
+        facts.kinds[facts.votes],
+        among=facts.of_task(task),
+        about={
+            "tenant_id": tenant_id,
+            "period": of,
+            "task": task,
+            "version": view.version,
+            "as_of_ms": as_of_ms,
+            "offset": answer.offset,
+            "goldens": len(goldens),
+        },
+    )
+    return Trusted(dict(zip(facts.event_ids, known, strict=True)), summary)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Facts:
+    """The rows of the query `votes` as columns; `votes` are the rows that are weighed, the rest are annotations."""
+
+    columns: Mapping[str, Sequence[Any]]
+    kinds: NDArray[np.str_]
+    items: Codes
+    """What people judge in common; `UNKNOWN` where a fact is about nothing that others could judge."""
+    votes: Mask
+
+    @classmethod
+    def of(cls, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> _Facts:
+        found = zip(*rows, strict=True) if rows else (() for _ in names)
+        columns = dict(zip(names, found, strict=True))
+        kinds = np.array(columns["kind"], dtype=np.str_)
+        items = _first(columns, ("decision", "wording", "call", "reference"))
+        return cls(columns, kinds, items, kinds != "annotation")
+
+    @property
+    def event_ids(self) -> list[str]:
+        return self.voted("event_id")
+
+    def voted(self, name: str) -> list[Any]:
+        """Return a column of the rows that are weighed."""
+        return [
+            value
+            for value, is_vote in zip(self.columns[name], self.votes.tolist(), strict=True)
+            if is_vote
+        ]
+
+    def of_task(self, task: str | None) -> Mask:
+        """Return which of the rows that are weighed are of a task."""
+        if task is None:
+            return np.ones(int(self.votes.sum()), dtype=np.bool_)
+        return np.array([found == task for found in self.voted("task")], dtype=np.bool_)
+
+    def ballots(self) -> Votes:
+        """Return the rows that are weighed as votes; an arm is one per kind, so that limits are too."""
+        about = _first(self.columns, ("decision", "call", "reference"))
+        # A fact that is about nothing we know repeats no other.
+        alone = about == UNKNOWN
+        about[alone] = about.max(initial=0) + 1 + np.arange(np.count_nonzero(alone))
+        users, user_names = _coded(self.voted("person"))
+        roles, role_names = _coded(self.voted("source"))
+        arms = zip(*(self.voted(n) for n in ("kind", "experiment_id", "arm_id")), strict=True)
+        return Votes(
+            users=users,
+            sessions=_coded(self.voted("session_id"))[0],
+            addresses=_coded(self.voted("address"))[0],
+            ballots=_coded(zip(about[self.votes].tolist(), self.voted("metric"), strict=True))[0],
+            arms=_coded(arms)[0],
+            roles=roles,
+            at_ms=np.array(self.voted("at_ms"), dtype=np.int64),
+            ages_ms=np.full(len(users), UNKNOWN, dtype=np.int64),
+            user_names=user_names,
+            role_names=role_names,
+        )
+
+
+def _view(
+    facts: _Facts, goldens: Mapping[int, str], *, policy: TrustPolicy, now_ms: int
+) -> TrustView:
+    """Return the view: weighed without records, then with the records that this leaves evidence for."""
+    votes = facts.ballots()
+    first = weigh(votes, policy, now_ms=now_ms)
+    found = _standings(facts, votes, first, goldens)
+    return weigh(votes, policy, now_ms=now_ms, standings=found) if found else first
+
+
+def _standings(
+    facts: _Facts, votes: Votes, first: TrustView, goldens: Mapping[int, str]
+) -> dict[str, Standing]:
+    """Return the record of each person whose ratings of something that others can judge still count."""
+    items = facts.items[facts.votes]
+    values = np.array(
+        [np.nan if value is None else value for value in facts.voted("satisfaction")],
+        dtype=np.float64,
+    )
+    is_judged = (items != UNKNOWN) & (votes.users != UNKNOWN) & (first.weights > 0)
+    rows = np.flatnonzero(is_judged & ~np.isnan(values))
+    if not len(rows):
+        return {}
+    names = np.array(votes.user_names, dtype=np.object_)
+    judged = Labels.of(
+        items[rows].tolist(),
+        names[votes.users[rows]].tolist(),
+        np.where(values[rows] >= POSITIVE, _GOOD, _BAD).tolist(),
+        classes=(_BAD, _GOOD),
+    )
+    shared = set(judged.item_names)
+    return standings(judged, {item: said for item, said in goldens.items() if item in shared})
+
+
+def _goldens(facts: _Facts) -> dict[int, str]:
+    """Return what reviewers say of items; where they are evenly divided, nothing."""
+    tally: dict[int, int] = {}
+    for row in np.flatnonzero(~facts.votes & (facts.items != UNKNOWN)).tolist():
+        verdict = _verdict(facts.columns["label"][row], facts.columns["value"][row])
+        if verdict is not None:
+            item = int(facts.items[row])
+            tally[item] = tally.get(item, 0) + (1 if verdict == _GOOD else -1)
+    return {item: _GOOD if sum > 0 else _BAD for item, sum in tally.items() if sum}
+
+
+def _verdict(label: str | None, score: float | None) -> str | None:
+    known = _VERDICTS.get((label or "").strip().lower())
+    if known is not None or score is None or not 0 <= score <= 1:
+        return known
+    return _GOOD if score >= POSITIVE else _BAD
+
+
+def _summary(
+    view: TrustView, kinds: NDArray[np.str_], *, among: Mask, about: dict[str, Any]
+) -> TrustSummary:
+    tallies = [_tally(view, kind, among & (kinds == kind)) for kind in KINDS]
+    return TrustSummary(
+        **about,
+        facts=sum(tally.facts for tally in tallies),
+        counted=sum(tally.counted for tally in tallies),
+        capped=sum(tally.capped for tally in tallies),
+        quarantined=sum(tally.quarantined for tally in tallies),
+        adversarial=sum(tally.adversarial for tally in tallies),
+        reasons=_reasons(view.reasons[among]),
+        kinds=tuple(tally for tally in tallies if tally.facts),
+    )
+
+
+def _tally(view: TrustView, kind: str, rows: Mask) -> TrustTally:
+    reasons, known = view.reasons[rows], view.weights[rows]
+    return TrustTally(
+        kind=kind,
+        facts=len(known),
+        counted=int(np.count_nonzero(known > 0)),
+        weight=float(known.sum()),
+        capped=int(np.count_nonzero(reasons & _CAPS)),
+        quarantined=int(np.count_nonzero(view.quarantined[rows])),
+        adversarial=int(np.count_nonzero(reasons & Reason.ADVERSARIAL)),
+        reasons=_reasons(reasons),
+    )
+
+
+def _reasons(reasons: NDArray[np.uint16]) -> tuple[ReasonTally, ...]:
+    found = [
+        ReasonTally(
+            reason=(reason.name or "").lower(),
+            sentence=sentence,
+            facts=int(np.count_nonzero(reasons & reason)),
+        )
+        for reason, sentence in SENTENCES.items()
+    ]
+    return tuple(sorted((r for r in found if r.facts), key=lambda r: (-r.facts, r.reason)))
+
+
+def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...]:
+    """Return what a reader of the report should know of its trust view; nothing when there is no rating."""
+    ratings = summary.of("rating")
+    if ratings is None:
+        return ()
+    left_out = {reason.name.lower() for reason in Reason if reason & _LEFT_OUT and reason.name}
+    why = ", ".join(
+        f"{reason.facts:,} {reason.sentence}"
+        for reason in ratings.reasons
+        if reason.reason in left_out
+    )
+    counted = f"Trust view {summary.version} counts {ratings.counted:,} of {ratings.facts:,} ratings"
+    lines = {line.name: line for line in report.metrics or ()}
+    return (
+        Finding(
+            level="note",
+            kind="trust",
+            sentence=f"{counted}{f'; left out: {why}' if why else ''}."
+            f"{_beside(lines.get('satisfaction'))}",
+            action="See GET /api/v1/feedback/trust for all counts." if why else "",
+        ),
+    )
+
+
+def _beside(line: MetricLine | None) -> str:
+    if line is None or line.value is None or line.weighted is None:
+        return ""
+    by_trust = f"{line.weighted.estimate:.1%} by trust, worth {line.weighted.n:,.0f} people"
+    return f" Satisfaction is {line.value:.1%} as it was said and {by_trust}."
+
+
+def _first(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Codes:
+    """Return one code per row for the first of these columns that has a value, `UNKNOWN` where none has."""
+    found = np.full(len(columns[names[0]]), UNKNOWN, dtype=np.int64)
+    used = 0
+    for name in names:
+        codes, values = _coded(columns[name])
+        is_first = (found == UNKNOWN) & (codes != UNKNOWN)
+        found[is_first] = codes[is_first] + used
+        used += len(values)
+    return found
+
+
+def _coded(values: Iterable[Any]) -> tuple[Codes, tuple[Any, ...]]:
+    """Return the code of each value in order of first appearance, and the values; None is `UNKNOWN`."""
+    seen: dict[Any, int] = {}
+    found = [UNKNOWN if value is None else seen.setdefault(value, len(seen)) for value in values]
+    return np.array(found, dtype=np.int64), tuple(seen)
