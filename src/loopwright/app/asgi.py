@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.errors import BodyTooLarge, LoopError, WrongMediaType
+from loopwright.core.problem import document_of
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -125,25 +126,4 @@ def problem(error: LoopError) -> Reply:
         headers = ((b"retry-after", b"%d" % max(1, round(after))),)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = ((b"www-authenticate", b"Bearer"),)
-    return Reply(error.status, _encode(problem_document(error)), PROBLEM, headers)
-
-
-def problem_document(error: LoopError) -> dict[str, Any]:
-    """Return the members of the problem document for `error`."""
-    return document(error.status, error.code, error.message) | {
-        name: value for name, value in error.detail.items() if name not in _RESERVED
-    }
-
-
-def document(status: int, code: str, sentence: str) -> dict[str, Any]:
-    """Return the members that every problem document has."""
-    return {
-        "type": f"urn:loopwright:error:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": sentence,
-        "code": code,
-    }
-
-
-_RESERVED: Final = frozenset({"type", "title", "status", "detail", "code"})
+    return Reply(error.status, _encode(document_of(error)), PROBLEM, headers)

@@ -17,6 +17,7 @@ from loopwright.catalog import Catalog, Principal
 from loopwright.catalog import Scope as KeyScope
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, Unauthenticated
 from loopwright.core.events import Received
+from loopwright.core.problem import document_of
 from loopwright.eventlog import Committed
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
 from loopwright.serving import Selector, SelectRequest
@@ -30,7 +31,6 @@ from .asgi import (
     Send,
     check_media_type,
     problem,
-    problem_document,
     read_body,
     send_reply,
     too_large,
@@ -163,7 +163,7 @@ class FeedbackBatch:
             try:
                 fact, key = self._accept(principal.tenant_id, item)
             except LoopError as error:
-                results.append(ItemResult(error.status, problem=problem_document(error)))
+                results.append(ItemResult(error.status, problem=document_of(error)))
                 continue
             results.append(_PENDING)
             facts.append(fact)

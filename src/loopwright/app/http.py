@@ -20,14 +20,14 @@ import loopwright
 from loopwright.catalog import Catalog, Principal
 from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
-from loopwright.core.problem import Problem
+from loopwright.core.problem import Problem, document
 from loopwright.feedback import BatchRequest, FeedbackRequest
 from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.serving import Selection, SelectRequest
 
-from .asgi import PROBLEM, App, Receive, Reply, document, problem
+from .asgi import PROBLEM, App, Receive, Reply, problem
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,

@@ -2,7 +2,7 @@
 
 Facts are immutable and complete; every one is written once and never changed. They travel as MessagePack
 arrays in record batches that name their `SCHEMA_VERSION`; fields are only ever added at the end, with a
-default. A reader meets older versions through `upcast`. The two kinds that come by the thousand are kept from
+default. A reader meets older versions through `upcast`. The kinds that come by the thousand are kept from
 the garbage collector (`gc=False`): they are trees of plain values and can be in no cycle.
 """
 
@@ -49,7 +49,7 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=
         return self.decision.tenant_id
 
 
-class Reported(msgspec.Struct, frozen=True, tag="reported", array_like=True):
+class Reported(msgspec.Struct, frozen=True, tag="reported", array_like=True, gc=False):
     """Feedback of any kind arrived, about a decision, a call, a message or a session."""
 
     event_id: str

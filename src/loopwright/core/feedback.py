@@ -20,7 +20,7 @@ ConsentScope = Literal["store", "analyze", "train", "share"]
 CONSENT_SCOPES: Final[tuple[ConsentScope, ...]] = get_args(ConsentScope)
 
 
-class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True):
+class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True, gc=False):
     """Somebody's explicit verdict: thumbs are 0 or 1, stars 1 to 5, a numeric one lies in its bounds."""
 
     value: float
@@ -34,14 +34,14 @@ class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True):
         return (self.value - self.low) / (self.high - self.low)
 
 
-class Signal(msgspec.Struct, frozen=True, tag="signal", array_like=True):
+class Signal(msgspec.Struct, frozen=True, tag="signal", array_like=True, gc=False):
     """Implicit behaviour: copy, edit, retry, refinement, dwell, abandonment and the like."""
 
     name: str
     value: float = 1.0
 
 
-class Correction(msgspec.Struct, frozen=True, tag="correction", array_like=True):
+class Correction(msgspec.Struct, frozen=True, tag="correction", array_like=True, gc=False):
     """What a person made of an output: the text before and after, redacted."""
 
     before: str
@@ -58,7 +58,7 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True, gc=Fa
     value: float
 
 
-class Measurement(msgspec.Struct, frozen=True, tag="measurement", array_like=True):
+class Measurement(msgspec.Struct, frozen=True, tag="measurement", array_like=True, gc=False):
     """A number of the system: latency, tokens, cost, citation coverage."""
 
     name: str
@@ -66,7 +66,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", array_like=Tru
     unit: str = ""
 
 
-class Annotation(msgspec.Struct, frozen=True, tag="annotation", array_like=True):
+class Annotation(msgspec.Struct, frozen=True, tag="annotation", array_like=True, gc=False):
     """A reviewer's judgement against a version of a rubric."""
 
     rubric: str
@@ -81,7 +81,7 @@ class Annotation(msgspec.Struct, frozen=True, tag="annotation", array_like=True)
 Feedback = Rating | Signal | Correction | Outcome | Measurement | Annotation
 
 
-class Target(msgspec.Struct, frozen=True, array_like=True):
+class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What feedback is about. The first reference that is there wins, in the order of the fields."""
 
     decision: Decision | None = None
@@ -94,7 +94,7 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     output_id: str | None = None
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who said it, when, where, under which consent, and what intake made of it."""
 
     occurred_at_ms: int
@@ -133,15 +133,15 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def metric_of(feedback: Feedback) -> tuple[str, float] | None:
     """Return the metric and the value that a reward can be derived from; None for kinds without a number."""
-    match feedback:
-        case Outcome(metric, value):
-            return metric, value
-        case Rating():
-            return "rating", feedback.satisfaction
-        case Signal(name, value) | Measurement(name, value):
-            return name, value
-        case Correction(distance=float(distance)):
-            return "correction_distance", distance
-        case Annotation(rubric=rubric, score=float(score)):
-            return rubric, score
+    # `type(x) is`: for a struct that is not of the class, `isinstance` is ten times as slow.
+    if type(feedback) is Outcome:
+        return feedback.metric, feedback.value
+    if type(feedback) is Rating:
+        return "rating", feedback.satisfaction
+    if type(feedback) is Signal or type(feedback) is Measurement:
+        return feedback.name, feedback.value
+    if type(feedback) is Correction and feedback.distance is not None:
+        return "correction_distance", feedback.distance
+    if type(feedback) is Annotation and feedback.score is not None:
+        return feedback.rubric, feedback.score
     return None

@@ -1,8 +1,12 @@
-"""The problem document: how an error looks on the wire."""
+"""The problem document: how an error looks on the wire (RFC 9457)."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
+
+from .errors import LoopError
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -13,3 +17,24 @@ class Problem(msgspec.Struct, frozen=True):
     status: int
     detail: str
     code: str
+
+
+_RESERVED: Final = frozenset(Problem.__struct_fields__)
+
+
+def document(status: int, code: str, sentence: str) -> dict[str, Any]:
+    """Return the members that every problem document has."""
+    return {
+        "type": f"urn:loopwright:error:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": sentence,
+        "code": code,
+    }
+
+
+def document_of(error: LoopError) -> dict[str, Any]:
+    """Return the members of the problem document for `error`."""
+    return document(error.status, error.code, error.message) | {
+        name: value for name, value in error.detail.items() if name not in _RESERVED
+    }
