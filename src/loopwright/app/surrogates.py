@@ -47,9 +47,10 @@ class _Pointer(msgspec.Struct, frozen=True):
 class _Answer:
     """One decision or call, as far as feedback tells of it."""
 
-    __slots__ = ("began_ms", "derived", "outcome", "said")
+    __slots__ = ("began_ms", "derived", "keys", "outcome", "said")
 
     def __init__(self) -> None:
+        self.keys: set[tuple[str, ...]] = set()
         self.began_ms = 2**62
         self.said: dict[str, float] = {}
         self.derived: dict[str, float] = {}
@@ -57,6 +58,7 @@ class _Answer:
 
     def absorb(self, other: _Answer) -> None:
         """Take in what another reference told about the same answer."""
+        self.keys |= other.keys
         self.began_ms = min(self.began_ms, other.began_ms)
         self.said |= other.said
         self.derived |= other.derived
@@ -87,7 +89,8 @@ def calibrate(
 def answers(facts: Iterable[dict[str, Any]], *, metric: str) -> list[Row]:
     """Return one row for each answer that rows of the table `feedback` tell of, in the order of the log.
 
-    Facts that share a reference are about one answer. The latest outcome of `metric` counts. A decision began
+    Facts that share a decision, span, message or output are about one answer; those that name none are left
+    out, a trace alone included, because it may hold many answers. The latest outcome of `metric` counts. A decision began
     when its id was made; a call without one counts from the first that was heard of it, which is never before
     it began, so nothing matures too early.
     """
@@ -110,9 +113,9 @@ def _joined(known: dict[tuple[str, ...], _Answer], keys: list[tuple[str, ...]]) 
     answer, *others = found.values() or (_Answer(),)
     for other in others:
         answer.absorb(other)
-        for key in [key for key, held in known.items() if held is other]:
-            known[key] = answer
-    known.update(dict.fromkeys(keys, answer))
+    answer.keys.update(keys)
+    changed = answer.keys if others else keys
+    known.update(dict.fromkeys(changed, answer))
     return answer
 
 

@@ -224,7 +224,7 @@ class Services:
             missed(error)
 
     def _keep_house(self) -> None:
-        """Now and then: derive signals of sessions, project into the warehouse, seal and trim the log, note when keys were used."""
+        """Now and then: derive signals, project into the warehouse, seal and trim, note when keys were used."""
         consumers = self._consumers
         while not self._stopping.wait(HOUSEKEEPING_S):
             try:

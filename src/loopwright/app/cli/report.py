@@ -19,6 +19,7 @@ from .show import FAILED, console, percent, say, sparkline, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from loopwright.app.trust import Trust
     from loopwright.insights.intervals import Interval
     from loopwright.insights.metrics import MetricLine
     from loopwright.insights.report import QualityReport
@@ -36,6 +37,7 @@ class _Asked:
     since: str | None
     until: str | None
     task: str | None
+    trust: Literal["on", "off"]
 
 
 def report(
@@ -50,6 +52,9 @@ def report(
         str | None, Parameter(help="End, itself not included; now by default.")
     ] = None,
     task: Annotated[str | None, Parameter(help="Only this task.")] = None,
+    trust: Annotated[
+        bool, Parameter(help="Show what the figures are by trust beside what was said.")
+    ] = True,
     format: Annotated[Literal["table", "json", "html"], Parameter(help="What to write.")] = "table",
     out: Annotated[Path | None, Parameter(help="File to write to instead of the terminal.")] = None,
     check: Annotated[
@@ -80,7 +85,7 @@ def report(
     from loopwright.insights.html import html as page
 
     server = Server(url or HERE.url, api_key, data)
-    asked = _Asked(days, since, until, task)
+    asked = _Asked(days, since, until, task, "on" if trust else "off")
     found = _fetched(server, tenant, asked) if url else _read(server, tenant, asked)
     wanted = "json" if json else format
     if wanted == "table" and out is None:
@@ -109,16 +114,20 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
             f"{server.data} is not a data directory; name one with --data, or a server with --url"
         )
     try:
-        with _insights(server.data) as insights:
+        with _insights(server.data) as (insights, weighing):
             of = period(insights.now_ms(), days=asked.days, since=asked.since, until=asked.until)
-            return insights.report(tenant or DEFAULT_TENANT, of, task=asked.task)
+            name = tenant or DEFAULT_TENANT
+            if asked.trust == "on":
+                return weighing.report(insights, name, of, task=asked.task)
+            return insights.report(name, of, task=asked.task)
     except DirectoryLocked:
         return _fetched(server, tenant, asked)
 
 
 @contextmanager
-def _insights(data: Path) -> Iterator[Insights]:
+def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     """Open the warehouse of a directory that no server holds; nothing is added to its log."""
+    from loopwright.app.trust import Trust
     from loopwright.backends.files import DirectoryLock, FolderBlobStore
     from loopwright.backends.sqlite import SqliteEventLog
     from loopwright.core.clock import SystemClock
@@ -133,7 +142,7 @@ def _insights(data: Path) -> Iterator[Insights]:
         reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
         warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
         opened.callback(warehouse.close)
-        yield Insights(warehouse, clock=SystemClock())
+        yield Insights(warehouse, clock=SystemClock()), Trust(warehouse)
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
@@ -143,9 +152,9 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport
     import httpx
     import msgspec
 
+    from loopwright.app.trust import TrustedReport
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.client.errors import Unreachable, read_problem
-    from loopwright.insights.report import QualityReport
 
     key = server.key()
     if key is None:
@@ -166,7 +175,7 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport
         raise NotFound("name the tenant: the key is not of the default one")
     if answer.status_code != 200:
         raise read_problem(answer.status_code, answer.content)
-    return msgspec.json.decode(answer.content, type=QualityReport)
+    return msgspec.json.decode(answer.content, type=TrustedReport)
 
 
 def _json(found: QualityReport) -> str:
