@@ -195,9 +195,7 @@ def _watch(metrics: Metrics, services: Services) -> None:
     )
     metrics.watch(
         "loopwright_intake_facts_total",
-        lambda: [
-            ({"topic": topic}, n) for topic, n in services.typed_intake.router.counts.items()
-        ],
+        lambda: [({"topic": topic}, n) for topic, n in services.typed_intake.router.counts.items()],
     )
     metrics.watch("loopwright_learner_offset", lambda: one(learner.offset))
     metrics.watch("loopwright_learner_lag_events", lambda: one(max(0, log.head() - learner.offset)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, count
 from typing import Any, Final
 
 import msgspec
@@ -54,16 +55,15 @@ SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.ADVERSARIAL: "of a person who is wrong more often than chance",
 }
 
-_CAPS: Final = (
-    Reason.REPEATED | Reason.CAPPED_USER | Reason.CAPPED_SESSION | Reason.CAPPED_ADDRESS
-)
+_CAPS: Final = Reason.REPEATED | Reason.CAPPED_USER | Reason.CAPPED_SESSION | Reason.CAPPED_ADDRESS
 _LEFT_OUT: Final = _CAPS | Reason.BURST | Reason.ADVERSARIAL
-_BAD, _GOOD = "bad", "good"
+_ABOUT: Final = ("decision", "wording", "call", "reference")
+"""What a fact can be about, as columns of the query `votes`; the first that is known says what people share."""
 _VERDICTS: Final = {
-    **dict.fromkeys(("bad", "wrong", "incorrect", "negative", "fail", "failed", "no"), _BAD),
-    **dict.fromkeys(("good", "right", "correct", "positive", "pass", "passed", "yes"), _GOOD),
+    **dict.fromkeys(("bad", "wrong", "incorrect", "negative", "fail", "failed", "no"), False),
+    **dict.fromkeys(("good", "right", "correct", "positive", "pass", "passed", "yes"), True),
 }
-"""What a reviewer's label says of an answer; with any other label its score on [0, 1] does."""
+"""Whether an answer is good by a reviewer's label; with any other label its score on [0, 1] does."""
 
 
 class ReasonTally(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +221,8 @@ class _Facts:
     kinds: NDArray[np.str_]
     items: Codes
     """What people judge in common; `UNKNOWN` where a fact is about nothing that others could judge."""
+    targets: Codes
+    """What a fact is about, of which each person has one vote."""
     votes: Mask
 
     @classmethod
@@ -228,8 +230,14 @@ class _Facts:
         found = zip(*rows, strict=True) if rows else (() for _ in names)
         columns = dict(zip(names, found, strict=True))
         kinds = np.array(columns["kind"], dtype=np.str_)
-        items = _first(columns, ("decision", "wording", "call", "reference"))
-        return cls(columns, kinds, items, kinds != "annotation")
+        about = {name: _coded(columns[name]) for name in _ABOUT}
+        return cls(
+            columns=columns,
+            kinds=kinds,
+            items=_first([about[name] for name in _ABOUT]),
+            targets=_first([about[name] for name in _ABOUT if name != "wording"]),
+            votes=kinds != "annotation",
+        )
 
     @property
     def event_ids(self) -> list[str]:
@@ -237,11 +245,7 @@ class _Facts:
 
     def voted(self, name: str) -> list[Any]:
         """Return a column of the rows that are weighed."""
-        return [
-            value
-            for value, is_vote in zip(self.columns[name], self.votes.tolist(), strict=True)
-            if is_vote
-        ]
+        return list(compress(self.columns[name], self.votes.tolist()))
 
     def of_task(self, task: str | None) -> Mask:
         """Return which of the rows that are weighed are of a task."""
@@ -251,19 +255,23 @@ class _Facts:
 
     def ballots(self) -> Votes:
         """Return the rows that are weighed as votes; an arm is one per kind, so that limits are too."""
-        about = _first(self.columns, ("decision", "call", "reference"))
+        about = self.targets[self.votes]
         # A fact that is about nothing we know repeats no other.
         alone = about == UNKNOWN
         about[alone] = about.max(initial=0) + 1 + np.arange(np.count_nonzero(alone))
+        metrics, metric_names = _coded(self.voted("metric"))
         users, user_names = _coded(self.voted("person"))
         roles, role_names = _coded(self.voted("source"))
-        arms = zip(*(self.voted(n) for n in ("kind", "experiment_id", "arm_id")), strict=True)
+        arms = np.zeros(len(users), dtype=np.int64)
+        for name in ("kind", "experiment_id", "arm_id"):
+            codes, names = _coded(self.voted(name))
+            arms = arms * (len(names) + 1) + codes + 1
         return Votes(
             users=users,
             sessions=_coded(self.voted("session_id"))[0],
             addresses=_coded(self.voted("address"))[0],
-            ballots=_coded(zip(about[self.votes].tolist(), self.voted("metric"), strict=True))[0],
-            arms=_coded(arms)[0],
+            ballots=about * (len(metric_names) + 1) + metrics,
+            arms=np.unique(arms, return_inverse=True)[1],
             roles=roles,
             at_ms=np.array(self.voted("at_ms"), dtype=np.int64),
             ages_ms=np.full(len(users), UNKNOWN, dtype=np.int64),
@@ -273,7 +281,7 @@ class _Facts:
 
 
 def _view(
-    facts: _Facts, goldens: Mapping[int, str], *, policy: TrustPolicy, now_ms: int
+    facts: _Facts, goldens: Mapping[int, bool], *, policy: TrustPolicy, now_ms: int
 ) -> TrustView:
     """Return the view: weighed without records, then with the records that this leaves evidence for."""
     votes = facts.ballots()
@@ -283,45 +291,42 @@ def _view(
 
 
 def _standings(
-    facts: _Facts, votes: Votes, first: TrustView, goldens: Mapping[int, str]
+    facts: _Facts, votes: Votes, first: TrustView, goldens: Mapping[int, bool]
 ) -> dict[str, Standing]:
     """Return the record of each person whose ratings of something that others can judge still count."""
     items = facts.items[facts.votes]
-    values = np.array(
-        [np.nan if value is None else value for value in facts.voted("satisfaction")],
-        dtype=np.float64,
-    )
+    values = np.array(facts.voted("satisfaction"), dtype=np.float64)
     is_judged = (items != UNKNOWN) & (votes.users != UNKNOWN) & (first.weights > 0)
     rows = np.flatnonzero(is_judged & ~np.isnan(values))
     if not len(rows):
         return {}
-    names = np.array(votes.user_names, dtype=np.object_)
     judged = Labels.of(
         items[rows].tolist(),
-        names[votes.users[rows]].tolist(),
-        np.where(values[rows] >= POSITIVE, _GOOD, _BAD).tolist(),
-        classes=(_BAD, _GOOD),
+        votes.users[rows].tolist(),
+        (values[rows] >= POSITIVE).tolist(),
+        classes=(False, True),
     )
     shared = set(judged.item_names)
-    return standings(judged, {item: said for item, said in goldens.items() if item in shared})
+    known = {item: is_good for item, is_good in goldens.items() if item in shared}
+    return {votes.user_names[user]: found for user, found in standings(judged, known).items()}
 
 
-def _goldens(facts: _Facts) -> dict[int, str]:
-    """Return what reviewers say of items; where they are evenly divided, nothing."""
+def _goldens(facts: _Facts) -> dict[int, bool]:
+    """Return whether items are good by what reviewers say; where they are evenly divided, nothing."""
     tally: dict[int, int] = {}
     for row in np.flatnonzero(~facts.votes & (facts.items != UNKNOWN)).tolist():
-        verdict = _verdict(facts.columns["label"][row], facts.columns["value"][row])
-        if verdict is not None:
+        is_good = _verdict(facts.columns["label"][row], facts.columns["value"][row])
+        if is_good is not None:
             item = int(facts.items[row])
-            tally[item] = tally.get(item, 0) + (1 if verdict == _GOOD else -1)
-    return {item: _GOOD if sum > 0 else _BAD for item, sum in tally.items() if sum}
+            tally[item] = tally.get(item, 0) + (1 if is_good else -1)
+    return {item: lead > 0 for item, lead in tally.items() if lead}
 
 
-def _verdict(label: str | None, score: float | None) -> str | None:
+def _verdict(label: str | None, score: float | None) -> bool | None:
     known = _VERDICTS.get((label or "").strip().lower())
     if known is not None or score is None or not 0 <= score <= 1:
         return known
-    return _GOOD if score >= POSITIVE else _BAD
+    return score >= POSITIVE
 
 
 def _summary(
@@ -377,7 +382,9 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
         for reason in ratings.reasons
         if reason.reason in left_out
     )
-    counted = f"Trust view {summary.version} counts {ratings.counted:,} of {ratings.facts:,} ratings"
+    counted = (
+        f"Trust view {summary.version} counts {ratings.counted:,} of {ratings.facts:,} ratings"
+    )
     lines = {line.name: line for line in report.metrics or ()}
     return (
         Finding(
@@ -397,20 +404,21 @@ def _beside(line: MetricLine | None) -> str:
     return f" Satisfaction is {line.value:.1%} as it was said and {by_trust}."
 
 
-def _first(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Codes:
-    """Return one code per row for the first of these columns that has a value, `UNKNOWN` where none has."""
-    found = np.full(len(columns[names[0]]), UNKNOWN, dtype=np.int64)
+def _first(columns: Sequence[tuple[Codes, tuple[Any, ...]]]) -> Codes:
+    """Return one code per row for the first of these coded columns that has a value, `UNKNOWN` where none has."""
+    found = np.full(len(columns[0][0]), UNKNOWN, dtype=np.int64)
     used = 0
-    for name in names:
-        codes, values = _coded(columns[name])
+    for codes, names in columns:
         is_first = (found == UNKNOWN) & (codes != UNKNOWN)
         found[is_first] = codes[is_first] + used
-        used += len(values)
+        used += len(names)
     return found
 
 
 def _coded(values: Iterable[Any]) -> tuple[Codes, tuple[Any, ...]]:
     """Return the code of each value in order of first appearance, and the values; None is `UNKNOWN`."""
-    seen: dict[Any, int] = {}
-    found = [UNKNOWN if value is None else seen.setdefault(value, len(seen)) for value in values]
-    return np.array(found, dtype=np.int64), tuple(seen)
+    plain = list(values)
+    names = tuple(value for value in dict.fromkeys(plain) if value is not None)
+    codes: dict[Any, int] = dict(zip(names, count()))
+    codes[None] = UNKNOWN
+    return np.fromiter(map(codes.__getitem__, plain), dtype=np.int64, count=len(plain)), names

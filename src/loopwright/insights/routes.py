@@ -7,8 +7,9 @@ its own tenant: of another one nothing exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
+import msgspec
 from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
@@ -17,7 +18,7 @@ from litestar.response import Stream
 
 from loopwright.catalog.routes import TENANT, Acting, Asking, Catalogued, problems
 from loopwright.core.clock import SystemClock
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, NotFound
 from loopwright.warehouse import Warehouse
 
 from .html import html
@@ -48,6 +49,7 @@ _PAGE_HEADERS: Final = {
     "vary": "accept",
 }
 _FORMATS: Final = ("json", "html")
+_SWITCH: Final = ("on", "off")
 _EXPORTS: Final[dict[str, ExportFormat]] = {"jsonl": "jsonl", "csv": "csv"}
 _SCOPES: Final[dict[str, ExportScope]] = {"share": "share", "analyze": "analyze"}
 _EXPORT_TYPES: Final = {
@@ -62,6 +64,23 @@ def insights(warehouse: Stored) -> Insights:
 
 
 Read = NamedDependency[SkipValidation[Insights]]
+
+
+class Trust(Protocol):
+    """What weighs feedback by trust. It belongs to the application, for insights do not know how."""
+
+    def report(
+        self, insights: Insights, tenant_id: str, of: Period, *, task: str | None = None
+    ) -> QualityReport:
+        """Return the quality report with what trust makes of it beside the raw figures."""
+
+    def summary(
+        self, tenant_id: str, of: Period, *, now_ms: int, task: str | None = None
+    ) -> msgspec.Struct:
+        """Return the trust view of a period in numbers."""
+
+
+Weighing = NamedDependency[SkipValidation[Trust | None]]
 
 
 def asked_period(
@@ -141,15 +160,48 @@ class InsightsController(Controller):
         format: Annotated[
             str | None, QueryParameter(description="json or html; else what Accept prefers.")
         ] = None,
+        trust: Annotated[
+            str, QueryParameter(description="on: the figures by trust too; off: as they were said.")
+        ] = "on",
+        weighing: Weighing = None,
     ) -> Response[Any]:
         """Return everything there is to know about a period, what is most urgent first."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         wanted = _among("format", format or _accepted(request), _FORMATS)
-        report = insights.report(tenant, of, task=task)
+        if _among("trust", trust, _SWITCH) == "on" and weighing is not None:
+            report = weighing.report(insights, tenant, of, task=task)
+        else:
+            report = insights.report(tenant, of, task=task)
         if wanted == "json":
             return Response(report, media_type=MediaType.JSON, headers={"vary": "accept"})
         return Response(html(report).encode(), media_type=MediaType.HTML, headers=_PAGE_HEADERS)
+
+    @get(
+        "/trust/{of_tenant:str}",
+        summary="Read the trust view",
+        responses=problems(404, 422),
+        sync_to_thread=True,
+    )
+    def trust_of(
+        self,
+        of_tenant: FromPath[str],
+        of: Asked,
+        insights: Read,
+        catalog: Catalogued,
+        principal: Asking,
+        task: Task = None,
+        weighing: Weighing = None,
+    ) -> Response[Any]:
+        """Return how many facts count, how many are capped or quarantined, and the reasons, commonest first."""
+        principal.require("read")
+        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        if weighing is None:
+            raise NotFound("this application does not weigh feedback by trust")
+        return Response(
+            weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task),
+            media_type=MediaType.JSON,
+        )
 
     @get(
         "/decisions/{session_id:str}",
