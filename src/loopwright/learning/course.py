@@ -150,12 +150,14 @@ class _Groups(dict[Key, Group | None]):
 
 
 def _earned(fact: Reported) -> Received | None:
-    """Return a typed outcome of a decision as the plain reward it is; None for anything else.
+    """Return a typed outcome of a decision as the plain reward it is; None for what must not train.
 
     The log knows both under one key, so a decision's outcome is learned once, whichever way it came.
     """
-    decision = fact.target.decision
-    if decision is None or type(fact.feedback) is not Outcome or fact.note.quarantined is not None:
+    decision, note = fact.target.decision, fact.note
+    if decision is None or type(fact.feedback) is not Outcome:
+        return None
+    if note.quarantined is not None or "train" not in note.consent:
         return None
     return Received(fact.event_id, fact.at_ms, decision, fact.feedback)
 
