@@ -9,7 +9,7 @@ from types import ModuleType
 from loopwright.app.demo import server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TRIED = {"embedded", "http_client", "prompt_choice"}
+TRIED = {"embedded", "http_client", "preference_pairs", "prompt_choice"}
 
 
 def example(name: str) -> ModuleType:
@@ -37,3 +37,10 @@ def test_http_client_learns_which_search_suits_a_question(tmp_path: Path) -> Non
 
 def test_prompt_choice_finds_the_prompt_despite_late_and_missing_verdicts(tmp_path: Path) -> None:
     assert example("prompt_choice").main(str(tmp_path / "data")) == "cited"
+
+
+def test_preference_pairs_become_feedback_once(tmp_path: Path) -> None:
+    counts = example("preference_pairs").main(str(tmp_path / "data"), 50)
+    assert (counts["pairs"], counts["new"], counts["again"]) == (50, 200, 0)
+    assert (counts["Rating"], counts["Annotation"]) == (100, 100)
+    assert len((tmp_path / "data" / "pairs.jsonl").read_text("utf-8").splitlines()) == 50

@@ -34,6 +34,8 @@ from loopwright.feedback import People, Pipeline, Quarantine, TypedIntake, resto
 from loopwright.feedback import routes as paths
 from loopwright.testing import ManualClock
 
+from .conftest import Server
+
 ROOT = Path(__file__).parents[2]
 SIGNER = Signer({1: bytes(range(32))}, active=1)
 API = "/api/v1"
@@ -336,3 +338,26 @@ def test_preference_pairs_come_out_as_they_went_in(tmp_path: Path) -> None:
                 assert Rules().redact(text, bytes(16)).counts
                 changed += 1
     assert changed < 100
+
+
+def test_ratings_train_an_experiment_whose_metric_they_are(server: Server) -> None:
+    server.experiment("stars", reward={"metric": "rating", "type": "bounded"})
+    for n in range(60):
+        chosen = server.select("stars")
+        value = 5 if chosen["arm"]["id"] == "b" else 1
+        item = {"kind": "rating", "scale": "stars", "request_id": chosen["request_id"]}
+        # The second word of the same person contradicts the first: it is kept, and does not train.
+        for said in (value, 6 - value) if n == 0 else (value,):
+            answer = server.post("/feedback", {**item, "value": said, "user_id": "u"})
+            assert answer.status_code == 201, answer.text
+    status = server.await_status("stars", feedback=60)
+    assert status["feedback"] == 60
+    means = {arm["arm_id"]: (arm["n"], arm["mean"]) for arm in status["arms"]}
+    assert means["b"] == (means["b"][0], pytest.approx(1.0))
+    assert means["a"] == (60 - means["b"][0], pytest.approx(0.0))
+
+    lines = server.get("/feedback/insights/default").json()["metrics"]
+    satisfaction = next(line for line in lines if line["name"] == "satisfaction")
+    assert satisfaction["n"] == 61
+    exported = [json.loads(line) for line in server.get("/feedback/export").text.splitlines()]
+    assert [row["kind"] for row in exported] == ["rating"] * 61

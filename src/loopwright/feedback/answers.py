@@ -32,10 +32,10 @@ class TypedAccepted(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[str, ...] = ()
     """What was odd but kept."""
     id: str | None = None
-    """Of an interaction: its id, made by us where the product has none."""
+    """Of an interaction or a step: its id, made by us where the product has none."""
 
 
-class TypedResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class TypedResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one item: the status it would have had alone, and the problem if it was refused."""
 
     status: int
@@ -123,7 +123,7 @@ def _result(fact: Fact, offset: int | None) -> TypedResult:
             return TypedResult(200, fact.event_id, True, None, fact.note.flags)
         return TypedResult(201, fact.event_id, False, offset, fact.note.flags)
     assert isinstance(fact, Interacted | Stepped)
-    id = fact.interaction.id if isinstance(fact, Interacted) else None
+    id = fact.interaction.id if isinstance(fact, Interacted) else fact.step.id
     return TypedResult(
         200 if offset is None else 201, fact.event_id, offset is None, offset, (), id
     )

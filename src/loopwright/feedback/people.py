@@ -60,7 +60,7 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 """Scripts for `apply_schema`, oldest first."""
 
 
-class Person(msgspec.Struct, frozen=True):
+class Person(msgspec.Struct, frozen=True, gc=False):
     """A pseudonym, and the consent that the person gave themselves; None when they never did."""
 
     id: str
@@ -95,7 +95,7 @@ class People:
         self._random_bytes = random_bytes
         self._lock = threading.Lock()
         self._keys: dict[str, bytes] = {}
-        self._known: dict[tuple[str, str], Person] = {}
+        self._known: dict[str, dict[str, Person]] = {}
 
     def key(self, tenant_id: str) -> bytes:
         """Return the tenant's secret key, made at its first use."""
@@ -107,22 +107,16 @@ class People:
 
     def resolve(self, tenant_id: str, user_ids: Iterable[str]) -> dict[str, Person]:
         """Return the person behind each user id; those who are new are made, durably, in one transaction."""
-        found: dict[str, Person] = {}
-        missing: list[str] = []
-        for user_id in user_ids:
-            person = self._known.get((tenant_id, user_id))
-            if person is None:
-                missing.append(user_id)
-            else:
-                found[user_id] = person
-        if missing:
-            found |= self._make(tenant_id, dict.fromkeys(missing))
-        return found
+        known = self._known.get(tenant_id, _NONE)
+        found = {user_id: known.get(user_id) for user_id in user_ids}
+        missing = [user_id for user_id, person in found.items() if person is None]
+        made = self._make(tenant_id, missing) if missing else {}
+        return {user_id: person or made[user_id] for user_id, person in found.items()}
 
     def unknown(self, tenant_id: str, user_ids: Iterable[str]) -> list[str]:
         """Return those user ids whose person is not in memory: `resolve` will wait for the disk."""
-        known = self._known
-        return [user_id for user_id in user_ids if (tenant_id, user_id) not in known]
+        known = self._known.get(tenant_id, _NONE)
+        return [user_id for user_id in user_ids if user_id not in known]
 
     def find(self, tenant_id: str, id: str) -> Person:
         """Return the person with this user id or pseudonym; raises `NotFound`."""
@@ -183,18 +177,18 @@ class People:
                         (tenant_id, lookup),
                     )
                     made[user_id] = _person(*rows[0])
-            if len(self._known) >= REMEMBERED:
+            if sum(map(len, self._known.values())) >= REMEMBERED:
                 self._known.clear()
-            self._known |= {(tenant_id, user_id): person for user_id, person in made.items()}
+            self._known.setdefault(tenant_id, {}).update(made)
         return made
 
     def _forget_cached(self, tenant_id: str, person: str) -> None:
-        for at in [
-            at
-            for at, known in self._known.copy().items()
-            if at[0] == tenant_id and known.id == person
-        ]:
-            self._known.pop(at, None)
+        known = self._known.get(tenant_id, {})
+        for user_id in [user_id for user_id, found in known.copy().items() if found.id == person]:
+            known.pop(user_id, None)
+
+
+_NONE: Final[dict[str, Person]] = {}
 
 
 def _person(id: str, consent: str | None, since_ms: int) -> Person:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from loopwright.core.clock import Clock
 from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, TokenForeign
 from loopwright.core.events import Fact
+from loopwright.core.feedback import ConsentScope
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed
@@ -154,39 +156,52 @@ class Pipeline:
         key: bytes,
     ) -> list[list[tuple[Any, bytes]]]:
         """Take valid drafts through the other stages; return the facts of each with their keys."""
-        find, ids = self._find, self._ids
-        drafts = [stages.named(draft, ids) if draft.interaction else draft for draft in drafts]
-        identities = [
-            stages.deduplicate(draft, tenant_id=tenant_id, key=key, find=find, new_id=ids)
-            for draft in drafts
-        ]
-        self._count("deduplicate", len(drafts), sum(made.is_derived for made in identities))
-        redactor = self.redactor
-        redacted = [stages.redact(draft, redactor=redactor, key=key) for draft in drafts]
-        self._count("redact", len(drafts), _changed(drafts, redacted))
-        enriched = [
-            stages.enrich(
+        find, ids, recall, redactor = self._find, self._ids, self._recall, self.redactor
+        categories, sentiments = self.categories, self.sentiments
+        derived = redacted = enriched = classified = 0
+        made: list[list[tuple[Any, bytes]]] = []
+        for draft, (person, reviewer, address, consent) in zip(drafts, pseudonyms, strict=True):
+            if draft.feedback is None:
+                stages.name(draft, ids)
+            identity = stages.deduplicate(
+                draft, tenant_id=tenant_id, key=key, find=find, new_id=ids
+            )
+            derived += identity[2]
+            changes: stages.Changes = {}
+            redacted += stages.redact(draft, changes, redactor=redactor, key=key)
+            enriched += stages.enrich(
                 draft,
+                changes,
                 tenant_id=tenant_id,
                 received_ms=received_ms,
-                person=who.person,
-                reviewer=who.reviewer,
-                address=who.address,
-                recall=self._recall,
+                person=person,
+                reviewer=reviewer,
+                address=address,
+                recall=recall,
             )
-            for draft, who in zip(redacted, pseudonyms, strict=True)
-        ]
-        self._count("enrich", len(drafts), _changed(redacted, enriched))
-        categories, sentiments = self.categories, self.sentiments
-        classified = [
-            stages.classify(draft, categories=categories, sentiments=sentiments)
-            for draft in enriched
-        ]
-        self._count("classify", len(drafts), _changed(enriched, classified))
-        return [
-            stages.facts_of(draft, identity, tenant_id=tenant_id, received_ms=received_ms)
-            for draft, identity in zip(classified, identities, strict=True)
-        ]
+            classified += stages.classify(
+                draft, changes, categories=categories, sentiments=sentiments
+            )
+            if changes:
+                draft.note = replace(draft.note, **changes)
+            made.append(
+                stages.facts_of(
+                    draft,
+                    identity,
+                    tenant_id=tenant_id,
+                    received_ms=received_ms,
+                    consent=consent,
+                    find=find,
+                )
+            )
+        for stage, changed in (
+            ("deduplicate", derived),
+            ("redact", redacted),
+            ("enrich", enriched),
+            ("classify", classified),
+        ):
+            self._count(stage, len(drafts), changed)
+        return made
 
     def _count(self, stage: str, seen: int, changed: int, refused: int = 0) -> None:
         counter = self.counters[stage]
@@ -202,16 +217,8 @@ def _verified(signer: Signer, tenant_id: str, now_ms: int, token: str) -> Decisi
     return decision
 
 
-def _changed(before: Sequence[Draft], after: Sequence[Draft]) -> int:
-    return sum([a is not b for a, b in zip(before, after, strict=True)])
-
-
-class Pseudonyms(NamedTuple):
-    """What stands for the people and the address of a draft."""
-
-    person: str | None
-    reviewer: str | None
-    address: str | None
+Pseudonyms = tuple[str | None, str | None, str | None, tuple[ConsentScope, ...] | None]
+"""What stands for the user, the reviewer and the address of a draft, and what the user allows by their own word."""
 
 
 class _Memory:
@@ -312,7 +319,8 @@ class TypedIntake:
             valid, errors = self.pipeline.validate(
                 items, path, tenant_id=tenant_id, received_ms=received_ms
             )
-        named = {draft.user_id for _, draft in valid} | {draft.reviewer_id for _, draft in valid}
+        named = {draft.user_id for _, draft in valid}
+        named.update([draft.reviewer_id for _, draft in valid if draft.reviewer_id])
         return Begun(
             tenant_id=tenant_id,
             path=path,
@@ -469,19 +477,23 @@ class TypedIntake:
             self.quarantine.hold(tenant_id, held)
 
 
-_NOBODY: Final = Pseudonyms(None, None, None)
+_NOBODY: Final[Pseudonyms] = (None, None, None, None)
 
 
 def _pseudonyms(
     draft: Draft, persons: Mapping[str, Person], *, key: bytes, is_replay: bool
 ) -> Pseudonyms:
     user, reviewer, address = draft.user_id, draft.reviewer_id, draft.address
-    if user is None and reviewer is None and address is None:
-        return _NOBODY
+    if reviewer is None and address is None:
+        if user is None:
+            return _NOBODY
+        person = persons[user]
+        return person.id, None, None, person.consent
     if address is not None:
         address = (known_address(address) if is_replay else None) or address_pseudonym(key, address)
-    return Pseudonyms(
+    return (
         None if user is None else persons[user].id,
         None if reviewer is None else persons[reviewer].id,
         address,
+        None if user is None else persons[user].consent,
     )

@@ -6,16 +6,16 @@ before) is handed to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.errors import Forbidden, Invalid
-from loopwright.core.events import Interacted, Reported, Stepped
+from loopwright.core.errors import Forbidden, Invalid, RewardInvalid
+from loopwright.core.events import Interacted, Received, Reported, Stepped
 from loopwright.core.experiment import Experiment
 from loopwright.core.feedback import (
     Annotation,
@@ -25,11 +25,11 @@ from loopwright.core.feedback import (
     Outcome,
     Rating,
     Target,
+    metric_of,
 )
 from loopwright.core.ids import time_of
-from loopwright.core.interaction import Interaction
-from loopwright.core.reward import normalise
-from loopwright.eventlog.redact import Redactor
+from loopwright.core.reward import RewardSpec, normalise
+from loopwright.eventlog.redact import Redacted, Redactor
 
 from .classify import Classifier
 from .consent import require_store
@@ -52,14 +52,16 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 Find = Callable[[str, str], Experiment | None]
 
+Changes = dict[str, Any]
+"""What becomes different in the note of a draft; it is put there once, when all stages are done."""
 
-class Identity(NamedTuple):
-    """What makes a fact the same fact again."""
 
-    event_id: str
-    key: bytes
-    """24 bytes that begin with a time, so that the log's key index grows near its end."""
-    is_derived: bool
+Identity = tuple[str, bytes, bool]
+"""What makes a fact the same fact again: its event id, its key in the log, whether both come from the content.
+
+The key has 24 bytes and begins with a time, so that the log's key index grows near its end. A plain tuple, as one
+is made for every item: a named one takes three times as long to make.
+"""
 
 
 def validate(
@@ -94,7 +96,7 @@ def validate(
                 "the feedback refers to nothing; send request_id, decision_id, trace_id, session_id with "
                 "message_id, or output_id"
             )
-        draft = replace(draft, note=replace(note, flags=(*note.flags, "without_target")))
+        draft.note = replace(note, flags=(*note.flags, "without_target"))
     return draft
 
 
@@ -156,8 +158,8 @@ def deduplicate(
         if experiment is not None:
             # The key of a plain reward: the same outcome through both paths is one fact.
             said = identity_of(experiment.reward, draft.feedback.metric, event_id)
-            return Identity(event_id, reward_key(decision.id, said), derived)
-    return Identity(event_id, log_key, derived)
+            return event_id, reward_key(decision.id, said), derived
+    return event_id, log_key, derived
 
 
 def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
@@ -216,39 +218,33 @@ def _keyed(key: bytes) -> blake2b:
     return blake2b(key=key, digest_size=18)
 
 
-def redact(draft: Draft, *, redactor: Redactor, key: bytes) -> Draft:
-    """Take personal data out of declared free text; ids, labels and other keys are left alone."""
+def redact(draft: Draft, changes: Changes, *, redactor: Redactor, key: bytes) -> bool:
+    """Take personal data out of declared free text; ids, labels and other keys are left alone.
+
+    Return whether anything was taken out.
+    """
     note, feedback = draft.note, draft.feedback
+    interaction, step = draft.interaction, draft.step
     if not (
-        draft.is_free
-        or note.message
+        note.message
         or note.query
         or note.response
-        or draft.interaction is not None
+        or draft.is_free
         or type(feedback) in _WORDED
+        or interaction is not None
     ):
-        return draft
+        return False
     counts: dict[str, int] = {}
-
-    def clean(text: str) -> str:
-        found = redactor.redact(text, key)
-        for kind, count in found.counts.items():
-            counts[kind] = counts.get(kind, 0) + count
-        return found.text
-
-    texts = {
-        name: clean(text)
-        for name, text in (
-            ("message", note.message),
-            ("query", note.query),
-            ("response", note.response),
-        )
-        if text
-    }
+    clean = partial(_clean, redactor.redact, key, counts)
+    if note.message:
+        changes["message"] = clean(note.message)
+    if note.query:
+        changes["query"] = clean(note.query)
+    if note.response:
+        changes["response"] = clean(note.response)
     if type(feedback) is Correction or type(feedback) is Annotation:
         feedback = _clean_feedback(feedback, clean)
     wire = _clean_tree(note.wire, clean) if draft.is_free else note.wire
-    interaction, step = draft.interaction, draft.step
     if interaction is not None and (interaction.query or interaction.response):
         interaction = replace(
             interaction,
@@ -257,28 +253,41 @@ def redact(draft: Draft, *, redactor: Redactor, key: bytes) -> Draft:
         )
     if step is not None and step.data:
         step = replace(step, data=_clean_tree(step.data, clean))
-    if interaction is not None and counts:
-        interaction = replace(interaction, redactions=_added(interaction.redactions, counts))
     if not counts:
-        return draft
-    note = replace(note, **texts, redactions=counts, wire=wire)
-    return replace(draft, note=note, feedback=feedback, interaction=interaction, step=step)
+        changes.clear()
+        return False
+    if interaction is not None:
+        interaction = replace(interaction, redactions=_added(interaction.redactions, counts))
+    draft.feedback, draft.interaction, draft.step = feedback, interaction, step
+    changes["redactions"] = counts
+    changes["wire"] = wire
+    return True
+
+
+def _clean(
+    redact: Callable[[str, bytes], Redacted], key: bytes, counts: dict[str, int], text: str, /
+) -> str:
+    found = redact(text, key)
+    if not found.counts:
+        return text
+    for kind, count in found.counts.items():
+        counts[kind] = counts.get(kind, 0) + count
+    return found.text
 
 
 def _clean_feedback(
     feedback: Correction | Annotation, clean: Callable[[str], str]
 ) -> Correction | Annotation:
-    if isinstance(feedback, Annotation):
-        return (
-            replace(feedback, rationale=clean(feedback.rationale))
-            if feedback.rationale
-            else feedback
-        )
-    return replace(
-        feedback,
-        before=clean(feedback.before),
-        after=clean(feedback.after),
-        explanation=clean(feedback.explanation) if feedback.explanation else "",
+    if type(feedback) is Annotation:
+        if not feedback.rationale:
+            return feedback
+        return replace(feedback, rationale=clean(feedback.rationale))
+    assert type(feedback) is Correction
+    return Correction(
+        clean(feedback.before),
+        clean(feedback.after),
+        clean(feedback.explanation) if feedback.explanation else "",
+        feedback.distance,
     )
 
 
@@ -310,6 +319,7 @@ class Recall(Protocol):
 
 def enrich(
     draft: Draft,
+    changes: Changes,
     *,
     tenant_id: str,
     received_ms: int,
@@ -317,30 +327,29 @@ def enrich(
     reviewer: str | None,
     address: str | None,
     recall: Recall,
-) -> Draft:
-    """Put pseudonyms in place of people and addresses, measure corrections, and flag what is odd."""
-    note, feedback = draft.note, draft.feedback
+) -> bool:
+    """Put pseudonyms in place of people and addresses, measure corrections, and flag what is odd.
+
+    Return whether the item says anything more than before.
+    """
+    feedback = draft.feedback
     flags = _flags(draft, tenant_id, received_ms, person, recall)
     if flags:
-        note = replace(
-            note, flags=note.flags + flags, person=person, address=address or note.address
-        )
-    elif address is not None:
-        note = replace(note, person=person, address=address)
-    elif person is not None:
-        note = replace(note, person=person)
+        changes["flags"] = draft.note.flags + flags
+    if address is not None:
+        changes["address"] = address
+    if person is not None:
+        changes["person"] = person
+        if draft.interaction is not None:
+            draft.interaction = replace(draft.interaction, person=person)
     if type(feedback) is Correction:
         if feedback.distance is None:
-            feedback = replace(feedback, distance=_distance(feedback))
+            draft.feedback = _measured(feedback)
+            return True
     elif type(feedback) is Annotation:
-        feedback = replace(feedback, reviewer=reviewer or person or "")
-    interaction = draft.interaction
-    if interaction is not None:
-        interaction = replace(interaction, person=person)
-        return replace(draft, note=note, interaction=interaction)
-    if feedback is not draft.feedback:
-        return replace(draft, note=note, feedback=feedback)
-    return draft if note is draft.note else replace(draft, note=note)
+        draft.feedback = replace(feedback, reviewer=reviewer or person or "")
+        return True
+    return bool(flags) or person is not None or address is not None
 
 
 def _flags(
@@ -366,79 +375,129 @@ def _flags(
     return flags
 
 
-def _distance(correction: Correction) -> float | None:
+def _measured(correction: Correction) -> Correction:
     try:
-        return edit_distance(correction.before, correction.after, distance=_quick())
+        distance = edit_distance(correction.before, correction.after)
     except Invalid:  # too long to be compared; the texts are kept all the same
-        return None
+        return correction
+    return replace(correction, distance=distance)
 
 
-@cache
-def _quick() -> Callable[[Any, Any], int]:
-    # Imported when the first correction comes: it takes as long to load as the rest of intake together.
-    from rapidfuzz.distance import Levenshtein
+def classify(
+    draft: Draft, changes: Changes, *, categories: Classifier, sentiments: Classifier
+) -> bool:
+    """Note what a comment is about, unless the sender said so, and how its writer feels.
 
-    return Levenshtein.distance
-
-
-def classify(draft: Draft, *, categories: Classifier, sentiments: Classifier) -> Draft:
-    """Note what a comment is about, unless the sender said so, and how its writer feels."""
+    Return whether there was a comment.
+    """
     note = draft.note
-    text = note.message
+    text = changes.get("message", note.message)
     if not text and type(draft.feedback) is Correction:
         text = draft.feedback.explanation
     if not text:
-        return draft
+        return False
     moods = sentiments.classify(text).probabilities
-    changes: dict[str, Any] = {
-        "sentiment": round(moods.get("positive", 0.0) - moods.get("negative", 0.0), 4)
-    }
+    changes["sentiment"] = round(moods.get("positive", 0.0) - moods.get("negative", 0.0), 4)
     if note.category is None:
         scores = categories.classify(text)
         label = scores.label
         if scores.probabilities[label] >= LEAST_SHARE:
-            by = "rules" if scores.version.startswith("rules-") else "model"
-            changes |= {"category": label, "category_by": by}
-    return replace(draft, note=replace(note, **changes))
+            changes["category"] = label
+            changes["category_by"] = "rules" if scores.version.startswith("rules-") else "model"
+    return True
 
 
 def facts_of(
-    draft: Draft, identity: Identity, *, tenant_id: str, received_ms: int
-) -> list[tuple[Reported | Interacted | Stepped, bytes]]:
-    """Return the facts of a finished draft with their keys; an interaction brings what came inside it."""
-    event_id, key = identity.event_id, identity.key
+    draft: Draft,
+    identity: Identity,
+    *,
+    tenant_id: str,
+    received_ms: int,
+    consent: Sequence[str] | None,
+    find: Find,
+) -> list[tuple[Any, bytes]]:
+    """Return the facts of a finished draft with their keys; an interaction brings what came inside it.
+
+    What a decision's reward can be computed from is followed by that reward, unless `consent`, the person's own
+    word, or else that of the fact, does not allow to train.
+    """
+    event_id, key, _ = identity
+    decision, feedback = draft.target.decision, draft.feedback
+    if feedback is not None and (decision is None or type(feedback) is Outcome):
+        fact = Reported(event_id, received_ms, tenant_id, draft.target, feedback, draft.note)
+        return [(fact, key)]
     if draft.step is not None:
         return [(Stepped(event_id, received_ms, tenant_id, draft.step), key)]
-    if draft.interaction is not None:
-        facts: list[tuple[Reported | Interacted | Stepped, bytes]] = [
-            (Interacted(event_id, received_ms, tenant_id, draft.interaction), key)
-        ]
-        for n, also in enumerate(draft.also, 1):
-            note = replace(draft.note, wire=also.wire)
-            facts.append(
-                _inner(draft, also.feedback, note, f"{event_id}.{n}", tenant_id, received_ms)
-            )
-        return facts
-    assert draft.feedback is not None
-    fact = Reported(event_id, received_ms, tenant_id, draft.target, draft.feedback, draft.note)
-    return [(fact, key)]
+    experiment = None if decision is None else find(tenant_id, decision.experiment_id)
+    spec = None if experiment is None else experiment.reward
+    grant = draft.note.consent if consent is None else consent
+    if feedback is not None:
+        return _reported(
+            draft, feedback, draft.note, identity, tenant_id, received_ms, spec, "train" in grant
+        )
+    assert draft.interaction is not None
+    facts: list[tuple[Any, bytes]] = [
+        (Interacted(event_id, received_ms, tenant_id, draft.interaction), key)
+    ]
+    for n, also in enumerate(draft.also, 1):
+        note = replace(draft.note, wire=also.wire)
+        inner_id = f"{event_id}.{n}"
+        inner_key = key_of(tenant_id, inner_id, 0)
+        if decision is not None and spec is not None and type(also.feedback) is Outcome:
+            inner_key = reward_key(decision.id, identity_of(spec, also.feedback.metric, inner_id))
+        inner = (inner_id, inner_key, False)
+        facts += _reported(
+            draft, also.feedback, note, inner, tenant_id, received_ms, spec, "train" in grant
+        )
+    return facts
 
 
-def _inner(
-    draft: Draft, feedback: Feedback, note: Note, event_id: str, tenant_id: str, received_ms: int
-) -> tuple[Reported, bytes]:
-    fact = Reported(event_id, received_ms, tenant_id, draft.target, feedback, note)
-    return fact, key_of(tenant_id, event_id, 0)
+def _reported(
+    draft: Draft,
+    feedback: Feedback,
+    note: Note,
+    identity: Identity,
+    tenant_id: str,
+    received_ms: int,
+    spec: RewardSpec | None,
+    may_train: bool,
+    /,
+) -> list[tuple[Any, bytes]]:
+    """Return a fact, and behind it the reward that is computed from it, if there is one."""
+    target, event_id, key = draft.target, identity[0], identity[1]
+    decision = target.decision
+    earned = None if decision is None or spec is None else _earned(feedback, spec)
+    facts: list[tuple[Any, bytes]] = []
+    if earned is not None and may_train and note.quarantined is None:
+        assert decision is not None
+        assert spec is not None
+        try:
+            normalise(spec, earned.value)
+        except RewardInvalid:  # the reward was not asked for; what was said is kept
+            note = replace(note, flags=(*note.flags, "reward_out_of_range"))
+        else:
+            # The key of a plain reward: the log keeps as many as the experiment counts.
+            reward = Received(event_id, received_ms, decision, earned, derived=True)
+            reward_id = identity_of(spec, earned.metric, event_id)
+            facts.append((reward, reward_key(decision.id, reward_id)))
+    fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)
+    return [(fact, key), *facts]
 
 
-def named(draft: Draft, new_id: Callable[[], str]) -> Draft:
-    """Give an interaction an id where the product has none."""
-    call: Interaction | None = draft.interaction
-    if call is None or call.id:
-        return draft
-    made = new_id()
-    return replace(
-        draft,
-        interaction=replace(call, id=made),
-        target=replace(draft.target, output_id=made),
-    )
+def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:
+    """Return the experiment's metric in feedback that is no outcome; an outcome is learned as it is."""
+    if type(feedback) is Outcome:
+        return None
+    found = metric_of(feedback)
+    return Outcome(*found) if found is not None and found[0] == spec.metric else None
+
+
+def name(draft: Draft, new_id: Callable[[], str]) -> None:
+    """Give an interaction or a step an id where the product has none."""
+    call, step = draft.interaction, draft.step
+    if call is not None and not call.id:
+        made = new_id()
+        draft.interaction = replace(call, id=made)
+        draft.target = replace(draft.target, output_id=made)
+    elif step is not None and not step.id:
+        draft.step = replace(step, id=new_id())

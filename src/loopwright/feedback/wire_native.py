@@ -202,7 +202,8 @@ class InteractionItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class StepItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A decision that an agent took, or what became of it: send the same `id` again with the outcome."""
 
-    id: Id
+    id: Id | None = None
+    """Made by us when it is missing; give your own to report the outcome later."""
     session_id: Id
     kind: Name
     event_id: Id | None = None
@@ -557,7 +558,7 @@ def read_step(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         target=Target(session_id=given.session_id),
         note=Note(occurred_at_ms=at_ms, session_id=given.session_id, shape="step", flags=flags),
         step=Step(
-            id=given.id,
+            id=given.id or "",
             session_id=given.session_id,
             kind=given.kind,
             taken_at_ms=at_ms,

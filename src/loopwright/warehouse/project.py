@@ -37,6 +37,7 @@ from loopwright.core.feedback import (
     Target,
 )
 
+from . import engine
 from .tables import CONSENTS, DECISIONS, FEEDBACK, INTERACTIONS, STEPS, TABLES, Table
 
 Rows = dict[str, list[Any]]
@@ -55,7 +56,14 @@ _NO_TEXTS: Final = (None,) * 7
 def _row_type(table: Table) -> Callable[..., Any]:
     """Rows leave out what is NULL when they are encoded: most columns of most rows are."""
     fields = [(c.name, Any, None) for c in table.columns if not c.name.endswith("_key")]
-    return msgspec.defstruct(f"{table.name}_row", fields, omit_defaults=True, gc=False, frozen=True)
+    return msgspec.defstruct(
+        f"{table.name}_row",
+        fields,
+        rename={name: engine.member(k) for k, (name, *_) in enumerate(fields)},
+        omit_defaults=True,
+        gc=False,
+        frozen=True,
+    )
 
 
 ROWS: Final = {name: _row_type(table) for name, table in TABLES.items()}
@@ -71,9 +79,10 @@ def project(facts: Iterable[tuple[int, Fact]]) -> Rows:
     adders = {kind: (rows[table].append, row) for kind, (table, row) in _MAKERS.items()}
     for offset, fact in facts:
         found = adders.get(type(fact))
-        if found is not None:
-            add, row = found
-            add(row(offset, fact))
+        if found is None or (type(fact) is Received and fact.derived):
+            continue  # a derived reward is in the feedback it was computed from
+        add, row = found
+        add(row(offset, fact))
     return rows
 
 
@@ -91,7 +100,7 @@ def _decision(offset: int, fact: Decided) -> Any:
         d.mode,
         d.unit_id,
         d.context_id,
-        _text(d.metadata),
+        _text(d.metadata) if d.metadata else None,
     )
 
 
@@ -147,11 +156,11 @@ def _feedback(head: _Part, target: Target, feedback: Feedback, *, note: Note) ->
         note.quarantined,
         note.shape,
         *_flags(note.consent),
-        _text(labels),
-        _text(note.tags),
-        _text(note.flags),
-        _text(note.redactions),
-        _text(note.wire),
+        _text(labels) if labels else None,
+        _text(note.tags) if note.tags else None,
+        _text(note.flags) if note.flags else None,
+        _text(note.redactions) if note.redactions else None,
+        _text(note.wire) if note.wire else None,
     )
 
 
@@ -178,7 +187,7 @@ def _interaction(offset: int, fact: Interacted) -> Any:
         i.model_version,
         i.model_id,
         i.knowledge_version,
-        _text(i.retrieval_ids),
+        _text(i.retrieval_ids) if i.retrieval_ids else None,
         _whole(i.input_tokens),
         _whole(i.output_tokens),
         i.cost,
@@ -190,8 +199,8 @@ def _interaction(offset: int, fact: Interacted) -> Any:
         i.country,
         *(_promoted(labels)[3:] if labels else _NO_LABELS[3:]),
         *_flags(i.consent),
-        _text(labels),
-        _text(i.redactions),
+        _text(labels) if labels else None,
+        _text(i.redactions) if i.redactions else None,
     )
 
 
@@ -205,7 +214,7 @@ def _step(offset: int, fact: Stepped) -> Any:
         s.id,
         s.session_id,
         s.kind,
-        _text(s.data),
+        _text(s.data) if s.data else None,
         s.confidence,
         s.outcome,
         s.interaction_id,
@@ -299,8 +308,9 @@ def _flags(scopes: Sequence[ConsentScope]) -> tuple[bool, ...]:
     return tuple(scope in scopes for scope in CONSENT_SCOPES)
 
 
-def _text(value: Any) -> str | None:
-    return _json(value).decode() if value else None
+def _text(value: Any) -> str:
+    """JSON; its callers spare the call for what is empty, which is most of it, and NULL in the tables."""
+    return _json(value).decode()
 
 
 def _time(said_ms: int, at_ms: int) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,13 +17,13 @@ from loopwright.core.errors import (
     TokenForeign,
     TokenForged,
 )
-from loopwright.core.events import Fact, Reported
+from loopwright.core.events import Fact, Received, Reported, Stepped
 from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, Target
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode, encode
 from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest, Intake
-from loopwright.feedback.answers import TypedBatch, answer
+from loopwright.feedback.answers import TypedAccepted, TypedBatch, answer
 from loopwright.feedback.classify import RuleClassifier, Scores, sentiment_rules
 from loopwright.feedback.pipeline import REMEMBERED, _Memory
 from loopwright.feedback.routing import CORRECTIONS, EVENTS, METRICS, RATINGS, key_of, topic_of
@@ -460,3 +460,110 @@ def test_kinds_without_words_pass_redaction_untouched(world: World) -> None:
         Note(occurred_at_ms=world.clock.now_ms(), wire={"undated": True}),
     )
     assert isinstance(world.fact(THUMB).feedback, Rating)
+
+
+STARS = {"kind": "rating", "scale": "stars", "value": 4}
+
+
+@pytest.fixture
+def rated() -> Iterator[World]:
+    made = World(metric="rating", type="bounded")
+    yield made
+    made.close()
+
+
+def test_a_rating_of_a_decision_is_followed_by_the_reward_it_amounts_to(rated: World) -> None:
+    decision = rated.decision()
+    prepared = rated.take({**STARS, "request_id": SIGNER.sign(decision)}, THUMB)
+    said, reward, other = prepared.facts
+    assert isinstance(said, Reported)
+    assert isinstance(other, Reported)
+    assert reward == Received(
+        said.event_id, rated.clock.now_ms(), decision, Outcome("rating", 0.75), derived=True
+    )
+    assert prepared.places == [0, 0, 1]
+    plain = Intake(SIGNER, find=rated.pipeline._find, clock=rated.clock, ids=rated.ids)  # type: ignore[arg-type]
+    _, key = plain.accept("acme", FeedbackRequest(SIGNER.sign(decision), 1.0, "rating"))
+    assert prepared.keys[1] == key
+
+
+def test_a_signal_is_a_reward_only_under_its_experiments_metric() -> None:
+    world = World(metric="copy")
+    item = {"kind": "signal", "name": "copy", "request_id": SIGNER.sign(world.decision())}
+    assert len(world.take(item).facts) == 2
+    assert len(world.take({**item, "name": "export"}).facts) == 1
+    assert len(world.take({"kind": "signal", "name": "copy", "output_id": "o"}).facts) == 1
+    world.close()
+
+
+def test_an_outcome_needs_no_reward_beside_it(world: World) -> None:
+    token = SIGNER.sign(world.decision())
+    item = {"kind": "outcome", "metric": "reward", "value": 1, "request_id": token}
+    assert len(world.take(item).facts) == 1
+
+
+def test_what_no_reward_can_be_is_kept_and_flagged() -> None:
+    world = World(metric="rating")  # binary: four stars are neither 0 nor 1
+    fact = world.fact({**STARS, "request_id": SIGNER.sign(world.decision())})
+    assert fact.note.flags == ("reward_out_of_range",)
+    assert len(world.take({**STARS, "request_id": SIGNER.sign(world.decision())}).facts) == 1
+    assert (
+        len(world.take({**STARS, "value": 5, "request_id": SIGNER.sign(world.decision())}).facts)
+        == 2
+    )
+    world.close()
+
+
+def test_nobody_trains_who_does_not_allow_it(rated: World) -> None:
+    item = {**STARS, "user_id": "u", "request_id": SIGNER.sign(rated.decision())}
+    assert len(rated.take({**item, "consent": ["store", "analyze"]}).facts) == 1
+    assert len(rated.take(item).facts) == 2
+    rated.people.consent("acme", rated.people.find("acme", "u").id, ("store",))
+    assert len(rated.take(item).facts) == 1
+
+
+def test_feedback_inside_an_interaction_is_a_reward_too(rated: World) -> None:
+    decision = rated.decision()
+    item = {
+        "request_id": SIGNER.sign(decision),
+        "id": "call",
+        "feedback": [{"type": "rating", "value": 5}],
+        "outcomes": [{"name": "rating", "value": 1}],
+    }
+    prepared = rated.take(item, path="interaction")
+    assert [type(fact).__name__ for fact in prepared.facts] == [
+        "Interacted",
+        "Reported",
+        "Received",
+        "Reported",
+    ]
+    reward = prepared.facts[2]
+    assert isinstance(reward, Received)
+    assert reward.feedback == Outcome("rating", 1.0)
+    assert prepared.keys[2] == prepared.keys[3]
+
+
+def test_a_second_rating_is_answered_for_itself(rated: World) -> None:
+    token = SIGNER.sign(rated.decision())
+    items = [{**STARS, "request_id": token}, {**STARS, "value": 1, "request_id": token}]
+    got = ask(rated, {"items": items}, duplicates=[False, False, False, True])
+    assert [result.status for result in got.content.results] == [201, 201]
+    assert [result.offset for result in got.content.results] == [7, 9]
+
+
+def test_a_step_without_an_id_gets_one(world: World) -> None:
+    item = {"session_id": "s", "kind": "sql"}
+    one, two = world.take(item, item, path="step").facts
+    assert isinstance(one, Stepped)
+    assert isinstance(two, Stepped)
+    assert len(one.step.id) == 32
+    assert one.step.id != two.step.id
+    got = asyncio.run(
+        answer(world.intake, _stored, tenant_id="acme", path="step", body=json.dumps(item).encode())
+    )
+    assert isinstance(got.content, TypedAccepted)
+    assert got.content.id
+
+
+async def _stored(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    return Committed(1, [False] * len(facts))
