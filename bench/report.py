@@ -5,6 +5,10 @@ once, in `bench/data/`, by the warehouse's own file writer. Behind it stands a r
 time from a commit to its being in a report is measured with all ten million rows in place. The projection
 rate is measured on another real log. `--quick` makes a smaller set unless the large one is there; `events`
 says which it was.
+
+`tenant_s` is every question of one tenant's 30-day report. `all_s` is what a manager of all tenants looks at,
+over 30 days: `tenants`, `satisfaction_by_day`, `by_category` and `stats`, and not the whole report for
+everybody at once. `join_s` is `overview`, the wide join of all calls with all that was learned about them.
 """
 
 from __future__ import annotations

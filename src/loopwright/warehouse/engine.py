@@ -60,6 +60,11 @@ def connect(
     return connection
 
 
+def member(place: int) -> str:
+    """Return the name in the lines of the column at `place`; the columns' own are half of what is written."""
+    return f"c{place}"
+
+
 def lines(rows: Sequence[Any]) -> bytes:
     """Return rows as JSON lines."""
     return _lines(rows)
@@ -180,9 +185,10 @@ def _longest_line(content: bytes | bytearray) -> int:
 
 
 def _rows_sql(table: Table, path: str, *, longest: int) -> str:
-    plain = {c.name: c.type for c in table.columns if c.name not in _KEYS}
-    spec = ", ".join(f"{name}: '{kind}'" for name, kind in plain.items())
+    plain = [column for column in table.columns if column.name not in _KEYS]
+    spec = ", ".join(f"{member(k)}: '{column.type}'" for k, column in enumerate(plain))
+    named = ", ".join(f"{member(k)} AS {column.name}" for k, column in enumerate(plain))
     return (
-        f"SELECT {columns_sql(table)} FROM read_json({quoted(path)}, format = 'newline_delimited', "  # noqa: S608
-        f"columns = {{{spec}}}, maximum_object_size = {longest})"
+        f"SELECT {columns_sql(table)} FROM (SELECT {named} FROM read_json({quoted(path)}, "  # noqa: S608
+        f"format = 'newline_delimited', columns = {{{spec}}}, maximum_object_size = {longest})) AS said"
     )

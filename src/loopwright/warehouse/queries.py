@@ -310,6 +310,61 @@ FROM linked WHERE kind = 'rating' ORDER BY occurred_at_ms, log_offset""",
             _column("value", "DOUBLE", "The rating on [0, 1]."),
         ),
     ),
+    Query(
+        name="votes",
+        sentence="Ratings, signals, outcomes and reviewers' annotations with who said them and what they are "
+        "about: what a trust view is worked out from.",
+        reads=("calls", "choices", "feedback", "links"),
+        is_bulk=True,
+        sql="""
+SELECT event_id, kind, metric, at_ms, source, person, session_id, address, experiment_id, arm_id, task,
+    satisfaction, value, label, decision, call, reference,
+    CASE WHEN coalesce(query, response) IS NOT NULL
+        THEN min(log_offset) OVER (PARTITION BY query, response) END AS wording
+FROM (
+    SELECT f.log_offset AS log_offset, f.event_id AS event_id, f.kind AS kind, f.metric AS metric,
+        f.occurred_at_ms AS at_ms, f.source AS source, coalesce(f.person, c.person) AS person,
+        coalesce(f.session_id, c.session_id) AS session_id, f.address AS address,
+        coalesce(f.experiment_id, d.experiment_id) AS experiment_id, coalesce(f.arm_id, d.arm_id) AS arm_id,
+        coalesce(nullif(f.task, ''), nullif(c.task, '')) AS task, f.satisfaction AS satisfaction,
+        f.value AS value, f.label AS label, coalesce(f.decision_key, c.decision_key) AS decision,
+        c.log_offset AS call, coalesce(f.output_key, f.message_key, f.span_key, f.trace_key) AS reference,
+        CASE WHEN f.kind IN ('rating', 'annotation') AND coalesce(f.decision_key, c.decision_key) IS NULL
+            THEN coalesce(c.query, f.query) END AS query,
+        CASE WHEN f.kind IN ('rating', 'annotation') AND coalesce(f.decision_key, c.decision_key) IS NULL
+            THEN coalesce(c.response, f.response) END AS response
+    FROM feedback AS f
+    LEFT JOIN links AS l ON l.fact = f.log_offset
+    LEFT JOIN calls AS c ON c.log_offset = l.target
+    LEFT JOIN choices AS d ON d.decision_key = coalesce(f.decision_key, c.decision_key)
+    WHERE f.quarantined IS NULL
+        AND (f.kind IN ('rating', 'signal', 'outcome') OR f.kind = 'annotation' AND f.source = 'reviewer')
+) AS said ORDER BY at_ms, log_offset""",
+        columns=(
+            _column("event_id", "VARCHAR", "The fact."),
+            _column("kind", "VARCHAR", "rating, signal, outcome, annotation."),
+            _column("metric", "VARCHAR", "What its number is of."),
+            _column("at_ms", "BIGINT", "When it happened."),
+            _column("source", "VARCHAR", "end_user, reviewer, evaluator, system."),
+            _column("person", "VARCHAR", "Pseudonym of who said it."),
+            _column("session_id", "VARCHAR", "The session."),
+            _column("address", "VARCHAR", "Pseudonym of the network address."),
+            _column("experiment_id", "VARCHAR", "The experiment of the decision it is about."),
+            _column("arm_id", "VARCHAR", "That decision's arm."),
+            _column("task", "VARCHAR", "The workflow."),
+            _column("satisfaction", "DOUBLE", "A rating on [0, 1]; NULL for other kinds."),
+            _column("value", "DOUBLE", "The number; of an annotation its score."),
+            _column("label", "VARCHAR", "An annotation's label."),
+            _column("decision", "BIGINT", "Digest of the decision it is about."),
+            _column("call", "BIGINT", "Offset of the call it is about."),
+            _column("reference", "BIGINT", "Digest of the other reference it names."),
+            _column(
+                "wording",
+                "BIGINT",
+                "Equal for equal question and answer, where there is no decision; NULL without texts.",
+            ),
+        ),
+    ),
     _by("prompt_version", "by_prompt_version", "What was said about each version of the prompt."),
     _by("model_version", "by_model_version", "What was said about each version of the model."),
     _by("category", "by_category", "What was said in each category."),

@@ -44,14 +44,30 @@ _OF_THE_CALL: Final = (
 
 def links_sql() -> str:
     """Return the SELECT of (fact, target, place): which call each fact is about."""
-    matches = " UNION ALL ".join(
-        f"SELECT f.log_offset AS fact, {place * _PLACE} + c.log_offset AS best "  # noqa: S608
-        f"FROM facts AS f JOIN calls AS c ON f.{key} = c.{key}"
-        for place, key in enumerate(REFERENCES.values(), 1)
-    )
     return (
-        f"SELECT fact, best % {_PLACE} AS target, (best - best % {_PLACE}) / {_PLACE} AS place "  # noqa: S608
-        f"FROM (SELECT fact, min(best) AS best FROM ({matches}) AS matches GROUP BY fact) AS firsts"
+        f"WITH {_held(_keys())} "  # noqa: S608 - our own names
+        f"SELECT fact, best % {_PLACE} AS target, (best - best % {_PLACE}) / {_PLACE} AS place "
+        f"FROM (SELECT fact, min(best) AS best FROM ({_matches_sql()}) AS matches GROUP BY fact) AS firsts"
+    )
+
+
+def _keys() -> str:
+    return ", ".join(REFERENCES.values())
+
+
+def _held(columns: str, where: str = "TRUE") -> str:
+    """Both sides are read once and held for the five joins: reading is dearer than any of them."""
+    return (
+        f"fact_keys AS MATERIALIZED (SELECT log_offset, {columns} FROM facts WHERE {where}), "  # noqa: S608
+        f"call_keys AS MATERIALIZED (SELECT log_offset, {_keys()} FROM calls)"
+    )
+
+
+def _matches_sql(carried: str = "") -> str:
+    return " UNION ALL ".join(
+        f"SELECT f.log_offset AS fact, {place * _PLACE} + c.log_offset AS best{carried} "  # noqa: S608
+        f"FROM fact_keys AS f JOIN call_keys AS c ON f.{key} = c.{key}"
+        for place, key in enumerate(REFERENCES.values(), 1)
     )
 
 
@@ -121,23 +137,64 @@ def _times(condition: str) -> str:
     return f"count(CASE WHEN {condition} THEN 1 END)"
 
 
-TOTALS: Final = f"""
-SELECT l.target AS target,
+_WHAT: Final = """CASE kind
+    WHEN 'rating' THEN CASE scale WHEN 'thumbs' THEN 1 ELSE 2 END
+    WHEN 'correction' THEN 3
+    WHEN 'outcome' THEN 4
+    WHEN 'annotation' THEN 5
+    WHEN 'signal' THEN CASE metric
+        WHEN 'retry' THEN 11
+        WHEN 'refinement' THEN 12
+        WHEN 'abandonment' THEN 13
+        WHEN 'copy' THEN 14
+        WHEN 'export' THEN 14
+        WHEN 'dashboard' THEN 14
+        WHEN 'accept' THEN 14
+        ELSE 10 END
+    ELSE 0 END AS what,
+    satisfaction AS satisfaction,
+    CASE WHEN kind = 'outcome' THEN value END AS outcome"""
+"""All that a call's totals need of a fact, in three numbers: texts would be several times as dear to carry."""
+
+
+def totals_sql(*, has_links: bool) -> str:
+    """Return the SELECT of what was learned about each call, by its offset (`target`).
+
+    With the relation `links` facts find their calls by it. Without, they carry their numbers along while their
+    best match is found, which spares a join of all facts with all links.
+    """
+    if has_links:
+        return _totals(
+            f"SELECT l.target AS target, {_WHAT} "  # noqa: S608 - our own names
+            "FROM facts AS f JOIN links AS l ON l.fact = f.log_offset WHERE f.quarantined IS NULL"
+        )
+    carried = ("what", "satisfaction", "outcome")
+    columns = ", ".join(f"min({name}) AS {name}" for name in carried)
+    matches = _matches_sql("".join(f", f.{name} AS {name}" for name in carried))
+    held = _held(f"{_keys()}, {_WHAT}", "quarantined IS NULL")
+    counted = _totals(
+        f"SELECT best % {_PLACE} AS target, what, satisfaction, outcome FROM ("  # noqa: S608
+        f"SELECT fact, min(best) AS best, {columns} FROM ({matches}) AS matches GROUP BY fact) AS firsts"
+    )
+    return f"WITH {held} {counted}"
+
+
+def _totals(source: str) -> str:
+    return f"""
+SELECT target,
     count(*) AS feedback,
-    {_times("f.kind = 'rating'")} AS ratings,
-    avg(f.satisfaction) AS satisfaction,
-    {_times("f.scale = 'thumbs' AND f.satisfaction >= 0.5")} AS thumbs_up,
-    {_times("f.scale = 'thumbs' AND f.satisfaction < 0.5")} AS thumbs_down,
-    {_times("f.kind = 'correction'")} AS corrections,
-    {_times("f.kind = 'signal'")} AS signals,
-    {_times("f.kind = 'signal' AND f.metric = 'retry'")} > 0 AS is_retried,
-    {_times("f.kind = 'signal' AND f.metric = 'refinement'")} > 0 AS is_refined,
-    {_times("f.kind = 'signal' AND f.metric = 'abandonment'")} > 0 AS is_abandoned,
-    {_times("f.kind = 'signal' AND f.metric IN ('copy', 'export', 'dashboard', 'accept')")} > 0 AS is_used,
-    {_times("f.kind = 'outcome'")} AS outcomes,
-    avg(CASE WHEN f.kind = 'outcome' THEN f.value END) AS outcome_value,
-    {_times("f.kind = 'annotation'")} AS annotations
-FROM facts AS f JOIN links AS l ON l.fact = f.log_offset
-WHERE f.quarantined IS NULL
-GROUP BY l.target"""  # noqa: S608 - our own constants
-"""The SELECT of what was learned about each call, by its offset."""
+    {_times("what IN (1, 2)")} AS ratings,
+    avg(satisfaction) AS satisfaction,
+    {_times("what = 1 AND satisfaction >= 0.5")} AS thumbs_up,
+    {_times("what = 1 AND satisfaction < 0.5")} AS thumbs_down,
+    {_times("what = 3")} AS corrections,
+    {_times("what >= 10")} AS signals,
+    {_times("what = 11")} > 0 AS is_retried,
+    {_times("what = 12")} > 0 AS is_refined,
+    {_times("what = 13")} > 0 AS is_abandoned,
+    {_times("what = 14")} > 0 AS is_used,
+    {_times("what = 4")} AS outcomes,
+    avg(outcome) AS outcome_value,
+    {_times("what = 5")} AS annotations
+FROM ({source}) AS counted
+GROUP BY target"""  # noqa: S608 - our own constants

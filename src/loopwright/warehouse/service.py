@@ -95,7 +95,7 @@ _MADE_OF: Final = {
     "decisions": ("choices",),
     "links": ("facts", "calls"),
     "linked": ("feedback", "links", "calls", "choices"),
-    "totals": ("facts", "links"),
+    "totals": ("facts", "calls", "links"),
     "wide": ("interactions", "totals"),
 }
 """Relations that are made of other relations."""
@@ -461,7 +461,7 @@ class Warehouse:
             case "links":
                 return relations.links_sql()
             case "totals":
-                return relations.TOTALS
+                return relations.totals_sql(has_links=of.kind == "TABLE")
             case "linked":
                 return relations.linked_sql(names(FEEDBACK), names(INTERACTIONS))
             case "wide":
