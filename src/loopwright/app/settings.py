@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -58,6 +58,20 @@ class Settings(BaseSettings):
 
     retain_days: int | None = Field(
         None, ge=1, description="Days that the warehouse keeps; for ever, unless set."
+    )
+
+    classifier_url: str | None = Field(
+        None,
+        description="OpenAI-compatible endpoint that names a comment's category; rules unless set.",
+    )
+    classifier_model: str = Field(
+        "", description="Model that the classifier endpoint is asked for."
+    )
+    classifier_key: SecretStr | None = Field(
+        None, description="API key of the classifier endpoint."
+    )
+    classifier_timeout_s: float = Field(
+        0.5, gt=0, le=10, description="Longest wait for the classifier before the rules answer."
     )
 
     @classmethod

@@ -113,6 +113,8 @@ class Services:
         self.people = People(people_database, clock=clock)
         self.quarantine = Quarantine(quarantine_database)
         self.pipeline = Pipeline(self.ring.signer, find=self._find, ids=ids)
+        if settings.classifier_url is not None:
+            self._ask_a_model(settings, opened, clock)
         self.typed_intake = TypedIntake(
             self.pipeline, people=self.people, quarantine=self.quarantine, clock=clock, ids=ids
         )
@@ -193,6 +195,25 @@ class Services:
             return self.catalog.experiment(tenant_id, experiment_id)
         except NotFound:
             return None
+
+    def _ask_a_model(self, settings: Settings, opened: ExitStack, clock: Clock) -> None:
+        """Let an endpoint name the categories; the rules stand in while it cannot."""
+        from .classifiers import (
+            EndpointClassifier,
+        )  # needs an HTTP client, which a server does without
+
+        assert settings.classifier_url is not None
+        key = settings.classifier_key
+        asked = EndpointClassifier(
+            settings.classifier_url,
+            model=settings.classifier_model,
+            fallback=self.pipeline.categories,
+            clock=clock,
+            api_key=None if key is None else key.get_secret_value(),
+            timeout_s=settings.classifier_timeout_s,
+        )
+        opened.callback(asked.close)
+        self.pipeline.categories, self.pipeline.asks_others = asked, True
 
     def _first_start(self, folder: Path) -> None:
         """Make the first API key; it is only ever in a file that its owner alone can read."""

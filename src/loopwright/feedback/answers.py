@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact, Interacted, Reported, Stepped
+from loopwright.core.problem import document_of
 from loopwright.eventlog import Committed
 
 from .pipeline import Prepared, Refusal, TypedIntake
@@ -76,7 +76,10 @@ async def answer(
         begun = intake.begin(tenant_id, path, body=body)
         if newcomers := intake.newcomers(begun):  # they wait for the disk
             await asyncio.to_thread(intake.people.resolve, tenant_id, newcomers)
-        prepared = intake.complete(begun)
+        if intake.pipeline.asks_others:
+            prepared = await asyncio.to_thread(intake.complete, begun)
+        else:
+            prepared = intake.complete(begun)
     return await finish(intake, append, prepared=prepared)
 
 
@@ -106,7 +109,7 @@ def _results(prepared: Prepared, committed: Committed) -> list[TypedResult]:
     told: dict[int, TypedResult] = {}
     for place, refusal in prepared.refusals.items():
         error = _told(refusal)
-        told[place] = TypedResult(error.status, problem=problem_of(error))
+        told[place] = TypedResult(error.status, problem=document_of(error))
     offset = committed.first_offset or 0
     for fact, place, duplicate in zip(
         prepared.facts, prepared.places, committed.duplicates, strict=True
@@ -134,15 +137,3 @@ def _told(refusal: Refusal) -> LoopError:
     if refusal.quarantine_id is not None:
         refusal.error.detail["quarantine_id"] = refusal.quarantine_id
     return refusal.error
-
-
-def problem_of(error: LoopError) -> dict[str, Any]:
-    """Return the members of the problem document for `error` (RFC 9457)."""
-    return {
-        **error.detail,
-        "type": f"urn:loopwright:error:{error.code}",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.message,
-        "code": error.code,
-    }

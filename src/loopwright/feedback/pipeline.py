@@ -98,6 +98,8 @@ class Pipeline:
         sentiments: Classifier | None = None,
     ) -> None:
         self.signer = signer
+        self.asks_others = False
+        """Whether a classifier or redactor waits for another machine: then it runs on a thread."""
         self.categories = categories or RememberedRules()
         """What names the category; replace it by a trained classifier when there is one."""
         self.sentiments = sentiments or remembered_sentiment()
