@@ -57,7 +57,7 @@ BOUNDS: Final = (
     Bound("footprint", "ready_ratio", "start to ready ÷ bare import", "at most", 2),
     Bound("footprint", "clone_to_select_s", "fresh clone to first served select", "at most", 60),
     Bound("intake", "typed_ratio", "typed feedback, batch of 100 ÷ plain rewards", "at least", 0.5),
-    Bound("peers_http", "loopwright_ratio", "a durable write, ÷ a no-op server", "printed"),
+    Bound("peers_http", "ours_ratio", "one feedback, on disk before the answer ÷ no-op", "printed"),
     Bound("redact", "redact_clean_us", "redaction of 1 KB of clean text, µs", "at most", 60),
     Bound(
         "redact", "redact_dense_us", "redaction of 1 KB full of personal data, µs", "at most", 150
