@@ -37,8 +37,13 @@ from .settings import Settings
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S: Final = 5.0
+QUIET: Final = 500
+"""Facts a second below which there is time for the upkeep that would slow serving down."""
 PROJECT_AFTER: Final = 10_000
-"""Facts beyond the warehouse's files after which they are projected; until then reports read them from the log."""
+"""Facts beyond the warehouse's files after which they are projected in a quiet moment; until then, and while it is
+busy, reports read them from the log."""
+PROJECT_AT_LATEST: Final = 1_000_000
+"""Facts beyond the warehouse's files after which they are projected however busy it is."""
 
 
 class Services:
@@ -246,14 +251,18 @@ class Services:
 
     def _keep_house(self) -> None:
         """Now and then: derive signals, project into the warehouse, seal and trim, note when keys were used."""
-        consumers = self._consumers
+        seen = self.log.head()
         while not self._stopping.wait(HOUSEKEEPING_S):
             try:
-                self.sessions.run(stopping=self._stopping.is_set)
-                if self.log.head() - consumers.position(WAREHOUSE) >= PROJECT_AFTER:
-                    self._loader.run()
-                self._sealer.seal()
-                self._sealer.trim()
+                before, seen = seen, self.log.head()
+                behind = seen - self._consumers.position(WAREHOUSE)
+                is_quiet = seen - before < QUIET * HOUSEKEEPING_S
+                if is_quiet or behind >= PROJECT_AT_LATEST:
+                    self.sessions.run(stopping=self._stopping.is_set)
+                    if behind >= PROJECT_AFTER:
+                        self._loader.run()
+                    self._sealer.seal()
+                    self._sealer.trim()
                 self.catalog.flush_last_used()
             except LoopError as error:
                 logger.error("housekeeping failed", extra={"reason": error.message})

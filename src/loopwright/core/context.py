@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +31,8 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
 
 EMPTY: Final = Context()
 
+_PACKERS: Final[dict[int, Callable[..., bytes]]] = {}
+
 
 def pack(vector: Sequence[float], *, dimension: int) -> bytes:
     """Return `vector` as little-endian float64 after checking it.
@@ -51,7 +53,10 @@ def pack(vector: Sequence[float], *, dimension: int) -> bytes:
             "scale the feature",
             index=at,
         )
-    return struct.pack(f"<{dimension}d", *vector)
+    packer = _PACKERS.get(dimension)
+    if packer is None:
+        packer = _PACKERS[dimension] = struct.Struct(f"<{dimension}d").pack
+    return packer(*vector)
 
 
 def unpack(packed: bytes) -> tuple[float, ...]:

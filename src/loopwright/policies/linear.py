@@ -143,7 +143,10 @@ class Optimist:
         self._width = width
 
     def __call__(self, means: Floats, variances: Floats) -> list[float]:
-        return _shared_by_best((means + self._width * np.sqrt(variances)).tolist())
+        # For a handful of arms plain floats are quicker than three calls of NumPy, and at a server more so.
+        width, root = self._width, math.sqrt
+        pairs = zip(means.tolist(), variances.tolist(), strict=True)
+        return _shared_by_best([mean + width * root(variance) for mean, variance in pairs])
 
 
 class Matcher:
@@ -178,9 +181,9 @@ def _shared_by_best(scores: list[float]) -> list[float]:
     if not math.isfinite(top):
         raise Diverged("a score is not finite")
     least = top - _TIE * (1 + abs(top))
-    best = [score >= least for score in scores]
-    share = 1 / sum(best)
-    return [share if is_best else 0.0 for is_best in best]
+    weights = [1.0 if score >= least else 0.0 for score in scores]
+    ties = sum(weights)
+    return weights if ties == 1 else [weight / ties for weight in weights]
 
 
 class LinearLaw:

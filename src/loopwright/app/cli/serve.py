@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,9 @@ def serve(
     What is not given here comes from the environment (LOOPWRIGHT__PORT=8400), then from loopwright.toml. Stop it
     with Ctrl-C or SIGTERM: it finishes what it has accepted first.
     """
+    # NumPy reads this when it is loaded. Our matrices are small: a second thread would only spin beside the first.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from loopwright.app.server import serve as run
     from loopwright.app.settings import load_settings
 
