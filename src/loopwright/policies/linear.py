@@ -143,10 +143,7 @@ class Optimist:
         self._width = width
 
     def __call__(self, means: Floats, variances: Floats) -> list[float]:
-        # For a handful of arms plain floats are quicker than three calls of NumPy, and at a server more so.
-        width, root = self._width, math.sqrt
-        pairs = zip(means.tolist(), variances.tolist(), strict=True)
-        return _shared_by_best([mean + width * root(variance) for mean, variance in pairs])
+        return _shared_by_best((means + self._width * np.sqrt(variances)).tolist())
 
 
 class Matcher:
