@@ -118,9 +118,9 @@ def test_the_local_key_is_found_in_the_data_directory(
 
 
 def test_the_demo_learns_and_says_so(cli: Cli, tmp_path: Path) -> None:
-    figures = cli.told("demo", "--exit", "--rounds", "1200", "--port", "0", "--data", tmp_path)
+    figures = cli.told("demo", "--exit", "--rounds", "3000", "--port", "0", "--data", tmp_path)
     assert figures["learned"]
-    assert figures["rounds"] == 1200
+    assert figures["rounds"] == 3000
     assert figures["reward_last"] > 0.8 > figures["reward_first"] > figures["uniform"]
     assert figures["delay_p50_ms"] > 0
 

@@ -34,6 +34,8 @@ ROUNDS: Final = 8985
 """Five times through the 1,797 images."""
 TAIL: Final = 0.1
 """Share of the rounds that counts as the beginning, and as the end."""
+LEAST_TAIL: Final = 50
+"""Rounds that the beginning and the end have at least: the mean of two rewards says nothing about learning."""
 RECENT: Final = 300
 READY_S: Final = 30.0
 STOP_S: Final = 15.0
@@ -95,14 +97,19 @@ class Progress:
         return sum(chosen) / max(len(chosen), 1)
 
     @property
+    def tail(self) -> int:
+        """Rounds that count as the beginning, and as the end: a tenth, or `LEAST_TAIL` where a tenth is less."""
+        return max(round(self.done * TAIL), LEAST_TAIL)
+
+    @property
     def first(self) -> float:
-        """Mean reward of the first tenth."""
-        return self.mean_of(slice(0, max(round(self.done * TAIL), 1)))
+        """Mean reward of the first rounds, `tail` of them."""
+        return self.mean_of(slice(0, self.tail))
 
     @property
     def last(self) -> float:
-        """Mean reward of the last tenth."""
-        return self.mean_of(slice(-max(round(self.done * TAIL), 1), None))
+        """Mean reward of the last rounds, `tail` of them."""
+        return self.mean_of(slice(-self.tail, None))
 
     @property
     def regret(self) -> float:

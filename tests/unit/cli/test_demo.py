@@ -56,16 +56,23 @@ def test_feedback_is_not_held_for_ever_when_nothing_is_learned() -> None:
 
 
 def test_progress_adds_up() -> None:
-    progress = Progress(20)
-    for number in range(20):
-        progress.add("3" if number % 2 else "4", float(number >= 10))
-    assert (progress.done, progress.reward_so_far, progress.regret) == (20, 0.5, 10.0)
+    progress = Progress(1000)
+    for number in range(1000):
+        progress.add("3" if number % 2 else "4", float(number >= 500))
+    assert (progress.done, progress.reward_so_far, progress.regret) == (1000, 0.5, 500.0)
     assert (progress.first, progress.last) == (0.0, 1.0)
     assert progress.shares["3"] == progress.shares["4"] == 0.5
     assert progress.delay_ms(0.5) is None
     progress.delays_s += [0.001, 0.002, 0.003]
     assert progress.delay_ms(0.5) == 2.0
     assert progress.delay_ms(0.99) == 3.0
+
+
+def test_two_lucky_rounds_are_not_taken_for_learning() -> None:
+    progress = Progress(20)
+    for number in range(20):
+        progress.add("3", float(number >= 18))
+    assert progress.last == 0.1
 
 
 def test_the_picture_shows_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
