@@ -19,6 +19,7 @@ from loopwright.policies import (
     Policy,
     Problem,
     Served,
+    ServedTogether,
     Sums,
     dump,
     grow,
@@ -192,6 +193,19 @@ def _check_law(
             draw = served.select(event.vector, u)
             _require(draw == served.select(event.vector, u), "the same uniform draws the same arm")
             _require(draw.propensity == law[draw.arm] > 0, "the propensity is that of the law")
+    if isinstance(served, ServedTogether):
+        _check_together(served, [event.vector for event in history[:40]])
+
+
+def _check_together(served: ServedTogether, vectors: Sequence[list[float] | None]) -> None:
+    us = [(k + 0.5) / len(vectors) for k in range(len(vectors))]
+    for vector, u, draw in zip(vectors, us, served.select_many(vectors, us), strict=True):
+        alone = served.select(vector, u)
+        _require(draw.arm == alone.arm, "drawn together, a context gets the arm it gets alone")
+        _require(
+            abs(draw.propensity - alone.propensity) <= _EXACT,
+            "drawn together, an arm has the propensity it has alone",
+        )
 
 
 def _check_masks(served: Served, problem: Problem, history: Sequence[_Event]) -> None:

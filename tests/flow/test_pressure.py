@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 
 from loopwright.app.acks import Acks
+from loopwright.app.asgi import Reply
+from loopwright.app.hot import Select
 from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
 from loopwright.backends.memory import MemoryEventLog
 from loopwright.catalog import DEFAULT_TENANT
-from loopwright.core.errors import DiskFull, LoopError, Overloaded
-from loopwright.core.experiment import Arm, Experiment
+from loopwright.core.errors import ContextInvalid, DiskFull, LoopError, NotFound, Overloaded
+from loopwright.core.experiment import Arm, ContextSpec, Experiment
 from loopwright.eventlog import Writer
 from loopwright.feedback import FeedbackRequest
 from loopwright.testing import ManualClock
@@ -150,6 +153,51 @@ def test_selects_go_on_when_decision_rows_are_shed(tmp_path: Path) -> None:
     assert services.learner.wait_until(services.log.head(), 10)
     assert services.learner.status(DEFAULT_TENANT, "greeting").feedback == 1
     services.close()
+
+
+def test_selects_that_arrive_together_are_answered_each_for_itself(services: Services) -> None:
+    catalog = services.catalog
+    arms, context = (Arm(id="a"), Arm(id="b")), ContextSpec(dimension=2)
+    for name in ("linear", "other"):
+        catalog.create_experiment(
+            Experiment(id=name, tenant_id=DEFAULT_TENANT, arms=arms, context=context)
+        )
+        catalog.move_experiment(DEFAULT_TENANT, name, "start")
+    key = catalog.create_key(DEFAULT_TENANT, ["select"]).secret
+    principal = catalog.authenticate(key.encode())
+    select = Select(services.selector)
+    bodies = [
+        {"experiment_id": name, "context": {"id": f"{name}-{k}", "vector": [1.0, float(k)]}}
+        for k in range(20)
+        for name in ("linear", "other")
+    ]
+    bad = {"experiment_id": "linear", "context": {"vector": [1.0]}}
+    gone = {"experiment_id": "nothing", "context": {"vector": [1.0, 1.0]}}
+
+    async def run() -> list[Reply | BaseException]:
+        async def ask(body: dict[str, Any]) -> Reply:
+            return await select.answer(principal, msgspec.json.encode(body))
+
+        # The first of each lays out the plan that says whether they can be drawn together.
+        await ask(bodies[0])
+        await ask(bodies[1])
+        asking = [asyncio.ensure_future(ask(body)) for body in (*bodies, bad, gone)]
+        hasty = asyncio.ensure_future(ask(bodies[0]))
+        await asyncio.sleep(0)
+        hasty.cancel()
+        return await asyncio.gather(*asking, hasty, return_exceptions=True)
+
+    *good, refused, missing, cancelled = asyncio.run(run())
+    assert isinstance(refused, ContextInvalid)
+    assert isinstance(missing, NotFound)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    for body, reply in zip(bodies, good, strict=True):
+        assert isinstance(reply, Reply)
+        answer = msgspec.json.decode(reply.body)
+        decision = services.ring.signer.verify(answer["request_id"], now_ms=0)
+        assert decision.experiment_id == answer["experiment_id"] == body["experiment_id"]
+        assert decision.context_id == body["context"]["id"]
+        assert decision.arm_id == answer["arm"]["id"]
 
 
 def test_everything_acknowledged_before_sigterm_is_there_afterwards(server: Server) -> None:

@@ -7,6 +7,7 @@ so both routes run the same code.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeVar
@@ -20,7 +21,7 @@ from loopwright.core.events import Received
 from loopwright.core.problem import document_of
 from loopwright.eventlog import Committed
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
-from loopwright.serving import Selector, SelectRequest
+from loopwright.serving import Selection, Selector, SelectRequest
 
 from .asgi import (
     App,
@@ -45,6 +46,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
 Headers = Iterable[tuple[bytes, bytes]]
+_Group = list[tuple[SelectRequest, asyncio.Future[Selection]]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
 
 
@@ -97,25 +99,62 @@ class Endpoint(Protocol):
 
 
 class Select:
-    """`POST /api/v1/agent/select`."""
+    """`POST /api/v1/agent/select`.
+
+    Where a policy chooses for many contexts at once for less, the selects of one experiment that the event loop
+    found waiting in the same round are answered together. Nothing waits for a timer: a round is what has arrived.
+    """
 
     scope: KeyScope = "select"
 
     def __init__(self, selector: Selector) -> None:
+        self._selector = selector
         self._select = selector.select
+        self._is_together = selector.together.__contains__
         self._decode = msgspec.json.Decoder(SelectRequest).decode
+        self._groups: dict[tuple[str, str], _Group] = {}
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Choose an arm."""
         request = decoded(self._decode, body)
-        selection = self._select(
-            principal.tenant_id,
-            request.experiment_id,
-            context=request.context,
-            unit_id=request.unit_id,
-            mask=request.mask,
-        )
+        tenant_id, experiment_id = principal.tenant_id, request.experiment_id
+        if request.mask is None and self._is_together((tenant_id, experiment_id)):
+            selection = await self._join(tenant_id, request)
+        else:
+            selection = self._select(
+                tenant_id,
+                experiment_id,
+                context=request.context,
+                unit_id=request.unit_id,
+                mask=request.mask,
+            )
         return Reply(200, _encode(selection))
+
+    def _join(self, tenant_id: str, request: SelectRequest) -> asyncio.Future[Selection]:
+        key = (tenant_id, request.experiment_id)
+        loop = asyncio.get_running_loop()
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = []
+            loop.call_soon(self._answer_group, key)
+        answer: asyncio.Future[Selection] = loop.create_future()
+        group.append((request, answer))
+        return answer
+
+    def _answer_group(self, key: tuple[str, str]) -> None:
+        group = self._groups.pop(key)
+        answers: Sequence[Selection | Exception]
+        try:
+            answers = self._selector.select_many(*key, [request for request, _ in group])
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
+            answers = [error] * len(group)
+        for (_, waiting), answer in zip(group, answers, strict=True):
+            if waiting.done():  # cancelled
+                continue
+            if isinstance(answer, Exception):
+                waiting.set_exception(answer)
+            else:
+                waiting.set_result(answer)
 
 
 class Feedback:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -211,6 +211,17 @@ class Served(Protocol):
         self, vector: Sequence[float] | bytes | None, *, mask: Sequence[int] | None = None
     ) -> list[float]:
         """Return the probability of each arm, by position: exactly what `select` draws from."""
+        ...
+
+
+@runtime_checkable
+class ServedTogether(Served, Protocol):
+    """A policy that chooses for many contexts at once for less than one by one."""
+
+    def select_many(
+        self, vectors: Sequence[Sequence[float] | bytes | None], us: Sequence[float]
+    ) -> list[Draw]:
+        """Draw an arm for each of `vectors` with the uniform beside it, as `select` would up to rounding."""
         ...
 
 

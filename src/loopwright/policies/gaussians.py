@@ -14,8 +14,10 @@ _ENTRIES: Final = 8192
 _STEPS_PER_SIGMA: Final = (_ENTRIES - 1) / (2 * _REACH)
 _MIDDLE: Final = (_ENTRIES - 1) / 2 + 0.5  # the half turns truncation into rounding
 _LAST: Final = float(_ENTRIES - 1)
-_OFFSETS: Final = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
-_LEADING: Final = 12
+OFFSETS: Final = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
+"""Where an arm has its nodes, in deviations from its mean."""
+LEADING: Final = 12
+"""Arms that have nodes, at most: those that may be largest."""
 
 _LOG_PHI: Final[Floats] = np.array(
     [
@@ -27,38 +29,41 @@ _LOG_PHI: Final[Floats] = np.array(
 
 
 def best_of(means: Floats, deviations: Floats) -> Floats:
-    """Return f64[K], the probability of each N(mean, deviation²) to be the largest; deviations are positive.
+    """Return f64[n, K], in each row the probability of each N(mean, deviation²) of that row to be the largest.
 
-    With L_k = ln F_k, the distribution of the maximum is P = exp(ΣL_k), and dP = P Σ dL_k splits it among the
-    arms. Between neighbouring nodes the split is taken as constant, so the result adds up to 1 whatever the
-    nodes. They are five for each leading arm, from one deviation below its mean to three above: narrow and
-    wide arms are both resolved. Against adaptive quadrature the error is about 0.002, at most 0.01.
+    `means` and `deviations` are f64[n, K], the deviations positive. With L_k = ln F_k, the distribution of the
+    maximum is P = exp(ΣL_k), and dP = P Σ dL_k splits it among the arms. Between neighbouring nodes the split is
+    taken as constant, so each row adds up to 1 whatever the nodes. They are five for each leading arm, from one
+    deviation below its mean to three above: narrow and wide arms are both resolved. Against adaptive quadrature
+    the error is about 0.002, at most 0.01. Rows are worked out together, and none depends on another.
     """
     nodes = _nodes(means, deviations)
-    at = nodes - means[:, None]
-    at *= (_STEPS_PER_SIGMA / deviations)[:, None]
+    at = nodes[:, None, :] - means[:, :, None]
+    at *= (_STEPS_PER_SIGMA / deviations)[:, :, None]
     at += _MIDDLE
     np.minimum(at, _LAST, out=at)
     np.maximum(at, 0.0, out=at)
     logs = _LOG_PHI.take(at.astype(np.intp))
-    total = np.add.reduce(logs, axis=0)
+    total = np.add.reduce(logs, axis=1)
     maximum = np.exp(total)
-    growth = total[1:] - total[:-1]
+    growth = total[:, 1:] - total[:, :-1]
     # Where nothing changes, 0 / 1e-300 keeps the share at 0.
     growth += 1e-300
-    share = maximum[1:] - maximum[:-1]
+    share = maximum[:, 1:] - maximum[:, :-1]
     share /= growth
-    p: Floats = (logs[:, 1:] - logs[:, :-1]).dot(share)
-    p /= np.add.reduce(p)
+    p: Floats = np.matmul(logs[:, :, 1:] - logs[:, :, :-1], share[:, :, None])[:, :, 0]
+    p /= np.add.reduce(p, axis=1)[:, None]
     return p
 
 
 def _nodes(means: Floats, deviations: Floats) -> Floats:
-    if len(means) > _LEADING:
-        leading = np.argpartition(means + 2 * deviations, -_LEADING)[-_LEADING:]
-        means, deviations = means[leading], deviations[leading]
-    nodes = np.multiply.outer(deviations, _OFFSETS)
-    nodes += means[:, None]
-    flat: Floats = nodes.ravel()
-    flat.sort()
-    return flat
+    """Return f64[n, G], sorted in each row."""
+    if means.shape[1] > LEADING:
+        best = np.argpartition(means + 2 * deviations, -LEADING, axis=1)[:, -LEADING:]
+        means = np.take_along_axis(means, best, axis=1)
+        deviations = np.take_along_axis(deviations, best, axis=1)
+    spread = deviations[:, :, None] * OFFSETS
+    spread += means[:, :, None]
+    nodes: Floats = spread.reshape(len(means), -1)
+    nodes.sort(axis=1)
+    return nodes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,14 +16,17 @@ from msgspec import Meta
 from loopwright.core.clock import Clock
 from loopwright.core.context import EMPTY, MAX_DIMENSION, Context, pack
 from loopwright.core.decision import Decision, Mode
-from loopwright.core.errors import ContextInvalid, ExperimentClosed, Invalid, MaskEmpty
+from loopwright.core.errors import ContextInvalid, ExperimentClosed, Invalid, LoopError, MaskEmpty
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
-from loopwright.policies import Draw, Published, Snapshots
+from loopwright.policies import Draw, Published, ServedTogether, Snapshots
 
 from .assign import Assigner, Assignment
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class SelectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -80,6 +83,8 @@ class Selector:
         """Selects since the start, by tenant and experiment."""
         self.shed: dict[tuple[str, str], int] = {}
         """Decision rows that the log could not take."""
+        self.together: set[tuple[str, str]] = set()
+        """Experiments, by tenant and id, whose selects `select_many` answers for less than one by one."""
         self._newest = snapshots.newest
         self._plans: dict[tuple[str, str], _Plan] = {}
         self._offer = offer
@@ -115,6 +120,62 @@ class Selector:
             assigned = plan.assigner.assign(unit_id, context, now_ms=now_ms)
             mode, rule = assigned.mode, assigned.rule
             draw = plan.draw(assigned, unit_id, packed=packed, u=self._uniform(), allowed=allowed)
+        return self._issue(
+            plan, draw, context, unit_id=unit_id, packed=packed, now_ms=now_ms, mode=mode, rule=rule
+        )
+
+    def select_many(
+        self, tenant_id: str, experiment_id: str, requests: Sequence[SelectRequest]
+    ) -> list[Selection | LoopError]:
+        """Return for each request what `select` would return or raise; their draws are worked out together.
+
+        Raises what concerns all of them: `NotFound` or `ExperimentClosed`.
+        """
+        plan = self._plan(tenant_id, experiment_id)
+        if plan.many is None or any(request.mask is not None for request in requests):
+            return [_tried(self._answer, tenant_id, request) for request in requests]
+        now_ms = self._now_ms()
+        packed = [_tried(plan.pack, request.context) for request in requests]
+        vectors = [vector for vector in packed if not isinstance(vector, LoopError)]
+        draws = iter(plan.many(vectors, [self._uniform() for _ in vectors]))
+        return [
+            vector
+            if isinstance(vector, LoopError)
+            else _tried(
+                self._issue,
+                plan,
+                next(draws),
+                request.context,
+                unit_id=request.unit_id,
+                packed=vector,
+                now_ms=now_ms,
+            )
+            for request, vector in zip(requests, packed, strict=True)
+        ]
+
+    def _answer(self, tenant_id: str, request: SelectRequest) -> Selection:
+        return self.select(
+            tenant_id,
+            request.experiment_id,
+            context=request.context,
+            unit_id=request.unit_id,
+            mask=request.mask,
+        )
+
+    def _issue(
+        self,
+        plan: _Plan,
+        draw: Draw,
+        context: Context,
+        *,
+        unit_id: str | None,
+        packed: bytes | None,
+        now_ms: int,
+        mode: Mode = "live",
+        rule: str | None = None,
+    ) -> Selection:
+        """Sign the decision and hand it to the log."""
+        tenant_id, experiment_id = plan.key
         arm = plan.arms[draw.arm]
         decision = Decision(
             self._new_id(now_ms),
@@ -147,9 +208,14 @@ class Selector:
             return plan
         if published is None or published.experiment.state != "running":
             self._plans.pop(key, None)
+            self.together.discard(key)
             raise self._closed(tenant_id, experiment_id)
         self.selected.setdefault(key, 0)
         plan = self._plans[key] = _Plan(published, self.selected)
+        if plan.many is None:
+            self.together.discard(key)
+        else:
+            self.together.add(key)
         return plan
 
     def _closed(self, tenant_id: str, experiment_id: str) -> ExperimentClosed:
@@ -159,6 +225,14 @@ class Selector:
             "start or resume it",
             state=experiment.state,
         )
+
+
+def _tried(act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | LoopError:
+    """Return what `act` returns, or the error it raises: one request's fault is not its neighbours'."""
+    try:
+        return act(*args, **kwargs)
+    except LoopError as error:
+        return error
 
 
 class _Plan:
@@ -177,6 +251,10 @@ class _Plan:
         gate = experiment.gate
         self.assigner = None if gate is None else Assigner(gate, experiment)
         self.sticky = self.assigner if gate is not None and gate.sticky else None
+        served = published.served
+        self.many = (
+            served.select_many if isinstance(served, ServedTogether) and gate is None else None
+        )
 
     def pack(self, context: Context) -> bytes | None:
         """Return the checked vector; None when there is none and none is needed."""

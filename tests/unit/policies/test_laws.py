@@ -10,7 +10,17 @@ import pytest
 from scipy import integrate, stats
 
 from loopwright.core.errors import ContextInvalid, Invalid, MaskEmpty, PolicyMismatch, RewardInvalid
-from loopwright.policies import Allocation, Batch, Policy, Problem, Served, Sums, make, merge
+from loopwright.policies import (
+    Allocation,
+    Batch,
+    Policy,
+    Problem,
+    Served,
+    ServedTogether,
+    Sums,
+    make,
+    merge,
+)
 from loopwright.policies.gaussians import best_of
 from loopwright.policies.linear import LinearLaw
 from loopwright.policies.ucb import kl_upper
@@ -231,12 +241,14 @@ def test_the_law_of_independent_gaussians_matches_quadrature() -> None:
         posteriors = [stats.norm(m, s) for m, s in zip(means, deviations, strict=True)]
         top = float((means + 9 * deviations).max())
         expected = best_by_scipy(posteriors, float((means - 9 * deviations).min()), top)
-        assert best_of(means, deviations).tolist() == pytest.approx(expected, abs=0.012)
+        assert best_of(means[None], deviations[None])[0].tolist() == pytest.approx(
+            expected, abs=0.012
+        )
 
 
 def test_the_law_of_many_gaussians_looks_at_the_leading_ones() -> None:
     means = np.concatenate((np.full(100, -5.0), [0.0, 0.0]))
-    p = best_of(means, np.full(102, 0.3))
+    p = best_of(means[None], np.full((1, 102), 0.3))[0]
     assert p[:100].sum() < 1e-4
     assert p[100:].tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
 
@@ -290,6 +302,33 @@ def test_linthompson_matches_gaussians_around_a_plain_solve() -> None:
         ]
         law = ready.law(x.tolist())
         assert law == pytest.approx(best_by_scipy(posteriors, -6, 6), abs=0.012)
+
+
+@pytest.mark.parametrize("name", ["LinThompson", "LinUCB", "EpsilonGreedy"])
+@pytest.mark.parametrize("arms", [3, 30])
+@pytest.mark.parametrize("most", [None, 0.6])
+def test_many_contexts_draw_together_what_each_draws_alone(
+    name: str, arms: int, most: float | None
+) -> None:
+    rng = np.random.default_rng(21)
+    problem = Problem(arms=tuple(f"arm-{k}" for k in range(arms)), dimension=5)
+    vectors = rng.normal(size=(200, 4))
+    rewards = (rng.random(200) < 0.5).astype(float)
+    batch = Batch(rng.integers(0, arms, 200), rewards, np.full(200, 0.5), vectors)
+    policy = make(name, {})
+    allocation = Allocation(
+        enabled=(*(True for _ in range(arms - 1)), False),
+        max_share=None if most is None else tuple(most for _ in range(arms)),
+    )
+    ready = policy.prepare(problem, policy.stats(problem, batch), allocation)
+    assert isinstance(ready, ServedTogether)
+    packed = [vector.astype("<f8").tobytes() for vector in vectors[:70]]
+    us = rng.random(70).tolist()
+    for vector, u, draw in zip(packed, us, ready.select_many(packed, us), strict=True):
+        alone = ready.select(vector, u)
+        assert draw.arm == alone.arm
+        assert draw.propensity == pytest.approx(alone.propensity, abs=1e-12)
+    assert ready.select_many([], []) == []
 
 
 def test_linthompson_learns_its_width_from_the_residuals() -> None:

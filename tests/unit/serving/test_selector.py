@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 import struct
 from collections import Counter
@@ -24,7 +25,7 @@ from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from loopwright.core.ids import Ids, time_of
 from loopwright.core.token import Signer
 from loopwright.policies import Allocation, Problem, Published, Snapshots, make
-from loopwright.serving import Selector
+from loopwright.serving import Selection, Selector, SelectRequest
 from loopwright.testing import ManualClock
 
 
@@ -314,3 +315,50 @@ def test_a_changed_gate_holds_from_the_next_select_on() -> None:
     assert bench.selector.select("acme", "greeting").mode == "holdout"
     bench.publish(greeting(), policy="Uniform")
     assert bench.selector.select("acme", "greeting").mode == "live"
+
+
+def asked(*vectors: list[float] | None, **other: Any) -> list[SelectRequest]:
+    return [SelectRequest("greeting", Context(vector=vector), **other) for vector in vectors]
+
+
+def test_selects_answered_together_are_each_a_decision_of_their_own() -> None:
+    bench = Bench(greeting(context=ContextSpec(dimension=2)), policy="LinThompson")
+    first = bench.selector.select("acme", "greeting", context=Context(vector=[1.0, 0.0]))
+    assert ("acme", "greeting") in bench.selector.together
+    answers = bench.selector.select_many("acme", "greeting", asked([1.0, 0.0], [0.0, 1.0]))
+    assert [type(answer) for answer in answers] == [Selection, Selection]
+    assert len({d.id for d in bench.offered}) == 3
+    for answer, decision in zip(answers, bench.offered[1:], strict=True):
+        assert isinstance(answer, Selection)
+        assert bench.signer.verify(answer.request_id, now_ms=bench.clock.now_ms()) == decision
+        assert answer.propensity == pytest.approx(first.propensity)
+    assert [struct.unpack("<2d", d.vector or b"") for d in bench.offered[1:]] == [(1, 0), (0, 1)]
+    assert bench.selector.selected["acme", "greeting"] == 3
+
+
+def test_one_bad_request_does_not_harm_those_answered_with_it() -> None:
+    bench = Bench(greeting(context=ContextSpec(dimension=2)), policy="LinUCB")
+    many = {"too": "large", "text": "x" * 40_000}
+    requests = [
+        *asked([1.0, 0.0], [1.0], None, [math.nan, 0.0]),
+        SelectRequest("greeting", Context(vector=[0.0, 1.0], metadata=many)),
+        *asked([0.5, 0.5]),
+    ]
+    answers = bench.selector.select_many("acme", "greeting", requests)
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [Selection, *[ContextInvalid] * 4, Selection]
+    assert len(bench.offered) == 2
+
+
+def test_together_or_alone_depends_on_what_serves_at_the_moment() -> None:
+    bench = Bench(greeting(context=ContextSpec(dimension=2)), policy="LinUCB")
+    bench.selector.select("acme", "greeting", context=Context(vector=[1.0, 0.0]))
+    masked = bench.selector.select_many("acme", "greeting", asked([1.0, 0.0], mask=["dry"]))
+    assert [a.arm.id for a in masked if isinstance(a, Selection)] == ["dry"]
+    bench.publish(greeting(), policy="Uniform", offset=8)
+    answers = bench.selector.select_many("acme", "greeting", asked(None, None))
+    assert [type(answer) for answer in answers] == [Selection, Selection]
+    assert bench.selector.together == set()
+    bench.publish(greeting(state="paused"), policy="Uniform", offset=9)
+    with pytest.raises(ExperimentClosed):
+        bench.selector.select_many("acme", "greeting", asked(None))
