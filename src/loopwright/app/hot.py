@@ -36,7 +36,7 @@ from .asgi import (
     send_reply,
     too_large,
 )
-from .metrics import Metrics, Route
+from .metrics import Metrics
 
 SELECT: Final = "/api/v1/agent/select"
 FEEDBACK: Final = "/api/v1/agent/feedback"
@@ -262,23 +262,33 @@ class Front:
         }
         self._authenticate = catalog.authenticate
         self._metrics = metrics
-        self._limit = body_limit
+        self.body_limit = body_limit
+        """Bytes that a body may have."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path == "/health/live":
-                await send_reply(send, _ALIVE)
+        path = scope["path"] if scope["type"] == "http" else ""
+        found = self._endpoints.get(path)
+        if found is not None and scope["method"] == "POST":
+            started = perf_counter()
+            endpoint, route = found
+            try:
+                principal = self.admit(endpoint.scope, scope["headers"])
+                body = await read_body(receive, limit=self.body_limit)
+                reply = await endpoint.answer(principal, body)
+            except ClientGone:
+                self._metrics.gone += 1
                 return
-            if path == "/health/ready":
-                await send_reply(send, self.readiness())
-                return
-            found = self._endpoints.get(path)
-            if found is not None and scope["method"] == "POST":
-                await self._serve(*found, scope["headers"], receive, send)
-                return
-        await self._behind(scope, receive, send)
+            except LoopError as error:
+                reply = problem(error)
+            await send_reply(send, reply)
+            route.observe(reply.status, perf_counter() - started)
+        elif path == "/health/live":
+            await send_reply(send, _ALIVE)
+        elif path == "/health/ready":
+            await send_reply(send, self.readiness())
+        else:
+            await self._behind(scope, receive, send)
 
     def readiness(self) -> Reply:
         """Return 200 when selects and feedback are served, else 503 with the reason."""
@@ -286,34 +296,20 @@ class Front:
         health = Health("unready", reason) if reason else Health("ready")
         return Reply(503 if reason else 200, _encode(health))
 
-    async def _serve(
-        self, endpoint: Endpoint, route: Route, headers: Headers, receive: Receive, send: Send
-    ) -> None:
-        started = perf_counter()
-        try:
-            reply = await self.answer(endpoint, headers, receive)
-        except ClientGone:
-            self._metrics.gone += 1
-            return
-        except LoopError as error:
-            reply = problem(error)
-        await send_reply(send, reply)
-        route.observe(reply.status, perf_counter() - started)
-
-    async def answer(self, endpoint: Endpoint, headers: Headers, receive: Receive) -> Reply:
-        """Authenticate, read the body and let `endpoint` answer; raises `LoopError` or `ClientGone`."""
+    def admit(self, scope: KeyScope, headers: Headers) -> Principal:
+        """Return who asks, by the headers, once they may and have declared JSON that fits; raises `LoopError`."""
         authorization = media_type = None
         for name, value in headers:
             if name == b"authorization":
                 authorization = value
             elif name == b"content-type":
                 media_type = value
-            elif name == b"content-length" and int(value) > self._limit:
-                raise too_large(self._limit)
+            elif name == b"content-length" and int(value) > self.body_limit:
+                raise too_large(self.body_limit)
         principal = authenticated(self._authenticate, authorization)
-        principal.require(endpoint.scope)
+        principal.require(scope)
         check_media_type(media_type)
-        return await endpoint.answer(principal, await read_body(receive, limit=self._limit))
+        return principal
 
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:

@@ -27,7 +27,7 @@ from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.serving import Selection, SelectRequest
 
-from .asgi import PROBLEM, App, Receive, Reply, problem
+from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
@@ -175,9 +175,9 @@ def _reference(path: str, endpoint: Endpoint, *, front: Front) -> HTTPRouteHandl
     )
     async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
         try:
-            reply = await front.answer(
-                endpoint, request.scope["headers"], cast(Receive, request.receive)
-            )
+            principal = front.admit(endpoint.scope, request.scope["headers"])
+            body = await read_body(cast(Receive, request.receive), limit=front.body_limit)
+            reply = await endpoint.answer(principal, body)
         except LoopError as error:
             reply = problem(error)
         return _response(reply)
