@@ -197,7 +197,7 @@ def _check_law(
         _check_together(served, [event.vector for event in history[:40]])
 
 
-def _check_together(served: ServedTogether, vectors: Sequence[list[float] | None]) -> None:
+def _check_together(served: ServedTogether, vectors: Sequence[bytes | None]) -> None:
     us = [(k + 0.5) / len(vectors) for k in range(len(vectors))]
     for vector, u, draw in zip(vectors, us, served.select_many(vectors, us), strict=True):
         alone = served.select(vector, u)
