@@ -17,6 +17,7 @@ from loopwright.core.errors import Conflict, Invalid, NoArms, NotFound, StaleVer
 from loopwright.core.experiment import (
     Arm,
     ArmState,
+    Caps,
     ContextSpec,
     Experiment,
     ExperimentState,
@@ -42,7 +43,7 @@ _MOVES: Final[dict[Move, tuple[tuple[ExperimentState, ...], ExperimentState]]] =
     "resume": (("paused",), "running"),
     "end": (("draft", "running", "paused"), "ended"),
 }
-_FROZEN: Final = ("policy", "reward", "context")
+_FROZEN: Final = ("policy", "reward", "context", "trust")
 
 
 class ArmChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +68,7 @@ class Amendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     policy: PolicyChoice | UnsetType = UNSET
     reward: RewardSpec | UnsetType = UNSET
     context: ContextSpec | UnsetType | None = UNSET
+    trust: Caps | UnsetType | None = UNSET
     explore_floor: Share | UnsetType = UNSET
     gate: Gate | UnsetType | None = UNSET
     """The whole new gate; None takes it away."""

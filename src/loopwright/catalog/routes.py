@@ -21,7 +21,15 @@ from msgspec import Meta
 
 from loopwright import policies
 from loopwright.core.errors import Invalid, NotFound
-from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice, Share, Slug
+from loopwright.core.experiment import (
+    Arm,
+    Caps,
+    ContextSpec,
+    Experiment,
+    PolicyChoice,
+    Share,
+    Slug,
+)
 from loopwright.core.gate import Gate
 from loopwright.core.problem import Problem
 from loopwright.core.reward import RewardSpec, RewardType
@@ -59,6 +67,7 @@ class NewExperiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     context: ContextSpec | None = None
     explore_floor: Share = 0.01
     gate: Gate | None = None
+    trust: Caps | None = None
 
 
 class ExperimentPage(msgspec.Struct, frozen=True):
@@ -251,6 +260,7 @@ class ExperimentsController(Controller):
             context=data.context,
             explore_floor=data.explore_floor,
             gate=data.gate,
+            trust=data.trust,
         )
         return _tagged(catalog.create_experiment(experiment, actor=principal.key_id), 201)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from loopwright.core.context import Context
 from loopwright.core.errors import ContextInvalid, Invalid, RewardInvalid
-from loopwright.core.experiment import Arm, ArmState, Experiment, PolicyChoice
+from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
 from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
 
@@ -181,13 +181,15 @@ def create_experiment(
     dimension: int | None = None,
     explore_floor: float = 0.01,
     gate: Gate | Mapping[str, Any] | None = None,
+    trust: Caps | Mapping[str, int] | None = None,
     name: str = "",
     start: bool = True,
 ) -> Call[Experiment]:
     """Create an experiment and, unless told otherwise, start it.
 
     `arms` are ids, or mappings with `id`, `payload`, `metadata`, `min_share` and `max_share`; `reward` is a type
-    or a whole spec; `dimension` is the length of the context vector and makes the experiment contextual.
+    or a whole spec; `dimension` is the length of the context vector and makes the experiment contextual;
+    `trust` caps what one person teaches, `{}` with the usual numbers.
     """
     definition = {
         "id": id,
@@ -197,6 +199,7 @@ def create_experiment(
         "context": None if dimension is None else {"dimension": dimension},
         "explore_floor": explore_floor,
         **({} if gate is None else {"gate": gate}),
+        **({} if trust is None else {"trust": trust}),
         "name": name,
     }
     return define_experiment(terms, definition, start=start)

@@ -33,3 +33,9 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     metadata: dict[str, Any] | None = None
     rule: str | None = None
     """The rule of the experiment's gate that applied, `schedule` or `rollout`; None when none did."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The caller's session, where the context's metadata names it."""
+        session_id = (self.metadata or {}).get("session_id")
+        return session_id if isinstance(session_id, str) and session_id else None

@@ -41,7 +41,8 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=
     decision: Decision
     feedback: Outcome
     derived: bool = False
-    """Whether it was computed from the `Reported` fact with the same `event_id`, which says it in full."""
+    """Whether it was computed from the `Reported` fact with the same `event_id`, which says it in full and is just
+    before it in the log."""
 
     @property
     def tenant_id(self) -> str:
@@ -128,6 +129,25 @@ class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True, gc=False):
+    """What a decision will probably earn, by what people did with it: learned from until the outcome is known.
+
+    A fact, so that learning is replayed as it was whichever surrogate is the current one later.
+    """
+
+    event_id: str
+    at_ms: int
+    decision: Decision
+    feedback: Outcome
+    surrogate: str
+    """Version of the surrogate that says so."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant the fact belongs to."""
+        return self.decision.tenant_id
+
+
 Fact = (
     Decided
     | Received
@@ -139,4 +159,5 @@ Fact = (
     | Ticked
     | RolledBack
     | Changed
+    | Expected
 )

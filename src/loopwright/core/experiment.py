@@ -47,6 +47,19 @@ class ContextSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     intercept: bool = True
 
 
+class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many decisions of one person, session or network address teach an arm in a day (UTC).
+
+    What goes beyond is kept and counted, but teaches nothing.
+    """
+
+    per_person: Annotated[int, Meta(ge=1)] = 5
+    """The person who gave the feedback; of plain rewards, the decision's unit."""
+    per_session: Annotated[int, Meta(ge=1)] = 5
+    per_address: Annotated[int, Meta(ge=1)] = 50
+    """More, as an office may share an address."""
+
+
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """The thing that allocates arms for a task. Arms keep their position for life; retired ones stay listed."""
 
@@ -66,3 +79,5 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int = 0
     gate: Gate | None = None
     """What stands before the bandit; None lets every request through."""
+    trust: Caps | None = None
+    """How far one person may teach the policy; None learns from everybody without limit."""

@@ -29,7 +29,8 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `low` and `high` bound a `bounded` reward (and may bound a `continuous` one). `out_of_range` says what a
     value beyond them becomes: refused, clipped to the bound (counted), or rescaled, which maps the declared
-    range onto [0, 1] and clips there. Without feedback inside `window_s`, a decision earns `default`.
+    range onto [0, 1] and clips there. Without feedback inside `window_s`, a decision earns `default`. `shaping`
+    names the task whose surrogate says what a decision will probably earn, which counts until the outcome is known.
     """
 
     metric: Annotated[str, Meta(min_length=1, max_length=128)] = "reward"
@@ -40,6 +41,7 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window_s: Annotated[float, Meta(gt=0, le=MAX_WINDOW_S)] | None = None
     default: float | None = None
     duplicates: Literal["first", "latest", "add"] = "first"
+    shaping: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
     def __post_init__(self) -> None:
         low, high = self.range
@@ -63,6 +65,22 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("window_s needs default, the reward of a decision without feedback")
         if self.default is not None and not low <= self.default <= high:
             raise ValueError(f"default reward {self.default} lies outside [{low}, {high}]")
+        if self.shaping is not None:
+            self._check_shaping()
+
+    def _check_shaping(self) -> None:
+        if self.shaping == "":
+            raise ValueError("shaping is empty; name the task whose surrogate is to be used")
+        if self.type == "binary":
+            raise ValueError(
+                "a binary reward cannot be shaped: an expectation lies between 0 and 1; declare the "
+                "reward 'bounded'"
+            )
+        if self.duplicates != "latest":
+            raise ValueError(
+                f"shaping needs duplicates 'latest', not '{self.duplicates}': the true outcome has to "
+                "replace the expectation"
+            )
 
     @property
     def range(self) -> tuple[float, float]:
@@ -88,10 +106,11 @@ class Observed(msgspec.Struct, frozen=True):
 
 
 class Reward(msgspec.Struct, frozen=True):
-    """What a decision earned, and whether that came from feedback or from the window closing."""
+    """What a decision earned, and whether that came from feedback, from the window closing, or is only expected."""
 
     value: float
     by_default: bool = False
+    is_expected: bool = False
 
 
 def normalise(spec: RewardSpec, value: float) -> tuple[float, bool]:
@@ -123,12 +142,17 @@ def normalise(spec: RewardSpec, value: float) -> tuple[float, bool]:
 
 
 def derive(
-    spec: RewardSpec, *, decided_at_ms: int, facts: Sequence[Observed], now_ms: int
+    spec: RewardSpec,
+    *,
+    decided_at_ms: int,
+    facts: Sequence[Observed],
+    now_ms: int,
+    expected: Sequence[Observed] = (),
 ) -> Reward | None:
     """Return what a decision has earned by `now_ms`, or None while that is still open.
 
-    `facts` are the distinct observations of `spec.metric` in log order. Those after the attribution window
-    do not count.
+    `facts` are the distinct observations of `spec.metric` in log order, `expected` what a surrogate said of it.
+    Those after the attribution window do not count. An expectation never outlives the window, nor an observation.
     """
     closes_at_ms = None if spec.window_s is None else decided_at_ms + round(spec.window_s * 1000)
     counted = [f.value for f in facts if closes_at_ms is None or f.at_ms <= closes_at_ms]
@@ -144,6 +168,8 @@ def derive(
     if closes_at_ms is not None and now_ms > closes_at_ms:
         assert spec.default is not None
         return Reward(settle(spec, spec.default), by_default=True)
+    if expected and spec.shaping is not None:
+        return Reward(settle(spec, expected[-1].value), is_expected=True)
     return None
 
 

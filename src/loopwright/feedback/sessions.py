@@ -2,29 +2,50 @@
 
 Calls and actions are folded into sessions, per tenant and session id. When a session is over, what it shows
 about each of its answers (abandonment, refinement, retry, follow-up, time to the first action, time in view)
-is appended as `Reported` facts, flagged `derived`.
+is appended as `Reported` facts, flagged `derived`. Where an experiment wants it, what the decision behind an
+answer will probably earn, by these signals and those that the product sent, is appended as an `Expected` fact.
 
 Everything is decided by the log alone, never by when it is read. A session is over when its tenant's event
 time has passed its last action by the timeout and the allowed lateness, or when that long has passed on the
 log's own clock since anything of it arrived; where nobody writes, a `Ticked` fact makes that clock go on. So
 reading in other portions, or all over again, gives the same facts under the same keys, and the log keeps each
-once. State, offset and facts on their way out are stored in one transaction.
+once; of expectations, which depend on the surrogate of the day, it keeps the first. State, offset and facts on
+their way out are stored in one transaction.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.clock import Clock
+from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError, Overloaded
-from loopwright.core.events import Decided, Erased, Fact, Interacted, Reported, Ticked
-from loopwright.core.feedback import CONSENT_SCOPES, ConsentScope, Correction, Note, Signal, Target
+from loopwright.core.events import (
+    Decided,
+    Erased,
+    Expected,
+    Fact,
+    Interacted,
+    Received,
+    Reported,
+    Ticked,
+)
+from loopwright.core.feedback import (
+    CONSENT_SCOPES,
+    ConsentScope,
+    Correction,
+    Note,
+    Outcome,
+    Signal,
+    Target,
+)
 from loopwright.core.interaction import Interaction
 from loopwright.core.ports import Database
 from loopwright.core.ports import Session as Transaction
@@ -46,6 +67,9 @@ CHUNK: Final = 2_000
 MOST_CHUNKS: Final = 25
 MOST_ACTIONS: Final = 1_000
 """Actions, and answers, kept of one open session id; a program, not a person, does more."""
+
+MOST_SIGNALS: Final = 100
+"""Names of signals kept of one answer, as the product sent them."""
 
 MOST_WORDS: Final = 500
 """Words of a query that are compared with the next one's."""
@@ -73,6 +97,9 @@ _ACTS: Final[dict[str, Act]] = {
     "leave": "leave",
     "abandonment": "leave",
 }
+_DURATIONS: Final = {name: NAMES[name] for name in ("dwell", "first_action")}
+"""Signals that products send in milliseconds, and the name of the same on the log scale."""
+
 _LONGEST_MS: Final = 2**53
 _COMMIT_S: Final = 30.0
 
@@ -98,9 +125,16 @@ class About(msgspec.Struct, frozen=True, array_like=True):
     person: str | None = None
     task: str | None = None
     consent: tuple[ConsentScope, ...] = CONSENT_SCOPES
+    decision: Decision | None = None
+    """The decision behind it, when its token or its row was in the session."""
+    values: dict[str, float] = {}
+    """The signals that the product sent of it; the latest of each name counts, of durations the longest."""
 
     def joined(self, other: About) -> About:
-        """Return both together; the first to name something wins, and only what both consent to is left."""
+        """Return both together, `other` being the later.
+
+        The first to name something wins, and only what both consent to is left.
+        """
         names = Target.__struct_fields__
         parts = {name: getattr(self.target, name) or getattr(other.target, name) for name in names}
         return About(
@@ -108,6 +142,8 @@ class About(msgspec.Struct, frozen=True, array_like=True):
             self.person or other.person,
             self.task or other.task,
             tuple(scope for scope in self.consent if scope in other.consent),
+            self.decision or other.decision,
+            _latest(self.values, other.values),
         )
 
 
@@ -134,9 +170,27 @@ class Happened(NamedTuple):
     said: str | None = None
 
 
+class Shaping(Protocol):
+    """What the consumer needs to know of experiments whose reward is shaped."""
+
+    def metric(self, decision: Decision) -> str | None:
+        """Return the metric that is to be expected of a decision; None when its reward is not shaped."""
+        ...
+
+    def expect(
+        self, decision: Decision, signals: Mapping[str, float], *, person: str | None
+    ) -> tuple[float, str] | None:
+        """Return what the signals let expect of that metric, and the version of the surrogate that says so.
+
+        None when there is no surrogate, or the person does not allow to train.
+        """
+        ...
+
+
 class Sessions:
     """Folds the log into sessions and appends what follows from them. Call `run` now and then, from one thread.
 
+    Without `shaping` nothing is expected of any decision.
     The figures are plain attributes, fit to be read by any thread.
     """
 
@@ -148,9 +202,11 @@ class Sessions:
         database: Database,
         consumers: Consumers,
         clock: Clock,
+        shaping: Shaping | None = None,
         timeout_ms: int = TIMEOUT_MS,
         lateness_ms: int = LATENESS_MS,
     ) -> None:
+        self._shaping = shaping
         self._reader = reader
         self._writer = writer
         self._database = database
@@ -196,14 +252,15 @@ class Sessions:
     def _take(self, facts: list[tuple[int, Fact]], *, limit: int) -> int:
         """Fold facts, and close what is over; return how many sessions were closed."""
         with self._database.transaction() as transaction:
-            folding = _Folding(transaction, self._timeout_ms, self._lateness_ms)
+            folding = _Folding(transaction, self._timeout_ms, self._lateness_ms, self._shaping)
             for _, fact in facts:
                 folding.take(fact)
             folding.store()
             folding.sweep(limit)
             now_ms = self._now_ms()
             for tenant_id, held, session in folding.closed:
-                _put_out(transaction, derived(tenant_id, held, session, at_ms=now_ms))
+                made = derived(tenant_id, held, session, at_ms=now_ms, shaping=self._shaping)
+                _put_out(transaction, made)
             if facts:
                 self._consumers.advance(transaction, CONSUMER, facts[-1][0])
         self.closed += len(folding.closed)
@@ -227,7 +284,7 @@ class Sessions:
             self.appended += committed.duplicates.count(False)
         return True
 
-    def _append(self, facts: list[Reported], keys: list[bytes]) -> Committed | None:
+    def _append(self, facts: list[Reported | Expected], keys: list[bytes]) -> Committed | None:
         settled = threading.Event()
         outcomes: list[Committed | LoopError] = []
 
@@ -259,8 +316,16 @@ class Sessions:
 class _Folding:
     """One portion of the log on its way into the tables."""
 
-    def __init__(self, transaction: Transaction, timeout_ms: int, lateness_ms: int, /) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        timeout_ms: int,
+        lateness_ms: int,
+        shaping: Shaping | None,
+        /,
+    ) -> None:
         self._transaction = transaction
+        self._shaping = shaping
         self._timeout_ms = timeout_ms
         self._lateness_ms = lateness_ms
         self._held: dict[tuple[str, str], Held] = {}
@@ -278,11 +343,10 @@ class _Folding:
             return
         happened = read(fact)
         if happened is None:
+            self._settle(fact)
             return
         tenant_id, session_id = happened.tenant_id, happened.session_id
-        held = self._load(tenant_id, session_id)
-        self._close_idle(tenant_id, held)
-        self._fold(tenant_id, session_id, held, [])
+        held = self._open(tenant_id, session_id)
         # The log's clock, not the fact's: it never runs backwards, even where the server's did.
         held.arrived_ms = self._latest[_LOG]
         self._note(held, happened)
@@ -342,6 +406,13 @@ class _Folding:
                 self._fold(tenant_id, session_id, held, [])
         self.store()
 
+    def _open(self, tenant_id: str, session_id: str) -> Held:
+        """Return what is held of a session id, after closing what is over by now."""
+        held = self._load(tenant_id, session_id)
+        self._close_idle(tenant_id, held)
+        self._fold(tenant_id, session_id, held, [])
+        return held
+
     def _load(self, tenant_id: str, session_id: str) -> Held:
         held = self._held.get((tenant_id, session_id))
         if held is None:
@@ -387,6 +458,8 @@ class _Folding:
         if happened.about is None:
             return
         name, about = happened.about
+        if about.decision is not None and self._expected_of(about.decision) is None:
+            about = replace(about, decision=None)
         before = held.answers.get(name)
         if before is None and len(held.answers) >= MOST_ACTIONS:
             return
@@ -394,6 +467,20 @@ class _Folding:
         held.aliases |= dict.fromkeys(happened.aliases, name)
         if happened.said is not None and len(held.said) < MOST_ACTIONS:
             held.said.add((name, happened.said))
+
+    def _settle(self, fact: Fact) -> None:
+        """Note in an open session that what is to be expected of an answer is known already."""
+        found = _earned(fact)
+        if found is None:
+            return
+        decision, metric, session_id = found
+        if self._expected_of(decision) == metric:
+            held = self._open(decision.tenant_id, session_id)
+            if held.sessions and len(held.said) < MOST_ACTIONS:
+                held.said.add((f"decision {decision.id}", metric))
+
+    def _expected_of(self, decision: Decision) -> str | None:
+        return None if self._shaping is None else self._shaping.metric(decision)
 
     def _erase(self, fact: Erased) -> None:
         """Forget the open sessions of a person."""
@@ -429,10 +516,12 @@ def _reported(fact: Reported) -> Happened | None:
         return None
     duration_ms = 0
     said = None
+    values: dict[str, float] = {}
     if isinstance(feedback, Correction):
         act: Act | None = "edit"
     elif isinstance(feedback, Signal):
         act, said = _ACTS.get(feedback.name), feedback.name
+        take_in(values, feedback.name, feedback.value)
         if act == "dwell":
             if not 0 <= feedback.value <= _LONGEST_MS:
                 return None
@@ -454,6 +543,8 @@ def _reported(fact: Reported) -> Happened | None:
         note.person,
         note.task,
         note.consent,
+        decision,
+        values,
     )
     return Happened(
         fact.tenant_id,
@@ -496,13 +587,53 @@ def _interacted(fact: Interacted) -> Happened | None:
 
 def _decided(fact: Decided) -> Happened | None:
     decision = fact.decision
-    session_id = (decision.metadata or {}).get("session_id")
-    if not isinstance(session_id, str) or not session_id or decision.mode == "shadow":
+    session_id = decision.session_id
+    if session_id is None or decision.mode == "shadow":
         return None
     name = f"decision {decision.id}"
     action = Action(session_id, name, "shown", decision.decided_at_ms)
-    about = About(Target(decision_id=decision.id, session_id=session_id))
+    about = About(Target(decision_id=decision.id, session_id=session_id), decision=decision)
     return Happened(decision.tenant_id, session_id, [action], about=(name, about))
+
+
+def _earned(fact: Fact) -> tuple[Decision, str, str] | None:
+    """Return the decision that a fact says the outcome of, the metric, and the session, if all are known."""
+    if isinstance(fact, Received):
+        decision, session_id = fact.decision, fact.decision.session_id
+        metric = fact.feedback.metric
+    elif isinstance(fact, Reported) and isinstance(fact.feedback, Outcome):
+        note, about = fact.note, fact.target.decision
+        if about is None or note.quarantined is not None or "train" not in note.consent:
+            return None
+        decision, metric = about, fact.feedback.metric
+        session_id = fact.target.session_id or note.session_id or decision.session_id
+    else:
+        return None
+    return None if session_id is None else (decision, metric, session_id)
+
+
+def take_in(values: dict[str, float], name: str, value: float) -> None:
+    """Put a signal as the product sent it among what a surrogate reads of the same answer.
+
+    The latest value of a name counts; durations go on a log scale, and the longest counts.
+    """
+    scaled = _DURATIONS.get(name)
+    if scaled is None:
+        values[name] = value
+    elif value >= 0:
+        found = signals.log_scaled(round(min(value, float(_LONGEST_MS))))
+        values[scaled] = max(found, values.get(scaled, 0.0))
+
+
+def _latest(values: dict[str, float], later: dict[str, float]) -> dict[str, float]:
+    """Return the signals of both, the first names where there are too many."""
+    if not later:
+        return values
+    both = {**values, **later}
+    for name in _DURATIONS.values():
+        if name in values and name in later:
+            both[name] = max(values[name], later[name])
+    return dict(itertools.islice(both.items(), MOST_SIGNALS))
 
 
 def _name(target: Target) -> str:
@@ -537,8 +668,8 @@ def _words(tenant_id: str, call: Interaction) -> str:
 
 
 def derived(
-    tenant_id: str, held: Held, session: Session, *, at_ms: int
-) -> list[tuple[bytes, Reported]]:
+    tenant_id: str, held: Held, session: Session, *, at_ms: int, shaping: Shaping | None = None
+) -> list[tuple[bytes, Reported | Expected]]:
     """Return the facts that follow from a session that is over, each with its key in the log.
 
     A kind that the product itself reported of an answer is left alone. The ids are digests of tenant, session
@@ -547,18 +678,51 @@ def derived(
     resolved = _resolved(held, session)
     retried = [action.decision_id for action in resolved.actions if action.act == "retry"]
     said = {(held.aliases.get(name, name), kind) for name, kind in held.said}
-    made = []
+    answers = _answers(held)
+    made: list[tuple[bytes, Reported | Expected]] = []
     for name, values in signals.derive(resolved, over=True).items():
-        about = held.answers.get(name)
+        about = answers.get(name)
         if about is None:
             continue
+        shown: dict[str, float] = {}
         for value in values:
             is_said = (name, value.kind) in said and value.kind not in ("dwell", "first_action")
             if value.kind == "retry":
                 is_said = value.value <= retried.count(name)
             if value.kind in NAMES and not is_said:
                 made.append(_fact(tenant_id, session, name, value, about=about, at_ms=at_ms))
+                shown[NAMES[value.kind]] = value.value
+        if shaping is not None and about.decision is not None:
+            metric = shaping.metric(about.decision)
+            if metric is not None and (name, metric) not in said:
+                about = replace(about, values={**about.values, **shown})
+                made += _expected(session, name, shaping, about=about, metric=metric, at_ms=at_ms)
     return made
+
+
+def _answers(held: Held) -> dict[str, About]:
+    """Return what is known of each answer, under the one name it goes by."""
+    answers: dict[str, About] = {}
+    for reference_, about in held.answers.items():
+        name = held.aliases.get(reference_, reference_)
+        answers[name] = answers[name].joined(about) if name in answers else about
+    return answers
+
+
+def _expected(
+    session: Session, name: str, shaping: Shaping, /, *, about: About, metric: str, at_ms: int
+) -> list[tuple[bytes, Reported | Expected]]:
+    """Return the fact that says what an answer's decision will probably earn, if there is anything to say."""
+    decision = about.decision
+    if decision is None or "train" not in about.consent:
+        return []
+    found = shaping.expect(decision, about.values, person=about.person)
+    if found is None:
+        return []
+    value, version = found
+    event_id = _identity(decision.tenant_id, session, name, kind="expected")
+    fact = Expected(event_id, at_ms, decision, Outcome(metric, value), version)
+    return [(key_of(decision.tenant_id, event_id, session.started_ms), fact)]
 
 
 def _resolved(held: Held, session: Session) -> Session:
@@ -583,9 +747,7 @@ def _fact(
     at_ms: int,
 ) -> tuple[bytes, Reported]:
     kind = NAMES[signal.kind]
-    identity = "\0".join((tenant_id, session.session_id, str(session.started_ms), name, kind))
-    digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16, person=b"session")
-    event_id = digest.hexdigest()
+    event_id = _identity(tenant_id, session, name, kind=kind)
     note = Note(
         occurred_at_ms=signal.at_ms,
         source="system",
@@ -599,7 +761,13 @@ def _fact(
     return key_of(tenant_id, event_id, session.started_ms), fact
 
 
-def _put_out(transaction: Transaction, facts: list[tuple[bytes, Reported]]) -> None:
+def _identity(tenant_id: str, session: Session, name: str, /, *, kind: str) -> str:
+    said = "\0".join((tenant_id, session.session_id, str(session.started_ms), name, kind))
+    digest = blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16, person=b"session")
+    return digest.hexdigest()
+
+
+def _put_out(transaction: Transaction, facts: list[tuple[bytes, Reported | Expected]]) -> None:
     transaction.executemany(
         "INSERT INTO session_facts VALUES (?, ?) ON CONFLICT (fact_key) DO NOTHING",
         [(key, _encode(fact)) for key, fact in facts],
@@ -608,4 +776,4 @@ def _put_out(transaction: Transaction, facts: list[tuple[bytes, Reported]]) -> N
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Held).decode
-_decode_fact: Final = msgspec.msgpack.Decoder(Reported).decode
+_decode_fact: Final = msgspec.msgpack.Decoder(Reported | Expected).decode

@@ -27,6 +27,7 @@ SCALE_FACTOR: Final = 5.0
 """A reward whose largest magnitude changes by this factor was probably sent in another unit."""
 SHIFT_SDS: Final = 5.0
 """Learning moves a mean by about one standard deviation of the reward; not by five."""
+MUCH_CAPPED: Final = 0.2
 STARVING_REWARDS: Final = 10
 FED_REWARDS: Final = 100
 FOR_CONTINUOUS: Final = frozenset({"GaussianThompson", "MOSS", "MOSSAnytime", "UCB1Tuned"})
@@ -198,6 +199,47 @@ def _starving(status: Status, experiment: Experiment) -> Iterable[Advice]:
     )
 
 
+def _expected(status: Status, experiment: Experiment) -> Iterable[Advice]:
+    if status.expected:
+        task = experiment.reward.shaping
+        yield Advice(
+            code="rewards_expected",
+            severity="info",
+            sentence=f"{status.expected} of {_learned(status)} rewards are not outcomes: the surrogate of task "
+            f"'{task}' expects them, by what people did. They give way to outcomes as these arrive; until then "
+            "read the arms' means as partly predicted.",
+            figures={"expected": status.expected, "n": _learned(status), "task": task or ""},
+        )
+
+
+def _never_expected(status: Status, experiment: Experiment) -> Iterable[Advice]:
+    spec = experiment.reward
+    if spec.shaping is None or status.expectations or status.decisions < ENOUGH_DECISIONS:
+        return
+    yield Advice(
+        code="shaping_without_effect",
+        severity="warning",
+        sentence=f"The reward is shaped by task '{spec.shaping}', but none of {status.decisions} decisions has "
+        f"had an expectation: calibrate a surrogate of that task for the metric '{spec.metric}' (loopwright "
+        "calibrate), and send the session_id with selects or with signals.",
+        figures={"decisions": status.decisions, "task": spec.shaping, "metric": spec.metric},
+    )
+
+
+def _capped(status: Status, experiment: Experiment) -> Iterable[Advice]:
+    capped = sum(n for reason, n in status.skipped.items() if reason.startswith("capped_"))
+    if capped:
+        share = capped / (capped + status.feedback)
+        yield Advice(
+            code="rewards_capped",
+            severity="warning" if share >= MUCH_CAPPED and capped >= ENOUGH_REWARDS else "info",
+            sentence=f"{capped} rewards ({share:.1%}) lay beyond what one person, session or address may teach "
+            "an arm in a day, and taught nothing. Look who sends so many; if they are honest, make a new "
+            "experiment with higher caps.",
+            figures={"capped": capped, "share": share},
+        )
+
+
 _RULES: Final[tuple[Callable[[Status, Experiment], Iterable[Advice]], ...]] = (
     _degraded,
     _shed,
@@ -208,6 +250,9 @@ _RULES: Final[tuple[Callable[[Status, Experiment], Iterable[Advice]], ...]] = (
     _looks_binary,
     _policy_mismatch,
     _starving,
+    _expected,
+    _never_expected,
+    _capped,
 )
 
 

@@ -7,11 +7,13 @@ a replay has one that begins at the beginning. All read by this code, so they ca
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from loopwright.core.events import Decided, Fact, Received, Reported, RolledBack
+from loopwright.core.events import Decided, Expected, Fact, Received, Reported, RolledBack
 from loopwright.core.feedback import Outcome
 
-from .joiner import Group, Key, needs_memory
+from .caps import whose
+from .joiner import Group, Key
 from .trainer import Trainer
 
 Located = tuple[int, Fact]
@@ -21,7 +23,8 @@ Located = tuple[int, Fact]
 class Course:
     """A position in the log, and the trainers that have read to it.
 
-    `admit` finds a trainer for an experiment met for the first time; None passes its facts over. A trainer
+    `peek` returns the fact at an offset; it is asked for the one at `offset`, and only where caps need it. `admit`
+    finds a trainer for an experiment met for the first time; None passes its facts over. A trainer
     that cannot learn from its facts leaves the course and is handed to `expel`; without one, the error rises.
     """
 
@@ -30,6 +33,7 @@ class Course:
         offset: int,
         event_ms: int,
         *,
+        peek: Callable[[int], Fact | None] = lambda offset: None,
         admit: Callable[[Key], Trainer | None] | None = None,
         expel: Callable[[Trainer, Exception], None] | None = None,
         before_rollback: Callable[[Trainer], object] | None = None,
@@ -42,6 +46,7 @@ class Course:
         self.touched: set[Key] = set()
         """Experiments that have had facts; the caller clears it."""
         self._windowed: dict[Key, Trainer] = {}
+        self._before: Callable[[], Fact | None] = partial(peek, offset)
         self._admit = admit
         self._expel = expel
         self._before_rollback = before_rollback
@@ -70,6 +75,9 @@ class Course:
             if start < len(facts):
                 self._turn_back(facts[start], changed)
                 start += 1
+        if facts:
+            latest = facts[-1][1]
+            self._before = lambda: latest
         return changed
 
     def _read_on(self, facts: Sequence[Located], start: int, *, changed: set[Key]) -> int:
@@ -78,7 +86,9 @@ class Course:
         What came before a rollback must be complete when it is applied.
         """
         groups = _Groups(self._find)
-        end, self.event_ms = sort(facts, start, groups=groups, event_ms=self.event_ms)
+        end, self.event_ms = sort(
+            facts, start, groups=groups, event_ms=self.event_ms, before=self._before
+        )
         if end == start:
             return end
         self.offset = facts[end - 1][0]
@@ -144,7 +154,7 @@ class _Groups(dict[Key, Group | None]):
         trainer = self._find(key)
         group = None
         if trainer is not None:
-            group = Group(traced=needs_memory(trainer.experiment.reward))
+            group = Group.of(trainer.experiment)
         self[key] = group
         return group
 
@@ -159,15 +169,20 @@ def _earned(fact: Reported) -> Received | None:
         return None
     if note.quarantined is not None or "train" not in note.consent:
         return None
-    return Received(fact.event_id, fact.at_ms, decision, fact.feedback)
+    return Received(fact.event_id, fact.at_ms, decision, fact.feedback, derived=True)
 
 
 def sort(
-    facts: Sequence[Located], start: int, *, groups: dict[Key, Group | None], event_ms: int
+    facts: Sequence[Located],
+    start: int,
+    *,
+    groups: dict[Key, Group | None],
+    event_ms: int,
+    before: Callable[[], Fact | None] = lambda: None,
 ) -> tuple[int, int]:
     """Put facts about decisions into the groups of their experiments, from `start` to the next rollback.
 
-    Returns where that is, and the event time there.
+    `before` returns the fact before the first. Returns where that is, and the event time there.
     """
     tenant_id = experiment_id = None
     group: Group | None = None
@@ -185,6 +200,11 @@ def sort(
         else:
             if fact.at_ms > event_ms:
                 event_ms = fact.at_ms
+            if type(fact) is Expected:
+                shaped = groups[fact.tenant_id, fact.decision.experiment_id]
+                if shaped is not None and shaped.traced is not None:
+                    who = whose(fact, fact, None) if shaped.capped else None
+                    shaped.traced.append((offset, event_ms, fact, who))
             continue
         if at_ms > event_ms:
             event_ms = at_ms
@@ -195,7 +215,10 @@ def sort(
         if group is None:
             continue
         if group.traced is not None:
-            group.traced.append((offset, event_ms, fact))
+            who = None
+            if group.capped and type(fact) is Received:
+                who = whose(fact, facts[at][1], facts[at - 1][1] if at else before())
+            group.traced.append((offset, event_ms, fact, who))
         elif type(fact) is Received:
             group.received.append(fact)
         else:

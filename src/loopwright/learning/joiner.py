@@ -4,9 +4,9 @@ Pure but for the tally and the memory it is given: what a fact teaches depends o
 facts before it, never on a clock or on how facts are cut into batches. Time is event time, the latest time
 that any fact of the log has shown so far.
 
-Two ways lead to the same rewards. One feedback per decision and no window needs no memory: the log drops
-duplicates, so each fact is a row. Everything else goes decision by decision, in log order; a revision takes
-the old row out exactly and puts the new one in.
+Two ways lead to the same rewards. One feedback per decision, no window and no caps needs no memory: the log
+drops duplicates, so each fact is a row. Everything else goes decision by decision, in log order; a revision
+takes the old row out exactly and puts the new one in.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from loopwright.core.decision import Decision
 from loopwright.core.errors import RewardInvalid
-from loopwright.core.events import Decided, Received
+from loopwright.core.events import Decided, Expected, Received
 from loopwright.core.experiment import Experiment
 from loopwright.core.reward import RewardSpec, settle
 
-from .memory import GRACE_MS, PAGE, Memory, Remembered, add_exactly
+from .caps import Spender, Who, spenders
+from .memory import GRACE_MS, PAGE, Memory, Remembered, Spent, add_exactly
 from .tally import Reason, Tally
 
 Key = tuple[str, str]
 """Tenant id and experiment id."""
 
-Traced = tuple[int, int, Decided | Received]
-"""Offset of a fact, event time with it, and the fact."""
+Traced = tuple[int, int, Decided | Received | Expected, Who | None]
+"""Offset of a fact, event time with it, the fact, and by whom it is where that matters."""
 
 _MEMO_LIMIT: Final = 4096
 
@@ -67,26 +70,57 @@ class Joined:
         self.values: list[float] = []
 
 
+class _At:
+    """A place in the log: the event time there, the place of the latest rollback, and the caps that hold.
+
+    One object moves along the log: making one for each fact would take a third of the time of joining it.
+    """
+
+    __slots__ = ("event_ms", "offset", "sealed", "spenders")
+
+    def __init__(self, offset: int, event_ms: int, sealed: int) -> None:
+        self.offset = offset
+        self.event_ms = event_ms
+        self.sealed = sealed
+        self.spenders: tuple[Spender, ...] = ()
+
+    def is_sealed(self, known: Remembered) -> bool:
+        """Whether what a decision taught was rolled back over, so that it cannot be taken back."""
+        return 0 < known.offset <= self.sealed
+
+
 class Group:
     """The facts of one experiment in one stretch of the log.
 
-    `traced` keeps them in order for an experiment that needs a memory; for one that does not, decisions and
+    `traced` keeps them in order for an experiment that needs a memory or has caps; for any other, decisions and
     feedback are apart, which is much cheaper.
     """
 
-    __slots__ = ("decided", "received", "traced")
+    __slots__ = ("capped", "decided", "received", "traced")
 
-    def __init__(self, *, traced: bool) -> None:
+    def __init__(self, *, traced: bool, capped: bool = False) -> None:
+        self.capped = capped
         self.decided: list[Decision] = []
         self.received: list[Received] = []
         self.traced: list[Traced] | None = [] if traced else None
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Group:
+        """Return an empty group for the facts of `experiment`."""
+        capped = experiment.trust is not None
+        return cls(traced=capped or needs_memory(experiment.reward), capped=capped)
 
 
 class Joiner:
     """Joins the facts of one experiment to the decisions they are about."""
 
-    def __init__(self, experiment: Experiment, tally: Tally, memory: Memory) -> None:
+    def __init__(
+        self, experiment: Experiment, tally: Tally, memory: Memory, *, spent: Spent
+    ) -> None:
         spec = experiment.reward
+        self._caps = experiment.trust
+        self._spent = spent
+        self._remembers = needs_memory(spec)
         context = experiment.context
         self._spec = spec
         self._tally = tally
@@ -106,26 +140,33 @@ class Joiner:
             self._count(group.decided)
             self._join_directly(group.received, joined)
         elif group.traced:
-            self._count([fact.decision for _, _, fact in group.traced if type(fact) is Decided])
+            self._count([fact.decision for _, _, fact, _ in group.traced if type(fact) is Decided])
             self._memory.fetch(self._remembered_ids(group.traced))
-            for offset, event_ms, fact in group.traced:
+            at = _At(0, 0, sealed)
+            held = self._spenders(group.traced)
+            for at.offset, at.event_ms, fact, who in group.traced:
+                if who is not None:
+                    at.spenders = next(held)
                 if type(fact) is Received:
-                    self._revise(fact, joined, offset=offset, event_ms=event_ms, sealed=sealed)
+                    self._revise(fact, joined, at)
+                elif type(fact) is Expected:
+                    self._expect(fact, joined, at)
                 elif self._window_ms is not None:
-                    self._await(fact.decision, joined.plus, offset=offset, event_ms=event_ms)
+                    self._await(fact.decision, joined, at)
         self._take(joined.times, joined.values)
         return joined
 
-    def close(self, event_ms: int, *, offset: int) -> Iterator[Rows]:
-        """Yield, in batches, the default rewards of windows that ended before `event_ms`."""
-        rows = Rows()
+    def close(self, event_ms: int, *, offset: int, sealed: int = 0) -> Iterator[Joined]:
+        """Yield, in batches, what windows that ended before `event_ms` teach: their default reward."""
+        at = _At(offset, event_ms, sealed)
+        joined = Joined()
         for decision_id, waiting in self._memory.overdue(event_ms):
-            self._memory.put(decision_id, self._earn_default(waiting, rows, offset=offset))
-            if len(rows) == PAGE:
-                yield rows
-                rows = Rows()
-        if rows:
-            yield rows
+            self._memory.put(decision_id, self._earn_default(waiting, joined, at))
+            if len(joined.plus) == PAGE:
+                yield joined
+                joined = Joined()
+        if joined.plus:
+            yield joined
 
     def _count(self, decisions: Sequence[Decision]) -> None:
         if decisions:
@@ -187,69 +228,143 @@ class Joiner:
                         memo[value] = reward
         return rewards
 
-    def _revise(
-        self, fact: Received, joined: Joined, *, offset: int, event_ms: int, sealed: int
-    ) -> None:
-        """Learn from feedback that may be the first, one more or a correction."""
+    def _revise(self, fact: Received, joined: Joined, at: _At) -> None:
+        """Learn from feedback that may be the first, one more, a correction, or what had been expected."""
         decision, value, tally = fact.decision, fact.feedback.value, self._tally
         reason = self._reason(decision, fact.feedback.metric)
         if reason is not None:
             tally.skip(reason)
             return
         closes_ms = self._closes_ms(decision)
-        known = self._known(decision.id, joined.plus, event_ms=event_ms, offset=offset)
+        known = self._known(decision.id, joined, at)
         if closes_ms is not None and (
-            fact.at_ms > closes_ms or (known is None and event_ms > closes_ms + GRACE_MS)
+            fact.at_ms > closes_ms or (known is None and at.event_ms > closes_ms + GRACE_MS)
         ):
             tally.skip("late")
             return
-        known = known or self._fresh(decision, event_ms=event_ms)
+        known = known or self._fresh(decision, event_ms=at.event_ms)
         if known.seen and self._spec.duplicates == "first":
             tally.skip("duplicate")
             return
-        if 0 < known.offset <= sealed:
+        if at.is_sealed(known):
             tally.skip("rolled_back")
             return
         seen = self._seen(known.seen, value)
         reward = self._reward(seen)
         if reward is None:
             return
-        if known.reward is not None:
-            joined.minus.add(known, known.reward)
+        is_new = not (known.seen or known.is_expected)
+        if at.spenders and is_new and self._is_beyond(at):
+            self._leave_out(decision.id, known, joined)
+            return
+        self._take_back(known, joined)
         joined.plus.add(known, reward)
         joined.times.append(decision.decided_at_ms)
         joined.values.append(value)
         self._count_feedback(known)
-        self._memory.put(decision.id, known.taught(reward, offset=offset, seen=seen))
+        if self._remembers:
+            self._memory.put(decision.id, known.taught(reward, offset=at.offset, seen=seen))
 
-    def _await(self, decision: Decision, rows: Rows, *, offset: int, event_ms: int) -> None:
+    def _expect(self, fact: Expected, joined: Joined, at: _At) -> None:
+        """Learn what a decision will probably earn, unless what it earned is known."""
+        decision, value, tally = fact.decision, fact.feedback.value, self._tally
+        reason = self._reason(decision, fact.feedback.metric)
+        if reason is None and self._spec.shaping is None:
+            reason = "metric"
+        if reason is not None:
+            tally.skip(reason)
+            return
+        closes_ms = self._closes_ms(decision)
+        known = self._known(decision.id, joined, at)
+        # By the log's time, not the fact's: whether the default has been earned already must make no difference.
+        is_over = closes_ms is not None and at.event_ms > closes_ms
+        if is_over or (known is not None and known.seen):
+            tally.skip("settled")
+            return
+        known = known or self._fresh(decision, event_ms=at.event_ms, waits=True)
+        if at.is_sealed(known):
+            tally.skip("rolled_back")
+            return
+        reward = self._reward((value,))
+        if reward is None or (not known.is_expected and self._is_beyond(at)):
+            return
+        self._take_back(known, joined)
+        joined.plus.add(known, reward)
+        tally.expected += 1
+        tally.expectations += 1
+        self._memory.put(decision.id, known.expecting(reward, offset=at.offset))
+
+    def _spenders(self, traced: Sequence[Traced]) -> Iterator[tuple[Spender, ...]]:
+        """Return what each fact that is by somebody adds to, and look those counts up."""
+        if self._caps is None:
+            return iter(())
+        found = [
+            spenders(self._caps, who, arm_id=fact.decision.arm_id, event_ms=event_ms)
+            for _, event_ms, fact, who in traced
+            if who is not None
+        ]
+        self._spent.fetch(spender.key for held in found for spender in held)
+        return iter(found)
+
+    def _is_beyond(self, at: _At) -> bool:
+        """Whether a fact lies beyond a cap, which is counted; one that does not uses up its allowances."""
+        for spender in at.spenders:
+            if self._spent.count(spender.key) >= spender.most:
+                self._tally.skip(spender.reason)
+                return True
+        for spender in at.spenders:
+            self._spent.add(spender.key, day=spender.day)
+        return False
+
+    def _leave_out(self, decision_id: str, known: Remembered, joined: Joined) -> None:
+        """Let a decision earn nothing: the default is for those of which nothing was said.
+
+        Else whoever floods an arm with praise beyond the caps would fill it with defaults.
+        """
+        if self._window_ms is None:
+            return
+        if known.reward is not None:
+            joined.minus.add(known, known.reward)
+            self._tally.defaults -= 1
+        # As if nothing had been earned: whether the default was, depends on where the log was cut.
+        self._memory.put(decision_id, replace(known, due_ms=None, reward=None, offset=0))
+
+    def _take_back(self, known: Remembered, joined: Joined) -> None:
+        """Take out of the state what a decision has taught so far."""
+        if known.reward is not None:
+            joined.minus.add(known, known.reward)
+            self._tally.expected -= known.is_expected
+
+    def _await(self, decision: Decision, joined: Joined, at: _At) -> None:
         """Let a decision wait for feedback until its window ends."""
         reason = self._reason(decision, self._spec.metric)
         if reason is not None:
             if reason != "mode":
                 self._tally.skip(reason)
             return
-        if self._known(decision.id, rows, event_ms=event_ms, offset=offset) is None:
-            self._memory.put(decision.id, self._fresh(decision, event_ms=event_ms, waits=True))
+        if self._known(decision.id, joined, at) is None:
+            self._memory.put(decision.id, self._fresh(decision, event_ms=at.event_ms, waits=True))
 
-    def _known(
-        self, decision_id: str, rows: Rows, *, event_ms: int, offset: int
-    ) -> Remembered | None:
+    def _known(self, decision_id: str, joined: Joined, at: _At) -> Remembered | None:
         """Return what is remembered of a decision; one whose time to be forgotten has come is closed first."""
         known = self._memory.get(decision_id)
-        if known is None or known.forget_ms is None or event_ms <= known.forget_ms:
+        if known is None or known.forget_ms is None or at.event_ms <= known.forget_ms:
             return known
         if known.due_ms is not None:
-            self._earn_default(known, rows, offset=offset)
+            self._earn_default(known, joined, at)
         self._memory.drop(decision_id)
         return None
 
-    def _earn_default(self, waiting: Remembered, rows: Rows, *, offset: int) -> Remembered:
+    def _earn_default(self, waiting: Remembered, joined: Joined, at: _At) -> Remembered:
+        """Return a decision after its window ended without feedback; what had been expected gives way."""
         assert self._spec.default is not None
+        if at.is_sealed(waiting):  # the expectation was rolled back over
+            return replace(waiting, due_ms=None)
         reward = settle(self._spec, self._spec.default)
-        rows.add(waiting, reward)
+        self._take_back(waiting, joined)
+        joined.plus.add(waiting, reward)
         self._tally.defaults += 1
-        return waiting.taught(reward, offset=offset)
+        return waiting.taught(reward, offset=at.offset)
 
     def _reward(self, seen: tuple[float, ...]) -> float | None:
         """Return the reward for the values that count; None, counted, when the experiment cannot use them."""
@@ -273,7 +388,7 @@ class Joiner:
             self._tally.revisions += 1
             return
         self._tally.feedback += 1
-        if known.reward is not None:
+        if known.reward is not None and not known.is_expected:
             self._tally.defaults -= 1
 
     def _fresh(self, decision: Decision, *, event_ms: int, waits: bool = False) -> Remembered:
@@ -303,10 +418,12 @@ class Joiner:
         return None
 
     def _remembered_ids(self, traced: Sequence[Traced]) -> list[str]:
-        """The decisions to look up: without a window only feedback needs it."""
+        """The decisions to look up: without a window those that were only made need it not."""
+        if not self._remembers:
+            return []
         if self._window_ms is None:
-            return [fact.decision.id for _, _, fact in traced if type(fact) is Received]
-        return [fact.decision.id for _, _, fact in traced]
+            return [fact.decision.id for _, _, fact, _ in traced if type(fact) is not Decided]
+        return [fact.decision.id for _, _, fact, _ in traced]
 
 
 def needs_memory(spec: RewardSpec) -> bool:

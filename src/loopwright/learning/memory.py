@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 GRACE_MS: Final = 600_000
 """How long past its window a decision is remembered, for facts that reach the log out of order."""
@@ -39,22 +40,25 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     seen: tuple[float, ...] = ()
     reward: float | None = None
     offset: int = 0
+    is_expected: bool = False
+    """Whether `reward` is only an expectation: it teaches, and the decision goes on waiting."""
 
     def taught(
         self, reward: float, *, offset: int, seen: tuple[float, ...] | None = None
     ) -> Remembered:
         """Return the decision after it taught `reward`; it waits no longer."""
-        return Remembered(
-            self.arm,
-            self.propensity,
-            self.vector,
-            self.decided_at_ms,
-            self.forget_ms,
-            None,
-            self.seen if seen is None else seen,
-            reward,
-            offset,
+        return replace(
+            self,
+            due_ms=None,
+            seen=self.seen if seen is None else seen,
+            reward=reward,
+            offset=offset,
+            is_expected=False,
         )
+
+    def expecting(self, reward: float, *, offset: int) -> Remembered:
+        """Return the decision after it taught what it is expected to earn; it waits as before."""
+        return replace(self, reward=reward, offset=offset, is_expected=True)
 
 
 class Shelf(Protocol):
@@ -72,6 +76,10 @@ class Shelf(Protocol):
 
     def next_due_ms(self, from_ms: int) -> int | None:
         """Return the earliest time, not before `from_ms`, that a kept decision is due."""
+        ...
+
+    def spent(self, keys: Sequence[bytes]) -> Iterable[tuple[bytes, int]]:
+        """Return those counts of `Spent` that are kept."""
         ...
 
 
@@ -144,6 +152,47 @@ class Memory:
         self._read = {}
         self._due = []
         self._shelf_due_ms = _or_never(self._shelf.next_due_ms(0))
+
+
+class Spent:
+    """How often each person, session and address has taught an arm on the day that the log has come to.
+
+    As with `Memory`, what changed since the last checkpoint is here, the rest on the shelf. Keys are never asked
+    for again once the log has come to a later day.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._changed: dict[bytes, int] = {}
+        self._read: dict[bytes, int] = {}
+        self.day = -1
+        """The day that the counts are of, as a number of days since the epoch."""
+
+    def fetch(self, keys: Iterable[bytes]) -> None:
+        """Read from the shelf, in one go, what `count` will be asked for."""
+        unknown = [key for key in dict.fromkeys(keys) if key not in self._changed]
+        self._read = dict(self._shelf.spent(unknown)) if unknown else {}
+
+    def count(self, key: bytes) -> int:
+        """Return a count that was fetched."""
+        found = self._changed.get(key)
+        return self._read.get(key, 0) if found is None else found
+
+    def add(self, key: bytes, *, day: int) -> None:
+        """Count once more; the first of a day ends the day before."""
+        if day > self.day:
+            self.day = day
+            self._changed.clear()
+        self._changed[key] = self.count(key) + 1
+
+    def changes(self) -> dict[bytes, int]:
+        """Return what the shelf does not know yet; what it has of earlier days is over."""
+        return self._changed
+
+    def written(self) -> None:
+        """Take note that the shelf has all changes."""
+        self._changed = {}
+        self._read = {}
 
 
 def add_exactly(parts: tuple[float, ...], value: float) -> tuple[float, ...]:

@@ -33,6 +33,10 @@ class EmptyShelf:
         """Return None: nothing waits."""
         return None
 
+    def spent(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Return nothing."""
+        return []
+
 
 def replay(
     reader: Reader,

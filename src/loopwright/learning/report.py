@@ -52,6 +52,8 @@ def reported(
         later=halves[1],
         late=tally.skipped["late"],
         defaults=tally.defaults,
+        expected=tally.expected,
+        expectations=tally.expectations,
         skipped=dict(sorted(tally.skipped.items())),
     )
 

@@ -84,9 +84,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Feedback that came after the attribution window; it does not count."""
     defaults: int = 0
     """Decisions that earned the default reward, because their window ended without feedback."""
+    expected: int = 0
+    """Rewards learned now that are only expected, by the surrogate that `reward.shaping` names: no outcomes."""
+    expectations: int = 0
+    """Expectations learned from so far; those that are not in `expected` any more gave way to what came true."""
     skipped: dict[str, int] = {}
     """Facts not learned from, by reason: `arm` and `context` do not fit the experiment, `mode` was not live,
-    `metric` is another, `reward` cannot be used, `late`, `duplicate`, `rolled_back`."""
+    `metric` is another, `reward` cannot be used, `late`, `duplicate`, `rolled_back`, and expectations that came
+    when the outcome was `settled`; `capped_person`, `capped_session` and `capped_address` lie beyond what one may
+    teach an arm in a day."""
 
     @property
     def feedback_rate(self) -> float | None:

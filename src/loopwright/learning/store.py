@@ -43,6 +43,12 @@ _SCHEMA: Final = (
         "CREATE INDEX remembered_forget ON remembered (tenant_id, experiment_id, forget_ms) "
         "WHERE forget_ms IS NOT NULL",
     ),
+    (
+        "CREATE TABLE spent (tenant_id TEXT NOT NULL, experiment_id TEXT NOT NULL, "
+        "spender BYTEA NOT NULL, day BIGINT NOT NULL, n BIGINT NOT NULL, "
+        "PRIMARY KEY (tenant_id, experiment_id, spender))",
+        "CREATE INDEX spent_day ON spent (tenant_id, experiment_id, day)",
+    ),
 )
 CONSUMER: Final = "learner"
 
@@ -96,6 +102,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     remembered: Mapping[Key, Mapping[str, Remembered | None]]
     forgotten: Mapping[Key, int]
     """Event time of experiments whose decisions that are past being remembered may go."""
+    spent: Mapping[Key, tuple[int, Mapping[bytes, int]]]
+    """Counts of `memory.Spent` and the day they are of; those of earlier days may go."""
     snapshots: Sequence[tuple[Key, Snapshot]]
 
 
@@ -143,6 +151,8 @@ class Store:
                 "AND forget_ms < ? AND due_ms IS NULL",
                 [(*key, event_ms) for key, event_ms in checkpoint.forgotten.items()],
             )
+            for key, (day, counts) in checkpoint.spent.items():
+                _count(session, key, counts, day=day)
             for key, snapshot in checkpoint.snapshots:
                 _keep(session, key, snapshot)
 
@@ -174,17 +184,12 @@ class DatabaseShelf:
 
     def get(self, decision_ids: Sequence[str]) -> list[tuple[str, Remembered]]:
         """Return those that are kept."""
-        found: list[tuple[str, Remembered]] = []
-        for start in range(0, len(decision_ids), _LOOKUP):
-            chunk = decision_ids[start : start + _LOOKUP]
-            marks = ",".join("?" * len(chunk))
-            rows = self._database.query(
-                "SELECT decision_id, body FROM remembered WHERE tenant_id = ? "  # noqa: S608 - only question marks
-                f"AND experiment_id = ? AND decision_id IN ({marks})",
-                (*self._key, *chunk),
-            )
-            found += [(decision_id, _decode_remembered(body)) for decision_id, body in rows]
-        return found
+        rows = self._look_up(
+            "SELECT decision_id, body FROM remembered WHERE tenant_id = ? AND experiment_id = ? "
+            "AND decision_id IN",
+            decision_ids,
+        )
+        return [(decision_id, _decode_remembered(body)) for decision_id, body in rows]
 
     def waiting(
         self, before_ms: int, *, after: tuple[int, str], limit: int
@@ -207,6 +212,22 @@ class DatabaseShelf:
         )
         return None if rows[0][0] is None else int(rows[0][0])
 
+    def spent(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Return those counts of `Spent` that are kept."""
+        rows = self._look_up(
+            "SELECT spender, n FROM spent WHERE tenant_id = ? AND experiment_id = ? AND spender IN",
+            keys,
+        )
+        return [(bytes(spender), int(n)) for spender, n in rows]
+
+    def _look_up(self, sql: str, keys: Sequence[str | bytes]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(keys), _LOOKUP):
+            chunk = keys[start : start + _LOOKUP]
+            marks = ",".join("?" * len(chunk))
+            found += self._database.query(f"{sql} ({marks})", (*self._key, *chunk))
+        return found
+
 
 def _remember(session: Session, key: Key, remembered: Mapping[str, Remembered | None]) -> None:
     session.executemany(
@@ -222,6 +243,17 @@ def _remember(session: Session, key: Key, remembered: Mapping[str, Remembered | 
     session.executemany(
         "DELETE FROM remembered WHERE tenant_id = ? AND experiment_id = ? AND decision_id = ?",
         [(*key, decision_id) for decision_id, known in remembered.items() if known is None],
+    )
+
+
+def _count(session: Session, key: Key, counts: Mapping[bytes, int], *, day: int) -> None:
+    session.executemany(
+        "INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant_id, experiment_id, spender) "
+        "DO UPDATE SET n = excluded.n",
+        [(*key, spender, day, n) for spender, n in counts.items()],
+    )
+    session.execute(
+        "DELETE FROM spent WHERE tenant_id = ? AND experiment_id = ? AND day < ?", (*key, day)
     )
 
 

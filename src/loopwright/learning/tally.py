@@ -7,16 +7,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from .history import History
 
-Reason = Literal["arm", "context", "mode", "metric", "reward", "late", "duplicate", "rolled_back"]
+Reason = Literal[
+    "arm",
+    "context",
+    "mode",
+    "metric",
+    "reward",
+    "late",
+    "duplicate",
+    "rolled_back",
+    "settled",
+    "capped_person",
+    "capped_session",
+    "capped_address",
+]
 """Why a fact was not learned from: its arm is unknown, its vector has the wrong length, the decision was not
 made by the policy, it measures something else, its reward is unusable, it came after the attribution window,
-the decision has been counted, or what the decision had taught was rolled back."""
+the decision has been counted, what the decision had taught was rolled back, it is an expectation of what is
+known, or it lies beyond a cap of the experiment."""
 
 
 class Tally:
@@ -37,6 +51,10 @@ class Tally:
         """Rewards received that were exactly 0 or 1."""
         self.skipped: Counter[str] = Counter()
         """Facts not learned from, by `Reason`."""
+        self.expected = 0
+        """Rewards the state holds now that are expectations; the other `rows` are outcomes and defaults."""
+        self.expectations = 0
+        """Expectations learned from so far, those that gave way included."""
         self.history = History()
 
     def skip(self, reason: Reason) -> None:
@@ -60,6 +78,8 @@ class Tally:
                 self.revisions,
                 self.clipped,
                 self.whole,
+                self.expected,
+                self.expectations,
                 dict(self.skipped),
                 self.history.dump(),
             ]
@@ -71,6 +91,7 @@ class Tally:
         decisions, *numbers, skipped, history = _decode(dumped)
         tally = cls()
         tally.decisions = Counter(decisions)
+        numbers += [0] * (_NUMBERS - len(numbers))  # an earlier version counted less
         (
             tally.feedback,
             tally.rows,
@@ -78,11 +99,15 @@ class Tally:
             tally.revisions,
             tally.clipped,
             tally.whole,
+            tally.expected,
+            tally.expectations,
         ) = numbers
         tally.skipped = Counter(skipped)
         tally.history = History.load(history)
         return tally
 
+
+_NUMBERS: Final = 8
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode

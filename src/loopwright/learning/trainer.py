@@ -17,7 +17,7 @@ from loopwright.core.experiment import Experiment
 from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served, Sums
 
 from .joiner import Group, Joiner, Key, Rows
-from .memory import Memory, Shelf
+from .memory import Memory, Shelf, Spent
 from .store import Saved, Snapshot
 from .tally import Tally
 
@@ -29,6 +29,8 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     arms: tuple[str, ...]
     rows: int
     sums: bytes
+    expected: int = 0
+    """How many of the rows are expectations."""
 
 
 class Trainer:
@@ -41,6 +43,7 @@ class Trainer:
         self.problem = Problem.of(experiment)
         self.allocation = Allocation.of(experiment)
         self.memory = Memory(shelf)
+        self.spent = Spent(shelf)
         self.tally = Tally() if saved is None else Tally.load(saved.tally)
         self.version = 0 if saved is None else saved.version
         """Offset through which `sums` has learned."""
@@ -49,7 +52,7 @@ class Trainer:
         self.sums: Sums = self.policy.empty(self.problem)
         if saved is not None:
             self._restore(saved.state)
-        self._joiner = Joiner(experiment, self.tally, self.memory)
+        self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def renew(self, experiment: Experiment) -> None:
         """Go on with a changed experiment: more arms, another allocation."""
@@ -57,7 +60,7 @@ class Trainer:
         self.problem = Problem.of(experiment)
         self.allocation = Allocation.of(experiment)
         self.sums = policies.grow(self.sums, self.problem)
-        self._joiner = Joiner(experiment, self.tally, self.memory)
+        self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def learn(self, group: Group | None, *, offset: int, event_ms: int) -> bool:
         """Learn from a stretch of the log that ends at `offset`; return whether the state changed.
@@ -69,8 +72,9 @@ class Trainer:
             joined = self._joiner.join(group, sealed=self.sealed)
             self._put(joined.plus)
             self._take_out(joined.minus)
-        for rows in self._joiner.close(event_ms, offset=offset):
-            self._put(rows)
+        for joined in self._joiner.close(event_ms, offset=offset, sealed=self.sealed):
+            self._put(joined.plus)
+            self._take_out(joined.minus)
         if self.sums is before:
             return False
         self.version = offset
@@ -97,8 +101,16 @@ class Trainer:
     def dump(self) -> bytes:
         """Return the state as bytes; equal states give equal bytes."""
         arms = tuple(arm.id for arm in self.experiment.arms)
-        state = State(self.policy.spec.name, arms, self.tally.rows, policies.dump(self.sums))
-        return _encode(state)
+        tally = self.tally
+        return _encode(
+            State(
+                self.policy.spec.name,
+                arms,
+                tally.rows,
+                policies.dump(self.sums),
+                tally.expected,
+            )
+        )
 
     def snapshot(self, taken_at_ms: int) -> Snapshot:
         """Return the state as a snapshot."""
@@ -134,7 +146,7 @@ class Trainer:
     def _restore(self, dumped: bytes) -> None:
         state = read_state(dumped, self.experiment)
         self.sums = policies.grow(policies.load(state.sums), self.problem)
-        self.tally.rows = state.rows
+        self.tally.rows, self.tally.expected = state.rows, state.expected
 
 
 def policy_of(experiment: Experiment) -> Policy:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken, Conflict, LoopError, NotFound, Overloaded
-from loopwright.core.events import RolledBack, Ticked
+from loopwright.core.events import Fact, RolledBack, Ticked
 from loopwright.core.experiment import Experiment
 from loopwright.core.ports import Database
 from loopwright.eventlog import Committed, Reader, Writer
@@ -266,6 +267,23 @@ class Learner:
             along = dict.fromkeys(self._main.trainers, self._main.offset)
             return {**along, **{key: course.offset for key, course in self._apart.items()}}
 
+    def expected(self) -> dict[Key, int]:
+        """Return how many rewards of each experiment that is shaped are only expected."""
+        with self._lock:
+            return {
+                trainer.key: trainer.tally.expected
+                for trainer in self._trainers()
+                if trainer.experiment.reward.shaping is not None
+            }
+
+    def skipped(self) -> dict[str, int]:
+        """Return how many facts were not learned from, by reason, over all experiments."""
+        with self._lock:
+            total: Counter[str] = Counter()
+            for trainer in self._trainers():
+                total.update(trainer.tally.skipped)
+            return dict(sorted(total.items()))
+
     # Loading and placing
 
     def _load(self, experiments: Iterable[Experiment]) -> None:
@@ -308,6 +326,7 @@ class Learner:
         return Course(
             offset,
             event_ms,
+            peek=self._fact_at,
             admit=admit,
             expel=self._halt,
             before_rollback=self._keep,
@@ -409,11 +428,17 @@ class Learner:
                     for key, t in trainers.items()
                     if t.experiment.reward.window_s is not None
                 },
+                spent={
+                    key: (t.spent.day, t.spent.changes())
+                    for key, t in trainers.items()
+                    if t.spent.changes()
+                },
                 snapshots=self._kept,
             )
         )
         for trainer in trainers.values():
             trainer.memory.written()
+            trainer.spent.written()
         self._kept = []
         main.touched.clear()
         self._committed = position
@@ -472,6 +497,14 @@ class Learner:
                 self._tick()
 
     # Helpers
+
+    def _fact_at(self, offset: int) -> Fact | None:
+        found = self._reader.facts(offset - 1, limit=1) if offset else []
+        return found[0][1] if found else None
+
+    def _trainers(self) -> Iterator[Trainer]:
+        for course in (self._main, *self._apart.values()):
+            yield from course.trainers.values()
 
     def _trainer(self, key: Key) -> Trainer | None:
         course = self._apart.get(key, self._main)

@@ -21,7 +21,7 @@ from loopwright.core.errors import (
     StaleVersion,
 )
 from loopwright.core.events import Changed
-from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ids import Ids
 from loopwright.core.reward import RewardSpec
 from loopwright.testing import ManualClock
@@ -255,6 +255,7 @@ def test_a_draft_change_is_checked_like_a_new_experiment(catalog: Catalog):
         Amendment(policy=PolicyChoice("GaussianThompson")),
         Amendment(reward=RewardSpec(type="continuous")),
         Amendment(context=ContextSpec(3)),
+        Amendment(trust=Caps()),
     ],
 )
 @pytest.mark.parametrize("path", [["start"], ["start", "pause"]])

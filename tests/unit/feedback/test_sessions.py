@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,28 @@ import pytest
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.decision import Decision
-from loopwright.core.events import Decided, Erased, Fact, Interacted, Reported, Ticked
-from loopwright.core.feedback import Correction, Note, Signal, Target
+from loopwright.core.events import (
+    Decided,
+    Erased,
+    Expected,
+    Fact,
+    Interacted,
+    Received,
+    Reported,
+    Ticked,
+)
+from loopwright.core.feedback import Correction, Note, Outcome, Signal, Target
 from loopwright.core.interaction import Interaction
 from loopwright.eventlog import Consumers, Reader, Writer
 from loopwright.feedback.sessions import (
     CONSUMER,
     LATENESS_MS,
     MOST_ACTIONS,
+    MOST_SIGNALS,
     TIMEOUT_MS,
     Held,
     Sessions,
+    Shaping,
 )
 from loopwright.testing import ManualClock
 
@@ -42,13 +53,14 @@ class Bench:
         self.consumers = Consumers(self.database)
         self.sessions = self.consumer(self.database)
 
-    def consumer(self, database: SqliteDatabase) -> Sessions:
+    def consumer(self, database: SqliteDatabase, shaping: Shaping | None = None) -> Sessions:
         return Sessions(
             self.reader,
             self.writer,
             database=database,
             consumers=Consumers(database),
             clock=self.clock,
+            shaping=shaping,
         )
 
     def put(self, *facts: Fact) -> None:
@@ -461,3 +473,169 @@ def test_a_round_reads_no_more_than_it_was_told_to(bench: Bench) -> None:
     bench.put(*busy_log())
     assert bench.sessions.run(chunk=10, most_chunks=2) == 20
     assert bench.sessions.run(stopping=lambda: True) == 0
+
+
+class Supposing:
+    """Expects one metric of every decision of `greeting`: 0.9 less a tenth for each signal."""
+
+    def __init__(self, version: str = "v1", metric: str | None = "resolved") -> None:
+        self.version, self.wanted = version, metric
+        self.asked: list[tuple[dict[str, float], str | None]] = []
+
+    def metric(self, decision: Decision) -> str | None:
+        return self.wanted if decision.experiment_id == "greeting" else None
+
+    def expect(
+        self, decision: Decision, signals: Mapping[str, float], *, person: str | None
+    ) -> tuple[float, str] | None:
+        self.asked.append((dict(signals), person))
+        return 0.9 - len(signals) / 10, self.version
+
+
+def shaped(bench: Bench, shaping: Supposing) -> list[Expected]:
+    """Let every session end, and return what is expected of decisions."""
+    bench.sessions = bench.consumer(bench.database, shaping)
+    bench.end()
+    return [fact for fact in bench.facts() if isinstance(fact, Expected)]
+
+
+def test_what_a_decision_will_probably_earn_is_said_when_its_session_is_over(bench: Bench) -> None:
+    made = decision(START, metadata={"session_id": "s1"}, vector=b"12345678")
+    bench.put(
+        Decided(made),
+        call("o1", START + 1_000, decision_id=made.id, message_id="m", person="p"),
+        act("copy", START + 2_000, message_id="m"),
+        act("dwell", START + 3_000, 300_000, output_id="o1"),
+        act("dwell", START + 4_000, 1_000, decision=made),
+        act("colour", START + 5_000, 7.0, decision_id=made.id),
+        act("silent", START + 6_000, 3.0),
+    )
+    shaping = Supposing()
+    (fact,) = shaped(bench, shaping)
+    assert fact.decision == made
+    assert (fact.feedback, fact.surrogate) == (Outcome("resolved", pytest.approx(0.5)), "v1")
+    assert fact.at_ms == bench.clock.now_ms()
+    ((signals, person),) = shaping.asked
+    assert signals == {
+        "copy": 1.0,
+        "dwell_scaled": 1.0,
+        "colour": 7.0,
+        "first_action_scaled": pytest.approx(0.1925, abs=1e-4),
+    }
+    assert person == "p"
+
+
+def test_nothing_is_expected_of_what_is_known_unshaped_or_may_not_train(bench: Bench) -> None:
+    of = [
+        Decision(f"{k:032x}", "acme", "other" if k == 4 else "greeting", "a", 0.5, 1, START + k)
+        for k in range(6)
+    ]
+    inside = {k: {"session_id": f"s{k}"} for k in range(6)}
+    made = [msgspec.structs.replace(one, metadata=inside[k]) for k, one in enumerate(of)]
+    quarantined = Note(occurred_at_ms=START, quarantined="burst")
+    note = Note(occurred_at_ms=START)
+    outcome = Outcome("resolved", 1.0)
+    bench.put(
+        *[Decided(one) for one in made],
+        Received("r0", START + 10, made[0], outcome),
+        Reported("r1", START + 10, "acme", Target(made[1], session_id="s1"), outcome, note),
+        Reported("r2", START + 10, "acme", Target(made[2], session_id="s2"), outcome, quarantined),
+        act("copy", START + 10, session="s3", decision=made[3], consent=("store", "analyze")),
+        Received("r5", START + 10, made[5], Outcome("other", 1.0)),
+    )
+    found = shaped(bench, Supposing())
+    assert sorted(fact.decision.id for fact in found) == [made[2].id, made[5].id]
+    assert len(bench.database.query("SELECT * FROM session_facts")) == 0
+
+
+def test_only_decisions_of_shaped_experiments_are_kept_in_a_session(bench: Bench) -> None:
+    for k, experiment_id in enumerate(("greeting", "other")):
+        one = Decision(f"{k:032x}", "acme", experiment_id, "a", 0.5, 1, START)
+        bench.put(Decided(msgspec.structs.replace(one, metadata={"session_id": f"s{k}"})))
+    bench.sessions = bench.consumer(bench.database, Supposing())
+    bench.sessions.run()
+    rows = bench.database.query("SELECT session_id, body FROM open_sessions ORDER BY session_id")
+    held = [msgspec.msgpack.decode(body, type=Held) for _, body in rows]
+    assert [any(about.decision for about in one.answers.values()) for one in held] == [True, False]
+
+
+def test_an_expectation_is_said_once_whichever_surrogate_is_the_current_one(bench: Bench) -> None:
+    made = decision(START, metadata={"session_id": "s1"})
+    bench.put(Decided(made), act("copy", START + 1_000, decision=made))
+    (before,) = shaped(bench, Supposing("v1"))
+    with bench.database.transaction() as transaction:
+        transaction.execute("UPDATE consumers SET position = 0")
+    assert shaped(bench, Supposing("v2")) == [before]
+
+
+def test_expectations_that_the_log_does_not_take_wait_until_it_does(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.put(Decided(decision(START, metadata={"session_id": "s1"})), Ticked(START + OVER))
+    bench.writer.close()
+    assert shaped(bench, Supposing()) == []
+    bench.writer = Writer(bench.log, bench.clock)
+    bench.consumer(bench.database).run()
+    found = [fact for fact in bench.facts() if isinstance(fact, Expected)]
+    assert [fact.surrogate for fact in found] == ["v1"]
+    bench.close()
+
+
+def test_a_second_session_about_a_decision_says_anew_what_to_expect(bench: Bench) -> None:
+    made = decision(START, metadata={"session_id": "s1"})
+    bench.put(
+        Decided(made),
+        act("copy", START + 1_000, decision=made),
+        act("copy", START + 3 * OVER, decision=made),
+        act("export", START + 3 * OVER + 1, decision=made),
+    )
+    found = shaped(bench, Supposing())
+    assert len({fact.event_id for fact in found}) == 2
+    assert all(fact.decision == made for fact in found)
+
+
+def test_consent_is_asked_of_every_part_of_an_answer_whatever_it_goes_by(bench: Bench) -> None:
+    bench.put(
+        call("o1", START, decision_id="d" * 32),
+        act("dwell", START + 1_000, 1_000, output_id="o1", consent=("store", "analyze")),
+    )
+    bench.end()
+    assert {fact.note.consent for fact in bench.derived()} == {("store", "analyze")}
+
+
+def test_no_more_signals_of_an_answer_are_kept_than_a_surrogate_could_mean(bench: Bench) -> None:
+    made = decision(START, metadata={"session_id": "s1"})
+    facts = [act(f"n{k}", START + k, decision=made) for k in range(MOST_SIGNALS + 20)]
+    bench.put(Decided(made), *facts)
+    shaping = Supposing()
+    shaped(bench, shaping)
+    ((signals, _),) = shaping.asked
+    assert len(signals) == MOST_SIGNALS + 1  # and that nobody used it
+
+
+def shaped_log() -> list[Fact]:
+    """Decisions in sessions that overlap, some with an outcome while their session is open, some after."""
+    facts: list[Fact] = []
+    for k in range(40):
+        at_ms, session = START + k * 20 * MINUTE, f"s{k % 5}"
+        made = Decision(
+            *(f"{k:032x}", "acme", "greeting", "a", 0.5, 1, at_ms),
+            metadata={"session_id": session},
+        )
+        facts.append(Decided(made))
+        if k % 3:
+            facts.append(act("copy", at_ms + k, session=session, decision=made))
+        if k % 4 < 2:
+            outcome_ms = at_ms + (MINUTE if k % 4 else 3 * OVER)
+            facts.append(Received(f"r{k}", outcome_ms, made, Outcome("resolved", 1.0)))
+    return [*sorted(facts, key=lambda fact: fact.at_ms), Ticked(START + 2_000 * MINUTE)]
+
+
+@pytest.mark.parametrize("chunk", [1, 9, 1_000])
+def test_what_is_expected_does_not_depend_on_the_portions(bench: Bench, chunk: int) -> None:
+    for fact in shaped_log():
+        bench.put(fact)
+    bench.sessions = bench.consumer(bench.database, Supposing())
+    bench.sessions.run(chunk=chunk, most_chunks=1_000)
+    found = [fact for fact in bench.facts() if isinstance(fact, Expected)]
+    told = {int(fact.decision.id, 16): round(fact.feedback.value, 6) for fact in found}
+    assert told == {k: 0.8 if k % 3 == 0 else 0.7 for k in range(40) if k % 4 != 1}

@@ -13,7 +13,7 @@ KEY = ("default", "greeting")
 
 
 def checkpoint(through: int = 1, **parts) -> Checkpoint:
-    empty = {"states": {}, "remembered": {}, "forgotten": {}, "snapshots": []}
+    empty = {"states": {}, "remembered": {}, "forgotten": {}, "spent": {}, "snapshots": []}
     return Checkpoint(through=through, event_ms=through * 10, **{**empty, **parts})
 
 

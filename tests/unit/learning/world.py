@@ -10,9 +10,9 @@ import msgspec
 from loopwright.backends.memory import MemoryEventLog, memory_database
 from loopwright.core import upcast
 from loopwright.core.decision import Decision
-from loopwright.core.events import Decided, Received, Ticked
-from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
-from loopwright.core.feedback import Outcome
+from loopwright.core.events import Decided, Expected, Received, Reported, Ticked
+from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.feedback import Note, Outcome, Rating, Target
 from loopwright.core.ids import Ids
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Reader, Writer
@@ -34,6 +34,7 @@ def experiment(
     context: int | None = None,
     intercept: bool = True,
     state: str = "running",
+    trust: Caps | None = None,
     **reward,
 ) -> Experiment:
     """A running experiment; further keywords go into its reward spec."""
@@ -45,6 +46,7 @@ def experiment(
         policy=PolicyChoice(policy, params or {}),
         reward=RewardSpec(**reward),
         context=None if context is None else ContextSpec(context, intercept),
+        trust=trust,
     )
 
 
@@ -113,6 +115,29 @@ class World:
     def feedback(self, decision: Decision, value: float, *, metric: str = "reward") -> Received:
         """Feedback of now, not in the log yet."""
         return Received(self.ids(), self.clock.now_ms(), decision, Outcome(metric, value))
+
+    def rated(
+        self, decision: Decision, value: float, *, at_ms: int | None = None, **said
+    ) -> tuple[Reported, Received]:
+        """A rating as intake writes it, with the reward that is computed from it; `said` goes into its note."""
+        at_ms = self.clock.now_ms() if at_ms is None else at_ms
+        session_id = said.pop("session_id", None)
+        note = Note(occurred_at_ms=at_ms, **said)
+        rating = Rating(value, "numeric")
+        target = Target(decision, session_id=session_id)
+        metric = self.catalog[decision.tenant_id, decision.experiment_id].reward.metric
+        event_id = self.ids()
+        return (
+            Reported(event_id, at_ms, decision.tenant_id, target, rating, note),
+            Received(event_id, at_ms, decision, Outcome(metric, value), derived=True),
+        )
+
+    def expected(
+        self, decision: Decision, value: float, *, at_ms: int | None = None, metric: str = "reward"
+    ) -> Expected:
+        """What a surrogate expects of a decision, not in the log yet."""
+        at_ms = self.clock.now_ms() if at_ms is None else at_ms
+        return Expected(self.ids(), at_ms, decision, Outcome(metric, value), "v1")
 
     def put(self, *facts) -> int:
         """Append facts as one batch; return the offset of the last."""
