@@ -247,20 +247,29 @@ class SqliteDatabase:
     """Tables and transactions in one SQLite file, or in memory with the path `:memory:`.
 
     One connection behind a re-entrant lock, so any thread may call. `synchronous="FULL"` makes a commit
-    survive power loss; `"NORMAL"` survives a crash of the process and costs no fsync per commit. A violated
-    constraint raises `Conflict`.
+    survive power loss; `"NORMAL"` survives a crash of the process and costs no fsync per commit. With
+    `is_private` the file is its owner's alone and what is deleted is overwritten; after `scrub` it is in no file.
+    A violated constraint raises `Conflict`.
     """
 
     def __init__(
-        self, path: str | Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL"
+        self,
+        path: str | Path,
+        *,
+        synchronous: Literal["NORMAL", "FULL"] = "FULL",
+        is_private: bool = False,
     ) -> None:
         self._path = Path(path)
         self._lock = threading.RLock()
+        if is_private and str(path) != ":memory:":
+            _keep_private(self._path)
         with _translated(self._path, damage=Broken):
             self._connection = _connect(path)
             _set(self._connection, "journal_mode", "memory" if str(path) == ":memory:" else "wal")
             _set(self._connection, "synchronous", {"NORMAL": 1, "FULL": 2}[synchronous])
             _set(self._connection, "journal_size_limit", 16 << 20)
+            if is_private:
+                _set(self._connection, "secure_delete", 1)
             _set(self._connection, "foreign_keys", 1)
 
     @contextmanager
@@ -278,6 +287,19 @@ class SqliteDatabase:
         """Return the rows of a query outside any transaction."""
         with self._lock, _translated(self._path, damage=Broken):
             return self._connection.execute(sql, params).fetchall()
+
+    def scrub(self) -> bool:
+        """Empty the write-ahead log into the file, as it still holds what was deleted or overwritten.
+
+        Return False, leaving it for the next time, when another process reads for longer than a moment.
+        """
+        with self._lock, _translated(self._path, damage=Broken):
+            _set(self._connection, "busy_timeout", _CHECKPOINT_MS)
+            try:
+                blocked = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                _set(self._connection, "busy_timeout", _BUSY_MS)
+        return not blocked
 
     def close(self) -> None:
         """Release the engine."""
@@ -347,6 +369,19 @@ def _connect(path: str | Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
     )
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file before SQLite does, which gives its `-wal` and `-shm` the mode that the file has."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        for kept in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if kept.exists():
+                kept.chmod(0o600)
+    except OSError as error:
+        raise Broken(
+            f"{path} cannot be opened for writing ({error.strerror}); check the path and its owner"
+        ) from error
 
 
 def _set(connection: sqlite3.Connection, pragma: str, value: int | str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .people import People
 from .pipeline import Pipeline, TypedIntake
 from .quarantine import Quarantine
+from .raw import RawCopies
 from .routing import Router
 from .service import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
 from .shapes import restore
@@ -17,6 +18,7 @@ __all__ = [
     "People",
     "Pipeline",
     "Quarantine",
+    "RawCopies",
     "Router",
     "TypedIntake",
     "restore",

@@ -14,6 +14,7 @@ from loopwright.core.problem import document_of
 from loopwright.eventlog import Committed
 
 from .pipeline import Prepared, Refusal, TypedIntake
+from .raw import Original, RawCopies
 from .shapes import Path
 
 INLINE_BYTES: Final = 65_536
@@ -80,6 +81,8 @@ async def answer(
             prepared = await asyncio.to_thread(intake.complete, begun)
         else:
             prepared = intake.complete(begun)
+    if intake.raw is not None and prepared.originals:
+        append = _keeping(intake.raw, append, tenant_id=tenant_id, originals=prepared.originals)
     return await finish(intake, append, prepared=prepared)
 
 
@@ -103,6 +106,21 @@ async def finish(intake: TypedIntake, append: Append, *, prepared: Prepared) -> 
     return Answer(
         200, TypedBatch(len(results) - duplicates - rejected, duplicates, rejected, results)
     )
+
+
+def _keeping(
+    raw: RawCopies, append: Append, *, tenant_id: str, originals: Sequence[Original]
+) -> Append:
+    """Return an `append` that also keeps raw copies of what is new, before anything is answered."""
+
+    async def append_and_keep(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+        committed = await append(facts, keys)
+        duplicates = committed.duplicates
+        # It waits for the disk, so not where requests are served.
+        await asyncio.to_thread(raw.keep, tenant_id, originals, duplicates=duplicates)
+        return committed
+
+    return append_and_keep
 
 
 def _results(prepared: Prepared, committed: Committed) -> list[TypedResult]:

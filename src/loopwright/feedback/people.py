@@ -4,11 +4,14 @@ A person is a random id. What leads from a product's user id to it is one row: a
 with the tenant's key. The log and every table hold the random id only, so deleting that row cuts the link for
 good, and the same user coming again is a new person.
 
+Beside it stands a key per person, made when something about them is first encrypted, and destroyed with the row.
+
 The tables belong in a file of their own that is never part of a backup of the log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 import threading
@@ -35,6 +38,8 @@ REMEMBERED: Final = 100_000
 Append = Callable[[Sequence[Fact], Sequence[bytes | None]], Awaitable[Committed]]
 CountRows = Callable[[str, str], Mapping[str, int]]
 """Returns, for a tenant and a person, how many rows of each table are about them."""
+Forget = Callable[[str, str], int]
+"""Deletes, for a tenant and a person, what is about them; returns how much that was."""
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -56,6 +61,16 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     """,
         "CREATE UNIQUE INDEX people_by_id ON people (tenant_id, person)",
     ),
+    (
+        """
+    CREATE TABLE person_keys (
+        tenant_id TEXT NOT NULL,
+        person TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        PRIMARY KEY (tenant_id, person)
+    )
+    """,
+    ),
 )
 """Scripts for `apply_schema`, oldest first."""
 
@@ -69,7 +84,10 @@ class Person(msgspec.Struct, frozen=True, gc=False):
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """What went when a person was erased. `rows` counts by table; those rows are dropped by the projections."""
+    """What went when a person was erased. `rows` counts by table; those rows are dropped by the projections.
+
+    `quarantined` and `raw_copies` are deleted, and so is the key of the raw copies.
+    """
 
     person: str
     erased_at_ms: int
@@ -77,6 +95,7 @@ class Erasure(msgspec.Struct, frozen=True):
     quarantined: int
     offset: int | None
     """Where the log says so; None when it had said so before."""
+    raw_copies: int = 0
 
 
 class People:
@@ -88,9 +107,11 @@ class People:
         *,
         clock: Clock,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        scrub: Callable[[], object] = lambda: None,
     ) -> None:
         apply_schema(database, "people", SCHEMA)
         self._database = database
+        self._scrub = scrub
         self.now_ms = clock.now_ms
         self._random_bytes = random_bytes
         self._lock = threading.Lock()
@@ -104,6 +125,31 @@ class People:
             with self._lock:
                 found = self._keys[tenant_id] = self._load_key(tenant_id)
         return found
+
+    def person_key(self, tenant_id: str, person: str) -> bytes | None:
+        """Return the key of what is encrypted about a person; None when it was destroyed or never made."""
+        rows = self._database.query(
+            "SELECT secret FROM person_keys WHERE tenant_id = ? AND person = ?", (tenant_id, person)
+        )
+        return bytes.fromhex(rows[0][0]) if rows else None
+
+    def person_keys(self, tenant_id: str, persons: Iterable[str]) -> dict[str, bytes]:
+        """Return the keys of those people who are there, made at their first use, in one transaction.
+
+        They are not remembered: a key that is destroyed is gone from memory too.
+        """
+        wanted = list(persons)
+        found = {person: self.person_key(tenant_id, person) for person in wanted}
+        missing = [person for person, key in found.items() if key is None]
+        if missing:
+            with self._lock, self._database.transaction() as session:
+                session.executemany(
+                    "INSERT INTO person_keys SELECT tenant_id, person, ? FROM people "
+                    "WHERE tenant_id = ? AND person = ? ON CONFLICT (tenant_id, person) DO NOTHING",
+                    [(self._random_bytes(KEY_BYTES).hex(), tenant_id, p) for p in missing],
+                )
+            found |= {person: self.person_key(tenant_id, person) for person in missing}
+        return {person: key for person, key in found.items() if key is not None}
 
     def resolve(self, tenant_id: str, user_ids: Iterable[str]) -> dict[str, Person]:
         """Return the person behind each user id; those who are new are made, durably, in one transaction."""
@@ -139,13 +185,18 @@ class People:
             self._forget_cached(tenant_id, person)
 
     def erase(self, tenant_id: str, person: str) -> bool:
-        """Destroy the link from a user id to this person; False when it is not there."""
+        """Destroy the link from a user id to this person, and their key; False when it is not there."""
         with self._lock:
             with self._database.transaction() as session:
+                session.execute(
+                    "DELETE FROM person_keys WHERE tenant_id = ? AND person = ?",
+                    (tenant_id, person),
+                )
                 gone = session.execute(
                     "DELETE FROM people WHERE tenant_id = ? AND person = ?", (tenant_id, person)
                 )
             self._forget_cached(tenant_id, person)
+        self._scrub()
         return gone > 0
 
     def _load_key(self, tenant_id: str) -> bytes:
@@ -205,11 +256,19 @@ def address_pseudonym(key: bytes, address: str) -> str:
 
 
 async def change_consent(
-    people: People, append: Append, *, tenant_id: str, id: str, scopes: Sequence[str], at_ms: int
+    people: People,
+    append: Append,
+    *,
+    tenant_id: str,
+    id: str,
+    scopes: Sequence[str],
+    at_ms: int,
+    forget_raw: Forget | None = None,
 ) -> tuple[Person, int | None]:
     """Let a person's own word override the consent of all their facts; return them and the log's offset.
 
-    The log hears it first: a crash in between leaves a word that is repeated, never one that is lost.
+    The log hears it first: a crash in between leaves a word that is repeated, never one that is lost. Who does not
+    let us store has no raw copies either, earlier ones included.
     """
     granted = checked(scopes)
     if not id:
@@ -222,6 +281,8 @@ async def change_consent(
     fact = Consented(event_id, at_ms, tenant_id, person.id, granted)
     committed = await append([fact], [None])
     people.consent(tenant_id, person.id, granted)
+    if forget_raw is not None and "store" not in granted:
+        await asyncio.to_thread(forget_raw, tenant_id, person.id)
     return Person(person.id, granted, person.since_ms), committed.first_offset
 
 
@@ -232,21 +293,24 @@ async def erase_person(
     tenant_id: str,
     id: str,
     count_rows: CountRows,
-    forget_quarantined: Callable[[str, str], int],
+    forget_quarantined: Forget,
     at_ms: int,
+    forget_raw: Forget | None = None,
 ) -> Erasure:
     """Erase a person by user id or pseudonym and return what went; raises `NotFound`.
 
     The log hears it first, then the link is destroyed. A crash in between leaves the link: erase again.
     """
     person = people.find(tenant_id, id).id
-    rows = dict(sorted(count_rows(tenant_id, person).items()))
+    # All of this waits for the disk, so not where requests are served.
+    rows = dict(sorted((await asyncio.to_thread(count_rows, tenant_id, person)).items()))
     event_id = _event_id(people.key(tenant_id), "erase", person)
     fact = Erased(event_id, at_ms, tenant_id, person, {"rows": rows})
     committed = await append([fact], [bytes(8) + bytes.fromhex(event_id)])
-    quarantined = forget_quarantined(tenant_id, person)
-    people.erase(tenant_id, person)
-    return Erasure(person, at_ms, rows, quarantined, committed.first_offset)
+    quarantined = await asyncio.to_thread(forget_quarantined, tenant_id, person)
+    raw = 0 if forget_raw is None else await asyncio.to_thread(forget_raw, tenant_id, person)
+    await asyncio.to_thread(people.erase, tenant_id, person)
+    return Erasure(person, at_ms, rows, quarantined, committed.first_offset, raw)
 
 
 def _event_id(key: bytes, *parts: Any) -> str:

@@ -32,6 +32,7 @@ from .consent import require_store
 from .draft import Draft
 from .people import People, Person, address_pseudonym
 from .quarantine import Held, Quarantine, known_address, known_person, replayable, shield
+from .raw import Original, RawCopies, originals
 from .routing import Router
 from .service import BATCH_LIMIT
 from .shapes import Path, malformed, plain
@@ -82,6 +83,8 @@ class Prepared(msgspec.Struct, frozen=True):
     size: int
     """How many items the body had."""
     is_batch: bool
+    originals: list[Original] = []
+    """What to keep raw copies of, once the facts are durable."""
 
 
 class Pipeline:
@@ -268,11 +271,13 @@ class TypedIntake:
         clock: Clock,
         ids: Ids,
         router: Router | None = None,
+        raw: RawCopies | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.people = people
         self.quarantine = quarantine
         self.router = router or Router()
+        self.raw = raw
         self.without_consent = 0
         """Items refused because consent does not allow to store; nothing of them was kept."""
         self._now_ms = clock.now_ms
@@ -366,6 +371,17 @@ class TypedIntake:
                 prepared.facts.append(fact)
                 prepared.keys.append(fact_key)
                 prepared.places.append(place)
+        if self.raw is not None and not begun.is_replay:
+            prepared.originals.extend(
+                originals(
+                    begun.path,
+                    begun.items,
+                    drafts=valid,
+                    made=facts,
+                    persons=persons,
+                    received_ms=received_ms,
+                )
+            )
         if refusals and not begun.is_replay:
             self._hold(
                 tenant_id,

@@ -1,7 +1,7 @@
 """Typed feedback over HTTP: every shape in, the quarantine, and people's consent and erasure.
 
-Handlers ask for what they need by name: `typed_intake`, `append`, `people`, `quarantine`, `count_rows` and
-`principal` are provided by the application. Bodies are read raw, so that one bad item of a batch is told by its
+Handlers ask for what they need by name: `typed_intake`, `append`, `people`, `quarantine`, `raw_copies`,
+`count_rows` and `principal` are provided by the application. Bodies are read raw, so that one bad item of a batch is told by its
 place and never spoils the rest.
 """
 
@@ -35,6 +35,7 @@ from .answers import Answer, Append, TypedAccepted, TypedBatch, answer, finish
 from .people import CountRows, Erasure, People, change_consent, erase_person
 from .pipeline import TypedIntake
 from .quarantine import Held, Page, Quarantine
+from .raw import OFF, RawCopies, RawCopy, RawNotKept
 from .shapes import Path
 
 MAX_PAGE: Final = 1000
@@ -45,6 +46,7 @@ Appending = NamedDependency[SkipValidation[Append]]
 Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantine]]
 Counting = NamedDependency[SkipValidation[CountRows]]
+Copies = NamedDependency[SkipValidation[RawCopies | None]]
 
 
 class ConsentWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +107,7 @@ _WHY: Final = {
     400: "The body is not JSON, or a request_id is malformed.",
     401: "No valid API key.",
     403: "The key lacks the scope, a request_id is forged or foreign, or the tenant is another one.",
-    404: "There is no such person or refused item for this tenant.",
+    404: "There is no such person, refused item or raw copy for this tenant; the code says more.",
     410: "The request_id has expired.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
@@ -427,6 +429,26 @@ class QuarantineController(Controller):
         quarantine.discard(principal.tenant_id, item_id)
 
 
+class RawController(Controller):
+    """Raw copies."""
+
+    path = "/api/v1/feedback/raw"
+    tags: Sequence[str] = ("feedback",)
+
+    @get("/{event_id:str}", summary="Read a raw copy", responses=_problems(404, 503, 507))
+    async def read(
+        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, append: Appending
+    ) -> Response[RawCopy]:
+        """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
+        principal.require("admin")
+        if raw_copies is None:
+            raise RawNotKept(OFF)
+        copy = await raw_copies.look(
+            append, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
+        )
+        return Response(copy, headers={"cache-control": "no-store"})
+
+
 class PeopleController(Controller):
     """People: consent and erasure."""
 
@@ -448,6 +470,7 @@ class PeopleController(Controller):
         principal: Asking,
         people: Known,
         append: Appending,
+        raw_copies: Copies,
     ) -> ConsentGiven:
         """Say what a person, named by your user id, allows. It holds for all they ever said."""
         principal.require("manage")
@@ -458,6 +481,7 @@ class PeopleController(Controller):
             id=person_id,
             scopes=data.scopes,
             at_ms=people.now_ms(),
+            forget_raw=None if raw_copies is None else raw_copies.forget,
         )
         return ConsentGiven(person.id, person.consent or (), offset)
 
@@ -475,6 +499,7 @@ class PeopleController(Controller):
         append: Appending,
         quarantine: Keeping,
         count_rows: Counting,
+        raw_copies: Copies,
     ) -> Erasure:
         """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
         principal.require("manage")
@@ -486,8 +511,14 @@ class PeopleController(Controller):
             count_rows=count_rows,
             forget_quarantined=quarantine.forget,
             at_ms=people.now_ms(),
+            forget_raw=None if raw_copies is None else raw_copies.forget,
         )
 
 
-CONTROLLERS: Final = (TypedFeedbackController, QuarantineController, PeopleController)
+CONTROLLERS: Final = (
+    TypedFeedbackController,
+    QuarantineController,
+    RawController,
+    PeopleController,
+)
 """What the application registers."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,37 @@ def test_consent_may_come_before_the_first_fact(world: World) -> None:
 def test_a_consent_that_makes_no_sense_is_refused(id: str, scopes: list[str], world: World) -> None:
     with pytest.raises(Invalid):
         consent(world, Log(), id, *scopes)
+
+
+def test_a_key_is_made_once_and_only_for_people_who_are_there(world: World) -> None:
+    u, v = (person.id for person in world.people.resolve("acme", ["u", "v"]).values())
+    keys = world.people.person_keys("acme", [u, v, "nobody"])
+    assert set(keys) == {u, v}
+    assert keys[u] != keys[v]
+    assert {len(key) for key in keys.values()} == {32}
+    assert world.people.person_keys("acme", [u])[u] == keys[u]
+    assert world.people.person_key("acme", u) == keys[u]
+    assert world.people.person_key("other", u) is None
+    assert world.people.person_keys("other", [u]) == {}
+
+
+def test_erasing_leaves_no_byte_of_the_key_in_any_file(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    with closing(SqliteDatabase(path, is_private=True)) as database:
+        people = People(database, clock=ManualClock(), scrub=database.scrub)
+        found = people.resolve("acme", [f"u{n}" for n in range(400)])
+        ids = [person.id for person in found.values()]
+        keys = people.person_keys("acme", ids)
+
+        def count(secrets: list[str]) -> int:
+            files = [file.read_bytes() for file in tmp_path.iterdir()]
+            return sum(any(s.encode() in file for file in files) for s in secrets)
+
+        secrets = [keys[id].hex() for id in ids]
+        assert count(secrets) == 400
+        for id in ids[::2]:
+            people.erase("acme", id)
+        assert count(secrets[::2]) == count(ids[::2]) == 0
+        assert count(secrets[1::2]) == count(ids[1::2]) == 200
+        assert people.person_key("acme", ids[0]) is None
+    assert count(secrets[::2]) == 0
