@@ -15,15 +15,20 @@ from tests.flow.conftest import Server
 
 from loopwright.app.cli import run
 from loopwright.app.settings import load_settings
-from loopwright.app.surrogates import answers, calibrate, load_current, store
+from loopwright.app.surrogates import Expectations, answers, calibrate, load_current, store
 from loopwright.app.wiring import Services
+from loopwright.core.clock import SystemClock
+from loopwright.core.decision import Decision
 from loopwright.core.errors import Broken, Invalid, NotFound
-from loopwright.core.events import Fact, Interacted, Reported
+from loopwright.core.events import Changed, Fact, Interacted, Reported
+from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.feedback import Note, Outcome, Signal, Target
 from loopwright.core.interaction import Interaction
+from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Committed
 from loopwright.feedback.sessions import CONSUMER
-from loopwright.feedback.surrogate import Row
+from loopwright.feedback.surrogate import Row, Surrogate, fit
+from loopwright.learning import replay
 from loopwright.testing import ManualClock
 
 DAY_MS = 86_400_000
@@ -100,7 +105,7 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     assert run([*command, "--json"]) == 0
     told = msgspec.json.decode(capsys.readouterr().out)
     current = load_current(tmp_path, "default", "support")
-    assert told["file"].endswith(f"surrogates/default/support/{current.version}.json")
+    assert told["surrogate"]["version"] == current.version
     assert current.calibration == found.calibration
     assert current.calibration.auc is not None
     assert current.calibration.auc > 0.7
@@ -117,6 +122,46 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     assert "50 are needed" in capsys.readouterr().err
     assert run([*command[:2], "--metric=resolved", "--window-days=0", f"--data={tmp_path}"]) == 2
     assert run([*command[:4], f"--data={tmp_path / 'none'}"]) == 3
+
+
+def test_a_running_server_calibrates_and_keeps_a_record_of_who_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOOPWRIGHT__URL", raising=False)
+    filled(tmp_path).close()
+    asked = {"task": "support", "metric": "resolved", "window_days": 1}
+    server = Server(tmp_path)
+    try:
+        assert server.get("/surrogates", params={"task": "support"}).json()["code"] == "not_found"
+        made = server.post("/surrogates", asked)
+        assert made.status_code == 201, made.text
+        assert made.json()["n"] == CALLS
+        assert server.get("/surrogates", params={"task": "support"}).json() == made.json()
+        few = server.post("/surrogates", {**asked, "task": "other"})
+        assert (few.status_code, few.json()["code"]) == (422, "invalid")
+        assert server.post("/surrogates", {**asked, "window_days": 0}).status_code == 422
+        reader = server.post("/keys", {"scopes": ["read"]}).json()["secret"]
+        refused = server.post("/surrogates", asked, headers={"authorization": f"Bearer {reader}"})
+        assert refused.status_code == 403
+
+        command = ["calibrate", "support", "--metric=resolved", "--window-days=1"]
+        assert run([*command, f"--data={tmp_path}", f"--url={server.url}", "--json"]) == 0
+        told = msgspec.json.decode(capsys.readouterr().out)
+        current = server.get("/surrogates", params={"task": "support"}).json()
+        assert told["surrogate"]["version"] == current["version"] != made.json()["version"]
+        assert run([*command, f"--data={tmp_path}", f"--url={server.url}", "--tenant=x"]) == 2
+        assert "tenant of the API key" in capsys.readouterr().err
+    finally:
+        server.stop()
+    services = Services(load_settings(data_dir=tmp_path))
+    facts = services.reader.facts(0, limit=10_000)
+    changes = [f for _, f in facts if isinstance(f, Changed) and f.action == "calibrate"]
+    services.close()
+    assert [change.subject for change in changes] == ["surrogate/support"] * 2
+    assert [change.detail["version"] for change in changes] == [
+        made.json()["version"],
+        current["version"],
+    ]
 
 
 def await_open_session(path: Path) -> None:
@@ -216,3 +261,159 @@ def test_a_surrogate_on_the_disk_is_whole_or_refused(tmp_path: Path) -> None:
         load_current(tmp_path, "..", "../a/b")
     with pytest.raises(Invalid, match="folder"):
         load_current(tmp_path, "default", "ж" * 100)
+
+
+SHAPED = {
+    "type": "bounded",
+    "metric": "resolved",
+    "duplicates": "latest",
+    "shaping": "support",
+}
+
+
+def fitted(*, metric: str = "resolved", now_ms: int = START) -> Surrogate:
+    """A surrogate by which a copied answer is mostly resolved and an abandoned one mostly not."""
+    rng = random.Random(5)
+    rows = []
+    for _ in range(400):
+        is_copied = rng.random() < 0.5
+        outcome = float(rng.random() < (0.9 if is_copied else 0.1))
+        rows.append(Row(0, {"copy": 1.0} if is_copied else {"abandonment": 1.0}, outcome))
+    return fit(rows, task="support", metric=metric, now_ms=now_ms, window_ms=DAY_MS)
+
+
+def settled(services: Services) -> None:
+    """Let everything that follows from the log by now be written and learned."""
+    for _ in range(4):
+        services.sessions.run()
+        services.writer.flush()
+    while services.learner.step():
+        pass
+
+
+def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outcome(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path)
+    try:
+        server.experiment("greeting", reward=SHAPED)
+        store(tmp_path, "default", fitted())
+        chosen = server.select("greeting", context={"metadata": {"session_id": "s1"}})
+        left = server.select("greeting", context={"metadata": {"session_id": "s2"}})
+        signal = {"kind": "signal", "name": "copy", "request_id": chosen["request_id"]}
+        server.post("/feedback", {**signal, "session_id": "s1"}).raise_for_status()
+        assert server.await_status("greeting", decisions=2)["expected"] == 0
+    finally:
+        assert server.stop() == 0
+
+    clock = ManualClock(SystemClock().now_ms() + 3_600_000)
+    services = Services(load_settings(data_dir=tmp_path), clock=clock)
+    settled(services)
+    found = services.warehouse.query("values_of", tenant_id="default", metric="resolved")
+    assert found.rows == []  # an expectation is no outcome, in no report
+    services.close()
+
+    server = Server(tmp_path)
+    try:
+        status = server.await_status("greeting", expected=2)
+        assert (status["feedback"], status["expectations"]) == (0, 2)
+        means = {arm["arm_id"]: arm["mean"] for arm in status["arms"] if arm["n"]}
+        if chosen["arm"]["id"] != left["arm"]["id"]:
+            assert means[chosen["arm"]["id"]] > 0.6 > 0.4 > means[left["arm"]["id"]]
+        advice = server.get("/experiments/greeting/status").json()["advice"]
+        assert "2 of 2 rewards are not outcomes" in advice[0]["sentence"]
+        scraped = server.http.get("/metrics").text
+        sample = 'loopwright_learner_expected_rewards{experiment="greeting",tenant="default"} 2.0'
+        assert sample in scraped
+
+        outcome = {"request_id": chosen["request_id"], "metric": "resolved", "reward": 0}
+        server.post("/agent/feedback", outcome).raise_for_status()
+        status = server.await_status("greeting", feedback=1)
+        assert (status["expected"], sum(arm["n"] for arm in status["arms"])) == (1, 2)
+        outcome = {"kind": "outcome", "metric": "resolved", "value": 1}
+        typed = {**outcome, "request_id": left["request_id"]}
+        server.post("/feedback", typed).raise_for_status()
+        status = server.await_status("greeting", feedback=2)
+        assert status["expected"] == 0
+        assert sorted(arm["mean"] for arm in status["arms"] if arm["n"]) in ([0.0, 1.0], [0.5])
+
+        refused = server.post(
+            "/experiments",
+            {"id": "x", "arms": [{"id": "a"}], "reward": {"shaping": "support"}},
+        )
+        assert refused.status_code == 422
+        assert "declare the reward 'bounded'" in refused.json()["detail"]
+    finally:
+        assert server.stop() == 0
+
+    services = Services(load_settings(data_dir=tmp_path), clock=clock)
+    experiment = services.catalog.experiment("default", "greeting")
+    key = ("default", "greeting")
+    assert services.learner.dump(*key) == replay(services.reader, [experiment])[key]
+    services.close()
+
+
+def made(services: Services, id: str = "greeting", **reward: Any) -> Decision:
+    """A decision of a new experiment."""
+    spec = RewardSpec(**{**SHAPED, **reward})
+    draft = Experiment(id=id, tenant_id="default", arms=(Arm(id="a"),), reward=spec)
+    services.catalog.create_experiment(draft, actor="test")
+    services.catalog.move_experiment("default", id, "start", actor="test")
+    return Decision(f"{START:012x}7" + "0" * 19, "default", id, "a", 1.0, 0, START)
+
+
+def test_what_is_expected_is_what_the_current_surrogate_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = Services(load_settings(data_dir=tmp_path), clock=ManualClock(START))
+    expectations = Expectations(tmp_path, find=services._find, people=services.people)
+    decision = made(services)
+    assert expectations.metric(decision) == "resolved"
+    assert expectations.expect(decision, {}, person=None) is None  # there is no surrogate yet
+    first, second = fitted(), fitted(now_ms=START + 1)
+    store(tmp_path, "default", first)
+    said = {"copy": 1.0}
+    expected = expectations.expect(decision, said, person=None)
+    assert expected == (first.predict(said), first.version)
+    store(tmp_path, "default", second)
+    assert expectations.expect(decision, said, person=None) == (expected[0], second.version)
+
+    caplog.clear()
+    store(tmp_path, "default", fitted(metric="other"))
+    assert [expectations.expect(decision, said, person=None) for _ in range(2)] == [None, None]
+    path = store(tmp_path, "default", first)
+    path.write_bytes(b"{}")
+    assert [expectations.expect(decision, said, person=None) for _ in range(2)] == [None, None]
+    assert [vars(r)["reason"].split(";")[0] for r in caplog.records] == [
+        "the surrogate is of 'other', the reward of 'resolved'",
+        "the surrogate of task 'support' cannot be read: Object missing required field `task`",
+    ]
+
+    holdout = msgspec.structs.replace(decision, mode="holdout")
+    unshaped = made(services, "plain", shaping=None)
+    odd = made(services, "odd", shaping="ж" * 100)
+    assert [expectations.metric(one) for one in (holdout, unshaped)] == [None, None]
+    assert expectations.expect(odd, said, person=None) is None
+    services.catalog.move_experiment("default", "greeting", "end", actor="test")
+    assert expectations.metric(decision) is None
+    services.close()
+
+
+def test_a_persons_own_word_keeps_their_signals_from_training(tmp_path: Path) -> None:
+    services = Services(load_settings(data_dir=tmp_path), clock=ManualClock(START))
+    expectations = Expectations(tmp_path, find=services._find, people=services.people)
+    store(tmp_path, "default", fitted())
+    decision = made(services)
+    person = services.people.resolve("default", ["ann"])["ann"].id
+
+    def is_expected() -> bool:
+        return expectations.expect(decision, {"copy": 1.0}, person=person) is not None
+
+    assert is_expected()
+    services.people.consent("default", person, ("store", "analyze"))
+    assert not is_expected()
+    services.people.consent("default", person, ("store", "train"))
+    assert is_expected()
+    services.people.erase("default", person)
+    assert not is_expected()
+    services.close()

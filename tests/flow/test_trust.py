@@ -13,11 +13,14 @@ from tests.flow.conftest import Server
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, feedback
 
 from loopwright.app.cli import run
+from loopwright.app.settings import load_settings
 from loopwright.app.trust import Trust, TrustedReport
+from loopwright.app.wiring import Services
 from loopwright.core.events import Fact
 from loopwright.core.feedback import Target
 from loopwright.insights.period import Period
 from loopwright.insights.service import Insights
+from loopwright.learning import replay
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
 MINUTE = 60_000
@@ -207,3 +210,42 @@ def test_the_trust_view_needs_the_scope_to_read(server: Server) -> None:
     headers = {"authorization": f"Bearer {made.json()['secret']}"}
 
     assert server.get("/feedback/trust/default", headers=headers).status_code == 403
+
+
+def test_a_server_caps_what_one_person_teaches_when_the_experiment_says_so(
+    server: Server,
+) -> None:
+    spec = {"arms": [{"id": "a"}], "reward": {"type": "bounded", "metric": "rating"}}
+    server.experiment("free", **spec)
+    server.experiment("careful", **spec, trust={})
+    for id in ("free", "careful"):
+        for k in range(8):
+            chosen = server.select(id, unit_id="eve")
+            plain = {"request_id": chosen["request_id"], "metric": "rating", "reward": 1}
+            server.post("/agent/feedback", plain).raise_for_status()
+            rating = {"kind": "rating", "scale": "thumbs", "value": 0, "user_id": "ann"}
+            token = server.select(id, unit_id=f"u{k}")["request_id"]
+            server.post("/feedback", {**rating, "request_id": token}).raise_for_status()
+    free = server.await_status("free", feedback=16)
+    careful = server.await_status("careful", feedback=10)
+    assert (free["skipped"], free["arms"][0]["mean"]) == ({}, 0.5)
+    assert careful["skipped"] == {"capped_person": 6}
+    assert careful["arms"][0]["n"] == 10
+    scraped = server.http.get("/metrics").text
+    assert 'loopwright_learner_skipped_total{reason="capped_person"} 6.0' in scraped
+
+    odd = server.post("/experiments", {"id": "x", **spec, "trust": {"per_person": 0}})
+    assert odd.status_code == 422
+    assert "per_person" in odd.json()["detail"]
+    late = server.http.patch("/api/v1/experiments/careful", json={"trust": None})
+    assert late.status_code == 409
+    assert "its trust can no longer change" in late.json()["detail"]
+
+    assert server.stop() == 0
+    services = Services(load_settings(data_dir=server.data))
+    experiments = services.catalog.experiments("default")
+    assert replay(services.reader, experiments) == {
+        (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
+    }
+    services.close()
+    server.start()

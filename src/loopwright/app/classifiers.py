@@ -87,7 +87,7 @@ class EndpointClassifier:
         self.version = _version(model, self.labels)
         self.answered = 0
         """Texts that the model named a label for, each once."""
-        self.fell_back: Counter[Why] = Counter()
+        self.fell_back: Counter[str] = Counter()
         """How often the rules answered, by why."""
         self._http = httpx.Client(
             base_url=self._url,

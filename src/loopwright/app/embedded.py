@@ -23,12 +23,13 @@ from loopwright.core.clock import SystemClock
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
 from loopwright.core.events import Fact
-from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest
 from loopwright.feedback.answers import TypedBatch, TypedResult, finish
+from loopwright.feedback.raw import OFF, RawCopy, RawNotKept
 from loopwright.feedback.shapes import Path as WirePath
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.period import period
@@ -172,6 +173,20 @@ class Feedback:
         """Store steps that an agent took, or their outcomes, by session."""
         return self._take("step", items)
 
+    def raw(self, event_id: str) -> RawCopy:
+        """Return feedback as it came, before redaction; the log knows first that you look.
+
+        Raises `NotFound`, with a code that says why, when there is no raw copy of it.
+        """
+        services = self._services
+        if services.raw is None:
+            raise RawNotKept(OFF)
+        copy = services.raw.read(self._tenant_id, event_id)
+        looked = services.raw.looked(self._tenant_id, event_id, actor="embedded")
+        _append(services, [looked], [None])
+        services.raw.count("read")
+        return structs.replace(copy, item=msgspec.json.decode(copy.item))
+
     def quality(self, *, days: int = 30) -> QualityReport:
         """Return the quality report of the last `days`."""
         clock = SystemClock()
@@ -184,7 +199,10 @@ class Feedback:
         prepared = services.typed_intake.accept_items(self._tenant_id, path, items=plain)
 
         async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
-            return _append(services, facts, keys)
+            committed = _append(services, facts, keys)
+            if (raw := services.typed_intake.raw) is not None:
+                raw.keep(self._tenant_id, prepared.originals, duplicates=committed.duplicates)
+            return committed
 
         answer = _completed(finish(services.typed_intake, append, prepared=prepared))
         assert isinstance(answer.content, TypedBatch)
@@ -208,12 +226,14 @@ class Experiments:
         dimension: int | None = None,
         explore_floor: float = 0.01,
         gate: Gate | None = None,
+        trust: Caps | None = None,
         name: str = "",
         start: bool = True,
     ) -> Experiment:
         """Create an experiment and, unless told otherwise, start it.
 
-        `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual.
+        `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual;
+        `trust` caps what one person teaches.
         """
         draft = Experiment(
             id=id,
@@ -225,6 +245,7 @@ class Experiments:
             context=None if dimension is None else ContextSpec(dimension),
             explore_floor=explore_floor,
             gate=gate,
+            trust=trust,
         )
         created = self._services.catalog.create_experiment(draft, actor="embedded")
         return self.start(id) if start else created

@@ -12,8 +12,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.params import Body
 
 import loopwright
@@ -28,6 +27,7 @@ from loopwright.learning.routes import LearningController
 from loopwright.serving import Selection, SelectRequest
 
 from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
+from .calibration import SurrogateController
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
@@ -40,17 +40,31 @@ from .hot import (
     authenticated,
 )
 from .metrics import Metrics
+from .pages import DOCS, RENDERERS, static
 
 logger = logging.getLogger(__name__)
-
-DOCS: Final = "/docs"
 
 CONTROLLERS: Final = (
     *catalog_routes.CONTROLLERS,
     LearningController,
     *feedback_routes.CONTROLLERS,
     InsightsController,
+    SurrogateController,
 )
+
+_TAGS: Final = {
+    "loop": "Select an arm, send its reward.",
+    "feedback": "Feedback of every kind, calls and steps; raw copies; surrogates.",
+    "insights": "What people read: quality, trust, statistics, sessions, exports.",
+    "experiments": "Experiments and their arms.",
+    "learning": "What was learned: status, snapshots, rollback.",
+    "people": "Consent and erasure.",
+    "quarantine": "What was refused, and its replay.",
+    "keys": "API keys, and the keys that sign tokens.",
+    "tenants": "Tenants.",
+    "health": "Probes and metrics.",
+}
+"""The parts of the API, in the order in which they are shown."""
 
 
 class Failed(LoopError):
@@ -114,7 +128,7 @@ def build_behind(
 
     reference = [_reference(path, endpoint, front=front) for path, endpoint in endpoints.items()]
     behind = Litestar(
-        [live, readiness, exposition, *CONTROLLERS, *reference],
+        [live, readiness, exposition, static, *CONTROLLERS, *reference],
         dependencies={
             "principal": Provide(principal),
             **{name: _given(ask) for name, ask in dependencies.items()},
@@ -131,7 +145,7 @@ def build_behind(
             version=loopwright.__version__,
             description="Select an arm, send feedback, and the loop learns which arm to serve.",
             path=DOCS,
-            render_plugins=[SwaggerRenderPlugin(path="/"), JsonRenderPlugin()],
+            render_plugins=RENDERERS,
             components=Components(
                 security_schemes={
                     "key": SecurityScheme(
@@ -140,6 +154,7 @@ def build_behind(
                 }
             ),
             security=[{"key": []}],
+            tags=[Tag(name, description=sentence) for name, sentence in _TAGS.items()],
             use_handler_docstrings=True,
         ),
         request_max_body_size=body_limit,

@@ -30,6 +30,8 @@ CATALOGUE: Final[dict[str, str]] = {
     "loopwright_feedback_total": "Feedback by result: accepted, duplicate, rejected.",
     "loopwright_intake_items_total": "Items of typed feedback, by stage and by what became of them there.",
     "loopwright_intake_facts_total": "Facts of typed feedback stored, by topic.",
+    "loopwright_classifier_fallbacks_total": "Comments that the rules classified because the endpoint could not, by reason.",
+    "loopwright_raw_copies_total": "Raw copies by what became of them: kept, failed, read, swept, erased.",
     "loopwright_log_failed": "1 when the latest group commit failed.",
     "loopwright_log_head_offset": "Offset of the newest fact in the event log.",
     "loopwright_log_queue_events": "Facts waiting for the disk.",
@@ -38,6 +40,8 @@ CATALOGUE: Final[dict[str, str]] = {
     "loopwright_learner_offset": "Offset through which the learner has trained.",
     "loopwright_learner_lag_events": "Facts in the log that the learner has not read yet.",
     "loopwright_learner_published_total": "Snapshots published.",
+    "loopwright_learner_expected_rewards": "Rewards learned that are only expected, until the outcome is known.",
+    "loopwright_learner_skipped_total": "Facts not learned from since the experiments began, by reason.",
     "loopwright_learner_degraded": "Experiments that serve an older snapshot because the guard refused a newer one.",
     "loopwright_learner_failed": "1 when the learner has stopped on an error.",
 }

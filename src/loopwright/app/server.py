@@ -74,9 +74,16 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
+        from .calibration import Calibrator
         from .http import build_behind
         from .trust import Trust
 
+        calibrator = Calibrator(
+            services.settings.data_dir,
+            warehouse=lambda: services.warehouse,
+            clock=services.clock,
+            audit=services.audit,
+        )
         return build_behind(
             front,
             endpoints,
@@ -90,6 +97,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "append": lambda: acks.append,
                 "people": lambda: services.people,
                 "quarantine": lambda: services.quarantine,
+                "raw_copies": lambda: services.raw,
+                "calibrator": lambda: calibrator,
                 "count_rows": lambda: services.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.
@@ -197,8 +206,23 @@ def _watch(metrics: Metrics, services: Services) -> None:
         "loopwright_intake_facts_total",
         lambda: [({"topic": topic}, n) for topic, n in services.typed_intake.router.counts.items()],
     )
+    fell_back = services.classifier_fell_back
+    metrics.watch(
+        "loopwright_classifier_fallbacks_total",
+        lambda: [({"reason": why}, n) for why, n in list(fell_back.items())],
+    )
+    raw = services.raw
+    metrics.watch(
+        "loopwright_raw_copies_total",
+        lambda: [] if raw is None else [({"result": name}, n) for name, n in raw.counts.items()],
+    )
     metrics.watch("loopwright_learner_offset", lambda: one(learner.offset))
     metrics.watch("loopwright_learner_lag_events", lambda: one(max(0, log.head() - learner.offset)))
     metrics.watch("loopwright_learner_published_total", lambda: one(learner.published))
+    metrics.watch("loopwright_learner_expected_rewards", lambda: by_experiment(learner.expected()))
+    metrics.watch(
+        "loopwright_learner_skipped_total",
+        lambda: [({"reason": reason}, n) for reason, n in learner.skipped().items()],
+    )
     metrics.watch("loopwright_learner_degraded", lambda: one(len(learner.degraded)))
     metrics.watch("loopwright_learner_failed", lambda: one(learner.failure is not None))

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         None, ge=1, description="Days that the warehouse keeps; for ever, unless set."
     )
 
+    raw_copies: bool = Field(
+        False, description="Keep encrypted copies of feedback that redaction changed, as it came."
+    )
+    raw_ttl_days: int = Field(30, ge=1, le=365, description="Days that a new raw copy is kept.")
+
     classifier_url: str | None = Field(
         None,
         description="OpenAI-compatible endpoint that names a comment's category; rules unless set.",

@@ -1,4 +1,4 @@
-"""Surrogates on the disk: fitted from the warehouse, kept by version, one of them current.
+"""Surrogates on the disk: fitted from the warehouse, kept by version, one of them current; and their use.
 
 `surrogates/<tenant>/<task>/<version>.json` is written once and never changed; the file `current` beside them
 names the one in use and is replaced in one step, so that a reader sees the old one or the new one.
@@ -6,8 +6,9 @@ names the one in use and is replaced in one step, so that a reader sees the old 
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,22 +16,24 @@ from urllib.parse import quote
 import msgspec
 
 from loopwright.backends.files import FolderBlobStore
+from loopwright.core.decision import Decision
 from loopwright.core.errors import Broken, Invalid, NotFound
+from loopwright.core.experiment import Experiment
 from loopwright.core.ids import time_of
-from loopwright.feedback.sessions import DERIVED, NAMES
-from loopwright.feedback.signals import log_scaled
+from loopwright.feedback import People
+from loopwright.feedback.sessions import DERIVED, take_in
 from loopwright.feedback.surrogate import Row, Surrogate, fit
 from loopwright.warehouse import Warehouse
 
 from .keyring import write_private
+
+logger = logging.getLogger(__name__)
 
 FOLDER: Final = "surrogates"
 _POINTER: Final = "current"
 _PAGE: Final = 10_000
 _LONGEST_NAME: Final = 200
 _OURS: Final = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
-_DURATIONS: Final = {"dwell": NAMES["dwell"], "first_action": NAMES["first_action"]}
-"""Signals that products send in milliseconds, and the name of the same on the log scale."""
 
 _REFERENCES: Final = (
     ("decision", ("decision_id",)),
@@ -128,11 +131,8 @@ def _add(answer: _Answer, fact: dict[str, Any], metric: str, /) -> None:
         answer.outcome = value
     elif f'"{DERIVED}"' in (fact["flags"] or ""):
         answer.derived[name] = value
-    elif name not in _DURATIONS:
-        answer.said[name] = value
-    elif value >= 0:
-        scaled = log_scaled(round(min(value, 2.0**53)))
-        answer.said[_DURATIONS[name]] = max(scaled, answer.said.get(_DURATIONS[name], 0.0))
+    else:
+        take_in(answer.said, name, value)
 
 
 def _references(fact: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -191,6 +191,87 @@ def load_current(data: Path, tenant_id: str, task: str) -> Surrogate:
     return found
 
 
+class Expectations:
+    """What decisions will probably earn, by the current surrogates of the tasks that their experiments name.
+
+    A surrogate is read again when another has become the current one. One that cannot be used is logged, once,
+    and nothing is expected until there is another.
+    """
+
+    def __init__(
+        self, data: Path, *, find: Callable[[str, str], Experiment | None], people: People
+    ) -> None:
+        self._data = data
+        self._find = find
+        self._people = people
+        self._known: dict[tuple[str, str, str], tuple[int, Surrogate | None]] = {}
+
+    def metric(self, decision: Decision) -> str | None:
+        """Return the metric that is to be expected of a decision; None when its reward is not shaped."""
+        spec = None if (found := self._shaped(decision)) is None else found.reward
+        return None if spec is None else spec.metric
+
+    def expect(
+        self, decision: Decision, signals: Mapping[str, float], *, person: str | None
+    ) -> tuple[float, str] | None:
+        """Return the expected value of that metric and the surrogate's version.
+
+        None without a surrogate of that metric, and when the person has said that nothing of theirs may train.
+        """
+        experiment = self._shaped(decision)
+        if experiment is None or not self._may_train(decision.tenant_id, person):
+            return None
+        assert experiment.reward.shaping is not None
+        surrogate = self._current(
+            decision.tenant_id, experiment.reward.shaping, metric=experiment.reward.metric
+        )
+        return None if surrogate is None else (surrogate.predict(signals), surrogate.version)
+
+    def _shaped(self, decision: Decision) -> Experiment | None:
+        """Return the experiment of a decision, if its reward is shaped and the decision teaches it."""
+        experiment = self._find(decision.tenant_id, decision.experiment_id)
+        if experiment is None or experiment.reward.shaping is None or decision.mode != "live":
+            return None
+        return experiment if experiment.state in ("running", "paused") else None
+
+    def _may_train(self, tenant_id: str, person: str | None) -> bool:
+        """A person's own word outranks the consent that their facts came with; one who was erased has none."""
+        if person is None:
+            return True
+        try:
+            consent = self._people.find(tenant_id, person).consent
+        except NotFound:
+            return False
+        return consent is None or "train" in consent
+
+    def _current(self, tenant_id: str, task: str, *, metric: str) -> Surrogate | None:
+        key = (tenant_id, task, metric)
+        try:
+            made_ns = (_folder(self._data, tenant_id, task) / _POINTER).stat().st_mtime_ns
+        except (OSError, Invalid):
+            return None
+        known_ns, surrogate = self._known.get(key, (-1, None))
+        if known_ns != made_ns:
+            surrogate = self._load(tenant_id, task, metric=metric)
+            self._known[key] = (made_ns, surrogate)
+        return surrogate
+
+    def _load(self, tenant_id: str, task: str, *, metric: str) -> Surrogate | None:
+        try:
+            found = load_current(self._data, tenant_id, task)
+            if found.metric == metric:
+                return found
+            why = (
+                f"the surrogate is of {found.metric!r}, the reward of {metric!r}; calibrate for it"
+            )
+        except (NotFound, Broken) as error:
+            why = error.message
+        logger.error(
+            "a reward cannot be shaped", extra={"tenant_id": tenant_id, "task": task, "reason": why}
+        )
+        return None
+
+
 def _folder(data: Path, tenant_id: str, task: str) -> Path:
     return data / FOLDER / _file_name(tenant_id) / _file_name(task)
 
@@ -205,4 +286,4 @@ def _file_name(name: str) -> str:
     return spelt
 
 
-__all__ = ["answers", "calibrate", "load_current", "store"]
+__all__ = ["Expectations", "answers", "calibrate", "load_current", "store"]

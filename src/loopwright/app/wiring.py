@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
-from loopwright.feedback import Intake, People, Pipeline, Quarantine, TypedIntake
+from loopwright.feedback import Intake, People, Pipeline, Quarantine, RawCopies, TypedIntake
 from loopwright.feedback.sessions import Sessions
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
@@ -33,10 +34,12 @@ from loopwright.warehouse import Loader, Warehouse
 
 from .keyring import ADMIN_KEY_FILE, KeyRing, write_private
 from .settings import Settings
+from .surrogates import Expectations
 
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S: Final = 5.0
+RAW_FILE: Final = "raw.db"
 QUIET: Final = 500
 """Facts a second below which there is time for the upkeep that would slow serving down."""
 PROJECT_AFTER: Final = 10_000
@@ -85,7 +88,7 @@ class Services:
         opened.callback(self.writer.close)
         self.writer.subscribe(self.reader.wake)
         ids = Ids(clock, random.Random(rng.getrandbits(256)))
-        self.catalog = Catalog(catalog_database, clock=clock, ids=ids, audit=self._audit)
+        self.catalog = Catalog(catalog_database, clock=clock, ids=ids, audit=self.audit)
         self.snapshots = Snapshots()
         self.learner = Learner(
             self.reader,
@@ -111,22 +114,37 @@ class Services:
         self.intake = Intake(self.ring.signer, find=self.catalog.experiment, clock=clock, ids=ids)
         self.ring.subscribe(self._sign_with)
         self.catalog.subscribe(self.learner.refresh)
-        people_database = SqliteDatabase(folder / "people.db")
+        people_database = SqliteDatabase(folder / "people.db", is_private=True)
         opened.callback(people_database.close)
+        self._private = [people_database]
         quarantine_database = SqliteDatabase(folder / "quarantine.db", synchronous="NORMAL")
         opened.callback(quarantine_database.close)
-        self.people = People(people_database, clock=clock)
+        self.people = People(people_database, clock=clock, scrub=people_database.scrub)
         self.quarantine = Quarantine(quarantine_database)
         self.pipeline = Pipeline(self.ring.signer, find=self._find, ids=ids)
+        self.classifier_fell_back: Mapping[str, int] = {}
+        """How often the rules had to stand in for the endpoint that classifies, by reason."""
         if settings.classifier_url is not None:
             self._ask_a_model(settings, opened, clock)
+        self.raw = self._raw_copies(folder / RAW_FILE, opened, clock)
+        """Raw copies; None when they are off and there never were any."""
         self.typed_intake = TypedIntake(
-            self.pipeline, people=self.people, quarantine=self.quarantine, clock=clock, ids=ids
+            self.pipeline,
+            people=self.people,
+            quarantine=self.quarantine,
+            clock=clock,
+            ids=ids,
+            raw=self.raw if settings.raw_copies else None,
         )
         consumers = self._consumers = Consumers(state_database)
         consumers.register(WAREHOUSE)
         self.sessions = Sessions(
-            self.reader, self.writer, database=state_database, consumers=consumers, clock=clock
+            self.reader,
+            self.writer,
+            database=state_database,
+            consumers=consumers,
+            clock=clock,
+            shaping=Expectations(folder, find=self._find, people=self.people),
         )
         self._sealer = Sealer(
             self.log,
@@ -142,7 +160,7 @@ class Services:
             database=state_database,
             retain_days=settings.retain_days,
         )
-        self._clock = clock
+        self.clock = clock
         self._opening = threading.Lock()
         self._warehouse: Warehouse | None = None
         self._first_start(folder)
@@ -172,7 +190,7 @@ class Services:
         with self._opening:
             if self._warehouse is None:
                 self._warehouse = Warehouse(
-                    self._loader.folder, self.reader, clock=self._clock, loader=self._loader
+                    self._loader.folder, self.reader, clock=self.clock, loader=self._loader
                 )
                 self._opened.callback(self._warehouse.close)
             return self._warehouse
@@ -192,6 +210,24 @@ class Services:
             return f"the learner has stopped: {self.learner.failure}"
         return ""
 
+    def audit(self, change: Changed) -> None:
+        """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
+
+        def done(outcome: Committed | LoopError) -> None:
+            if isinstance(outcome, LoopError):
+                missed(outcome)
+
+        def missed(error: LoopError) -> None:
+            logger.error(
+                "a change is in force but not in the event log",
+                extra={"reason": error.message, "change": change},
+            )
+
+        try:
+            self.writer.submit([change], [None], done)
+        except Overloaded as error:
+            missed(error)
+
     def _experiments(self) -> list[Experiment]:
         return [e for tenant in self.catalog.tenants() for e in self.catalog.experiments(tenant.id)]
 
@@ -200,6 +236,21 @@ class Services:
             return self.catalog.experiment(tenant_id, experiment_id)
         except NotFound:
             return None
+
+    def _raw_copies(self, path: Path, opened: ExitStack, clock: Clock) -> RawCopies | None:
+        """Open the raw copies. Those that were kept while they were on still end at their time, and with erasure."""
+        if not self.settings.raw_copies and not path.exists():
+            return None
+        database = SqliteDatabase(path, is_private=True)
+        opened.callback(database.close)
+        self._private.append(database)
+        return RawCopies(
+            database,
+            people=self.people,
+            clock=clock,
+            ttl_days=self.settings.raw_ttl_days,
+            scrub=database.scrub,
+        )
 
     def _ask_a_model(self, settings: Settings, opened: ExitStack, clock: Clock) -> None:
         """Let an endpoint name the categories; the rules stand in while it cannot."""
@@ -219,6 +270,7 @@ class Services:
         )
         opened.callback(asked.close)
         self.pipeline.categories, self.pipeline.asks_others = asked, True
+        self.classifier_fell_back = asked.fell_back
 
     def _first_start(self, folder: Path) -> None:
         """Make the first API key; it is only ever in a file that its owner alone can read."""
@@ -231,28 +283,21 @@ class Services:
     def _sign_with(self, signer: Signer) -> None:
         self.selector.signer = self.intake.signer = self.pipeline.signer = signer
 
-    def _audit(self, change: Changed) -> None:
-        """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
-
-        def done(outcome: Committed | LoopError) -> None:
-            if isinstance(outcome, LoopError):
-                missed(outcome)
-
-        def missed(error: LoopError) -> None:
-            logger.error(
-                "a change is in force but not in the event log",
-                extra={"reason": error.message, "change": change},
-            )
-
+    def _forget(self) -> None:
+        """End raw copies whose time is over, however busy it is, and wipe what was deleted out of the files."""
         try:
-            self.writer.submit([change], [None], done)
-        except Overloaded as error:
-            missed(error)
+            if self.raw is not None:
+                self.raw.sweep()
+            for database in self._private:
+                database.scrub()
+        except LoopError as error:
+            logger.error("what is over cannot be deleted", extra={"reason": error.message})
 
     def _keep_house(self) -> None:
-        """Now and then: derive signals, project into the warehouse, seal and trim, note when keys were used."""
+        """Now and then: delete what is over, derive signals, project into the warehouse, seal and trim, note when keys were used."""
         seen = self.log.head()
         while not self._stopping.wait(HOUSEKEEPING_S):
+            self._forget()
             try:
                 before, seen = seen, self.log.head()
                 behind = seen - self._consumers.position(WAREHOUSE)

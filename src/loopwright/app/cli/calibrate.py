@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from loopwright.core.errors import Invalid, SettingsInvalid
+from loopwright.core.errors import DirectoryLocked, Invalid, SettingsInvalid
 
-from .options import HERE, AsJson
+from .options import HERE, AsJson, Server
 from .show import console, number, percent, put_json, say, table
 
 if TYPE_CHECKING:
     from loopwright.feedback.surrogate import Surrogate
 
 _DAY_MS: Final = 86_400_000
+_MOST_DAYS: Final = 3650
+_TIMEOUT_S: Final = 300.0
+"""A server may have to read the whole log of a tenant."""
 
 
 def calibrate(
@@ -29,49 +33,72 @@ def calibrate(
             help="Days after which a decision's outcome is settled; younger ones are left out."
         ),
     ],
-    tenant: Annotated[str | None, Parameter(help="Tenant; the default one when not given.")] = None,
-    data: Annotated[
-        Path,
+    tenant: Annotated[
+        str | None, Parameter(help="Tenant; the key's own, or the default one, when not given.")
+    ] = None,
+    url: Annotated[
+        str | None,
         Parameter(
-            env_var="LOOPWRIGHT__DATA_DIR",
-            help="Data directory that no server holds at the moment.",
+            env_var="LOOPWRIGHT__URL",
+            help="Address of a server. Without it the data directory is read, or the server on this machine that "
+            "holds it is asked.",
         ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        Parameter(
+            env_var="LOOPWRIGHT__API_KEY", show_default=False, help="API key for the server."
+        ),
+    ] = None,
+    data: Annotated[
+        Path, Parameter(env_var="LOOPWRIGHT__DATA_DIR", help="Data directory.")
     ] = HERE.data,
     json: AsJson = False,
 ) -> None:
     """Fit what signals let expect of an outcome, say how well that holds, and keep it as the current surrogate."""
-    from loopwright.app.surrogates import store
-    from loopwright.catalog import DEFAULT_TENANT
-
-    window_ms = _milliseconds(window_days)
-    tenant_id = tenant or DEFAULT_TENANT
-    found = _fitted(data, tenant_id, task, metric=metric, window_ms=window_ms)
-    path = store(data, tenant_id, found)
-    if json:
-        put_json({"surrogate": found, "file": str(path)})
+    if not 0 < window_days <= _MOST_DAYS:
+        raise Invalid(f"window-days is {window_days}; give days above 0 and up to {_MOST_DAYS}")
+    server = Server(url or HERE.url, api_key, data)
+    asked = _Asked(task, metric, window_days)
+    if url:
+        found = _fetched(server, tenant, asked)
     else:
-        _show(found, path)
+        try:
+            found = _fitted(data, tenant, asked)
+        except DirectoryLocked:
+            found = _fetched(server, tenant, asked)
+    if json:
+        put_json({"surrogate": found})
+    else:
+        _show(found)
 
 
-def _milliseconds(days: float) -> int:
-    if not 0 < days <= 3650:
-        raise Invalid(f"window-days is {days}; give days above 0 and up to 3650")
-    return max(round(days * _DAY_MS), 1)
+@dataclass(frozen=True)
+class _Asked:
+    task: str
+    metric: str
+    window_days: float
 
 
-def _fitted(data: Path, tenant_id: str, task: str, *, metric: str, window_ms: int) -> Surrogate:
+def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
+    """Fit on a directory that no server holds."""
     from contextlib import ExitStack
 
     from loopwright.app.surrogates import calibrate as fitted
+    from loopwright.app.surrogates import store
     from loopwright.backends.files import DirectoryLock, FolderBlobStore
     from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.catalog import DEFAULT_TENANT
     from loopwright.core.clock import SystemClock
     from loopwright.eventlog import Reader, Segments
     from loopwright.warehouse import Warehouse
 
     if not (data / "log.db").is_file():
-        raise SettingsInvalid(f"{data} is not a data directory; name one with --data")
+        raise SettingsInvalid(
+            f"{data} is not a data directory; name one with --data, or a server with --url"
+        )
     clock = SystemClock()
+    tenant_id = tenant or DEFAULT_TENANT
     with ExitStack() as opened:
         opened.enter_context(DirectoryLock(data))
         log = SqliteEventLog(data / "log.db")
@@ -79,14 +106,50 @@ def _fitted(data: Path, tenant_id: str, task: str, *, metric: str, window_ms: in
         reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
         warehouse = Warehouse(data / "warehouse", reader, clock=clock)
         opened.callback(warehouse.close)
-        return fitted(
-            warehouse, tenant_id, task, metric=metric, window_ms=window_ms, now_ms=clock.now_ms()
+        found = fitted(
+            warehouse,
+            tenant_id,
+            asked.task,
+            metric=asked.metric,
+            window_ms=max(round(asked.window_days * _DAY_MS), 1),
+            now_ms=clock.now_ms(),
         )
+        store(data, tenant_id, found)
+        return found
 
 
-def _show(found: Surrogate, path: Path) -> None:
+def _fetched(server: Server, tenant: str | None, asked: _Asked) -> Surrogate:
+    """Let a server fit. Raises `Unreachable`, or the error that it answered with."""
+    import httpx
+    import msgspec
+
+    from loopwright.client.errors import Unreachable, read_problem
+    from loopwright.feedback.surrogate import Surrogate
+
+    key = server.key()
+    if key is None:
+        raise SettingsInvalid("no API key; give one with --api-key or LOOPWRIGHT__API_KEY")
+    if tenant is not None:
+        raise Invalid("a server fits for the tenant of the API key; leave --tenant out")
+    try:
+        answer = httpx.post(
+            server.url.rstrip("/") + "/api/v1/surrogates",
+            content=msgspec.json.encode(asked),
+            headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+            timeout=_TIMEOUT_S,
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(
+            f"no answer from {server.url}: {error}; is the server running?"
+        ) from error
+    if answer.is_error:
+        raise read_problem(answer.status_code, answer.content)
+    return msgspec.json.decode(answer.content, type=Surrogate)
+
+
+def _show(found: Surrogate) -> None:
     quality = found.calibration
-    say(f"task {found.task}, metric {found.metric}, version {found.version}")
+    say(f"task {found.task}, metric {found.metric}")
     say(
         f"{found.n:,} matured decisions with an outcome; left out: {found.unmatured:,} not matured, "
         f"{found.missing:,} without an outcome"
@@ -105,4 +168,4 @@ def _show(found: Surrogate, path: Path) -> None:
     for kind in sorted(found.present):
         said.add_row(kind, number(found.present[kind]), number(found.slopes[kind]))
     screen.print(said)
-    say(f"kept in {path}, and current")
+    say(f"version {found.version} is the current one from now on")

@@ -29,7 +29,7 @@ NO_DISK_BYTES: Final = 64 << 20
 SLOW_SYNC_MS: Final = 20.0
 SYNCS: Final = 15
 FUTURE_S: Final = 60
-PRIVATE_FILES: Final = ("keys.json", "admin.key")
+PRIVATE_FILES: Final = ("keys.json", "admin.key", "people.db", "raw.db")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -203,6 +203,28 @@ def _databases(data: Path) -> Iterator[Finding]:
         )
 
 
+def _raw_copies(data: Path) -> Iterator[Finding]:
+    from loopwright.app.settings import load_settings
+    from loopwright.backends.sqlite import SqliteDatabase
+    from loopwright.feedback.raw import census
+
+    settings = load_settings(data_dir=data)
+    state = f"on, for {settings.raw_ttl_days} days" if settings.raw_copies else "off"
+    if not (data / "raw.db").exists():
+        yield Finding("raw copies", "ok", f"{state}; none yet")
+        return
+    database = SqliteDatabase(data / "raw.db")
+    try:
+        found = census(database, now_ms=SystemClock().now_ms())
+    finally:
+        database.close()
+    yield Finding(
+        "raw copies",
+        "ok",
+        f"{state}; {found.kept:,} kept, {found.expired:,} of them past their time and about to be deleted",
+    )
+
+
 def _clock(data: Path) -> Iterator[Finding]:
     newest_ms = _newest_fact_ms(data)
     ahead_s = (newest_ms - SystemClock().now_ms()) / 1000
@@ -239,5 +261,6 @@ CHECKS: Final = (
     _event_log,
     _segments,
     _databases,
+    _raw_copies,
     _clock,
 )
