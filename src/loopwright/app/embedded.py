@@ -235,13 +235,14 @@ class Experiments:
         `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual;
         `trust` caps what one person teaches.
         """
-        draft = Experiment(
+        draft = _checked(
+            Experiment,
             id=id,
             tenant_id=self._tenant_id,
             name=name,
-            arms=tuple(arm if isinstance(arm, Arm) else Arm(id=arm) for arm in arms),
+            arms=[Arm(id=arm) if isinstance(arm, str) else arm for arm in arms],
             policy=PolicyChoice(policy) if isinstance(policy, str) else policy,
-            reward=_reward(reward),
+            reward={"type": reward} if isinstance(reward, str) else reward,
             context=None if dimension is None else ContextSpec(dimension),
             explore_floor=explore_floor,
             gate=gate,
@@ -351,15 +352,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be kept; send JSON-like values")
-
-
-def _reward(given: RewardSpec | str) -> RewardSpec:
-    if isinstance(given, RewardSpec):
-        return given
-    try:
-        return msgspec.convert({"type": given}, RewardSpec)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"reward type {given!r} is unknown: {error}") from None
 
 
 __all__ = ["Accepted", "Agent", "Experiments", "Loop", "open_loop"]

@@ -106,6 +106,25 @@ def test_what_could_not_be_read_back_never_reaches_the_log(
 
 
 @pytest.mark.parametrize(
+    "shape",
+    [
+        {"policy": {"nam": "LinUCB"}},
+        {"policy": 3},
+        {"reward": "often"},
+        {"reward": {"type": "binary", "low": "zero"}},
+        {"arms": [1, 2]},
+        {"dimension": "three"},
+        {"trust": {"per_person": 0}},
+    ],
+)
+def test_an_experiment_of_the_wrong_shape_is_refused(tmp_path: Path, shape: dict[str, Any]) -> None:
+    with loopwright.open(tmp_path) as loop:
+        with pytest.raises(Invalid, match=r"at `\$\.[a-z.\[\]0-9_]+`"):
+            loop.experiments.create("greeting", **{"arms": ["a", "b"], **shape})
+        assert loop.experiments.list() == []
+
+
+@pytest.mark.parametrize(
     "report", [{"reward": "1"}, {"reward": None}, {"metric": 5}, {"event_id": 7}, {"request_id": 1}]
 )
 def test_feedback_of_the_wrong_type_is_refused(tmp_path: Path, report: dict[str, Any]) -> None:
