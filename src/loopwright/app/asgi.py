@@ -69,19 +69,34 @@ class ClientGone(Exception):
 
 async def read_body(receive: Receive, *, limit: int) -> bytes:
     """Return the whole request body; raises `BodyTooLarge` past `limit` bytes, or `ClientGone`."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
+    message = await receive()
+    whole = whole_body(message, limit=limit)
+    return await read_on(message, receive, limit=limit) if whole is None else whole
+
+
+def whole_body(message: Message, *, limit: int) -> bytes | None:
+    """Return the body if the first message has all of it, as it mostly does; raises like `read_body`."""
+    if message["type"] != "http.request":
+        raise ClientGone
+    body: bytes = message["body"]
+    if len(body) > limit:
+        raise too_large(limit)
+    return None if message["more_body"] else body
+
+
+async def read_on(message: Message, receive: Receive, *, limit: int) -> bytes:
+    """Return the whole body of which `message` is the beginning; raises like `read_body`."""
+    parts: list[bytes] = [message["body"]]
+    size = len(parts[0])
+    while message["more_body"]:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGone
-        body: bytes = message["body"]
-        size += len(body)
+        parts.append(message["body"])
+        size += len(parts[-1])
         if size > limit:
             raise too_large(limit)
-        if not message["more_body"]:
-            return b"".join((*parts, body)) if parts else body
-        parts.append(body)
+    return b"".join(parts)
 
 
 def too_large(limit: int) -> BodyTooLarge:

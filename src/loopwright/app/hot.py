@@ -32,9 +32,10 @@ from .asgi import (
     Send,
     check_media_type,
     problem,
-    read_body,
+    read_on,
     send_reply,
     too_large,
+    whole_body,
 )
 from .metrics import Metrics
 
@@ -274,7 +275,10 @@ class Front:
             endpoint, route = found
             try:
                 principal = self.admit(endpoint.scope, scope["headers"])
-                body = await read_body(receive, limit=self.body_limit)
+                message = await receive()
+                body = whole_body(message, limit=self.body_limit)
+                if body is None:
+                    body = await read_on(message, receive, limit=self.body_limit)
                 reply = await endpoint.answer(principal, body)
             except ClientGone:
                 self._metrics.gone += 1

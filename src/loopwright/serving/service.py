@@ -79,19 +79,23 @@ class Selector:
         rng: random.Random,
     ) -> None:
         self.signer = signer
-        self.selected: dict[tuple[str, str], int] = {}
-        """Selects since the start, by tenant and experiment."""
         self.shed: dict[tuple[str, str], int] = {}
         """Decision rows that the log could not take."""
         self.together: set[tuple[str, str]] = set()
         """Experiments, by tenant and id, whose selects `select_many` answers for less than one by one."""
         self._newest = snapshots.newest
         self._plans: dict[tuple[str, str], _Plan] = {}
+        self._counts: dict[tuple[str, str], _Count] = {}
         self._offer = offer
         self._find = find
         self._now_ms = clock.now_ms
         self._new_id = ids
         self._uniform = rng.random
+
+    @property
+    def selected(self) -> dict[tuple[str, str], int]:
+        """Selects since the start, by tenant and experiment."""
+        return {key: count.n for key, count in list(self._counts.items())}
 
     def select(
         self,
@@ -195,7 +199,7 @@ class Selector:
         token = self.signer.sign(decision)
         if not self._offer(Decided(decision)):
             self.shed[plan.key] = self.shed.get(plan.key, 0) + 1
-        plan.selected[plan.key] += 1
+        plan.count.n += 1
         return Selection(
             token, decision.id, experiment_id, arm, draw.propensity, plan.offset, mode, rule
         )
@@ -210,8 +214,8 @@ class Selector:
             self._plans.pop(key, None)
             self.together.discard(key)
             raise self._closed(tenant_id, experiment_id)
-        self.selected.setdefault(key, 0)
-        plan = self._plans[key] = _Plan(published, self.selected)
+        count = self._counts.setdefault(key, _Count())
+        plan = self._plans[key] = _Plan(published, count)
         if plan.many is None:
             self.together.discard(key)
         else:
@@ -235,16 +239,25 @@ def _tried(act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | Loo
         return error
 
 
+class _Count:
+    """How many selects an experiment has had: a cell, because a dictionary would hash the key for each."""
+
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
 class _Plan:
     """All that a select of one experiment needs, laid out once per snapshot."""
 
-    def __init__(self, published: Published, selected: dict[tuple[str, str], int]) -> None:
+    def __init__(self, published: Published, count: _Count) -> None:
         experiment = published.experiment
         self.published = published
         self.served = published.served
         self.offset = published.offset
         self.key = (experiment.tenant_id, experiment.id)
-        self.selected = selected
+        self.count = count
         self.arms = [ArmView(a.id, a.payload, a.metadata) for a in experiment.arms]
         self.dimension = None if experiment.context is None else experiment.context.dimension
         self._index = {arm.id: position for position, arm in enumerate(experiment.arms)}
