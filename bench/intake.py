@@ -3,9 +3,9 @@
 Both sides run in this process, its garbage collector set as the server sets it, over the same kind of log on the
 disk: body → facts → group commit → answer, batches of 100, a few at a time. Of 100 items 60 are thumbs, stars,
 signals and outcomes without words, 25 are measurements, 5 carry a comment, 5 are events with a query, thumbs and a
-comment, 5 are corrections. That is a light mix: a comment costs about four times as much as an item without words,
-so products whose users write more get a lower ratio. The two sides take turns, and the figure is the median of the
-rounds' ratios.
+comment, 5 are corrections. That is a light mix: an item with a comment costs about two and a half times as
+much to accept as one without words, so products whose users write more get a lower ratio. The two sides take turns,
+and the figure is the median of the rounds' ratios.
 
 - `typed_ratio`: typed events per second ÷ plain rewards per second.
 - `redact_clean_us`, `redact_dense_us`: redaction of 1 KB, clean and full of personal data.

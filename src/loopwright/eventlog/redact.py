@@ -18,7 +18,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -71,12 +71,11 @@ class Rules:
         spans = find(text)
         if not spans:
             return Redacted(text, {}, VERSION)
-        inner, outer = (hashlib.sha256(key.ljust(64, b"\0").translate(pad)) for pad in _PADS)
+        inner, outer = _hashed(key)
         parts: list[str] = []
         counts: dict[str, int] = {}
         done = 0
         for kind, start, end, normal in spans:
-            # HMAC-SHA256 (RFC 2104) with the key's blocks hashed once per text.
             first, second = inner.copy(), outer.copy()
             first.update(f"{kind}\0{normal}".encode())
             second.update(first.digest())
@@ -88,6 +87,13 @@ class Rules:
 
 
 _PADS: Final = tuple(bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+
+
+@lru_cache(maxsize=1024)
+def _hashed(key: bytes) -> tuple[Any, Any]:
+    """Return the two halves of HMAC-SHA256 (RFC 2104) with the key's blocks already hashed: copy before use."""
+    inner, outer = (hashlib.sha256(key.ljust(64, b"\0").translate(pad)) for pad in _PADS)
+    return inner, outer
 
 
 def pseudonym(tenant_key: bytes, value: str) -> str:
@@ -153,7 +159,8 @@ _SECRETS: Final = r"""(?<=_)(?:
 
 def _scan_of(text: str) -> re.Pattern[str]:
     """Return the scan for the kinds that `text` can hold."""
-    return _scan("@" in text, "::" in text or text.count(":") >= 7, _may_hold_secrets(text))
+    has_colons = ":" in text and ("::" in text or text.count(":") >= 7)
+    return _scan("@" in text, has_colons, _may_hold_secrets(text))
 
 
 def _may_hold_secrets(text: str) -> bool:

@@ -124,7 +124,7 @@ def _keeping(
 
 
 def _results(prepared: Prepared, committed: Committed) -> list[TypedResult]:
-    told: dict[int, TypedResult] = {}
+    told = [_PENDING] * prepared.size
     for place, refusal in prepared.refusals.items():
         error = _told(refusal)
         told[place] = TypedResult(error.status, problem=document_of(error))
@@ -132,10 +132,13 @@ def _results(prepared: Prepared, committed: Committed) -> list[TypedResult]:
     for fact, place, duplicate in zip(
         prepared.facts, prepared.places, committed.duplicates, strict=True
     ):
-        if place not in told:  # the first fact of an item speaks for it
+        if told[place] is _PENDING:  # the first fact of an item speaks for it
             told[place] = _result(fact, None if duplicate else offset)
         offset += not duplicate
-    return [told[place] for place in range(prepared.size)]
+    return told
+
+
+_PENDING: Final = TypedResult(0)
 
 
 def _result(fact: Fact, offset: int | None) -> TypedResult:

@@ -18,7 +18,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -47,16 +47,22 @@ READ_CHARS: Final = 4096
 FORMAT: Final = 1
 
 
-class Scores(msgspec.Struct, frozen=True):
+class Scores(msgspec.Struct, frozen=True, dict=True):
     """The probability of each label, adding up to 1, and who says so."""
 
     probabilities: dict[str, float]
     version: str
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The likeliest label; of equals the one declared first."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @cached_property
+    def mood(self) -> float:
+        """How much likelier positive is than negative, from -1 to 1; 0 where these are no labels."""
+        shares = self.probabilities
+        return round(shares.get("positive", 0.0) - shares.get("negative", 0.0), 4)
 
     @property
     def probability(self) -> float:
@@ -144,8 +150,18 @@ SENTIMENT_TERMS: Final[Mapping[str, tuple[str, ...]]] = {
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
+_SPACED: Final = bytes(
+    ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord(" ")
+    for code in range(256)
+)
+"""Turns every byte of ASCII into a lower-case letter, a digit or a space."""
+
+
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text[:READ_CHARS].casefold().replace("\u2019", "'"))
+    text = text[:READ_CHARS]
+    if text.isascii() and "'" not in text:  # the same words, in a third of the time
+        return text.encode().translate(_SPACED).decode().split()
+    return _WORD.findall(text.casefold().replace("\u2019", "'"))
 
 
 class RuleClassifier:
@@ -176,22 +192,24 @@ class RuleClassifier:
         self.version = "rules-" + blake2b(digest, digest_size=4).hexdigest()
 
     def _index(self, terms: Mapping[str, Sequence[str]]) -> None:
-        """Spread the terms over three tables: whole words, beginnings, and phrases by their first word."""
+        """Spread the terms over three tables: whole words, beginnings, and phrases by their first two words."""
         self._whole: dict[str, list[_Group]] = {}
         self._begins: dict[str, list[_Group]] = {}
-        self._phrases: dict[str, list[tuple[list[str], _Group]]] = {}
+        self._phrases: dict[str, dict[str, list[tuple[list[str], _Group]]]] = {}
         for label, groups in terms.items():
             for number, group in enumerate(groups):
                 for term in group.split(","):
                     words = term.split()
                     if len(words) > 1:
-                        self._phrases.setdefault(words[0], []).append((words, (label, number)))
+                        follows = self._phrases.setdefault(words[0], {})
+                        follows.setdefault(words[1], []).append((words, (label, number)))
                     elif words[0].endswith("*"):
                         self._begins.setdefault(words[0][:-1], []).append((label, number))
                     else:
                         self._whole.setdefault(words[0], []).append((label, number))
-        for phrases in self._phrases.values():
-            phrases.sort(key=lambda phrase: -len(phrase[0]))
+        for follows in self._phrases.values():
+            for phrases in follows.values():
+                phrases.sort(key=lambda phrase: -len(phrase[0]))
         self._lengths = sorted({len(begin) for begin in self._begins})
 
     def classify(self, text: str) -> Scores:
@@ -218,7 +236,8 @@ class RuleClassifier:
     def _phrase(self, words: Sequence[str], at: int, *, found: set[_Group]) -> range:
         """Take every label's longest phrase that begins at `at`; return the places it covers."""
         longest = 0
-        for phrase, group in self._phrases[words[at]]:
+        following = words[at + 1] if at + 1 < len(words) else ""
+        for phrase, group in self._phrases[words[at]].get(following, ()):
             if len(phrase) >= longest and words[at : at + len(phrase)] == phrase:
                 found.add(group)
                 longest = len(phrase)

@@ -8,19 +8,18 @@ refers to: facts of unknown targets are stored at once and join later, in the wa
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
 
 from loopwright.core.clock import Clock
 from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, TokenForeign
 from loopwright.core.events import Fact
-from loopwright.core.feedback import ConsentScope
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed
@@ -29,14 +28,14 @@ from loopwright.eventlog.redact import Redactor, Rules
 from . import stages
 from .classify import Classifier
 from .consent import require_store
-from .draft import Draft
+from .draft import Draft, Verify
 from .people import People, Person, address_pseudonym
 from .quarantine import Held, Quarantine, known_address, known_person, replayable, shield
 from .raw import Original, RawCopies, originals
 from .routing import Router
 from .service import BATCH_LIMIT
 from .shapes import Path, malformed, plain
-from .wordmemo import RememberedRules, remembered_sentiment
+from .wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 REMEMBERED: Final = 50_000
 """Votes and sessions that contradictions and order are judged against, each; the oldest are forgotten."""
@@ -103,9 +102,10 @@ class Pipeline:
         self.signer = signer
         self.asks_others = False
         """Whether a classifier or redactor waits for another machine: then it runs on a thread."""
-        self.categories = categories or RememberedRules()
+        vocabulary = Vocabulary()
+        self.categories = categories or RememberedRules(vocabulary=vocabulary)
         """What names the category; replace it by a trained classifier when there is one."""
-        self.sentiments = sentiments or remembered_sentiment()
+        self.sentiments = sentiments or remembered_sentiment(vocabulary)
         self.redactor = redactor or Rules()
         self.counters: dict[str, Counter] = {
             name: Counter()
@@ -127,20 +127,14 @@ class Pipeline:
         self, items: Sequence[Any], path: Path, *, tenant_id: str, received_ms: int
     ) -> tuple[list[tuple[int, Draft]], dict[int, LoopError]]:
         """Understand and check items; return drafts and errors by the place of their item."""
-        verify = partial(_verified, self.signer, tenant_id, received_ms)
+        verify = _verifier(self.signer, tenant_id, received_ms)
+        validate, find = stages.validate, self._find
         drafts: list[tuple[int, Draft]] = []
         errors: dict[int, LoopError] = {}
         flagged = 0
         for place, item in enumerate(items):
             try:
-                draft = stages.validate(
-                    item,
-                    path,
-                    tenant_id=tenant_id,
-                    received_ms=received_ms,
-                    verify=verify,
-                    find=self._find,
-                )
+                draft = validate(item, path, tenant_id, received_ms, verify, find)
             except BodyMalformed:
                 raise
             except LoopError as error:
@@ -154,59 +148,43 @@ class Pipeline:
     def finish(
         self,
         drafts: Sequence[Draft],
-        pseudonyms: Sequence[Pseudonyms],
+        persons: Mapping[str, Person],
         *,
         tenant_id: str,
         received_ms: int,
         key: bytes,
-    ) -> list[list[tuple[Any, bytes]]]:
+        is_replay: bool,
+    ) -> list[stages.Keyed]:
         """Take valid drafts through the other stages; return the facts of each with their keys."""
-        find, ids, recall, redactor = self._find, self._ids, self._recall, self.redactor
-        categories, sentiments = self.categories, self.sentiments
-        derived = redacted = enriched = classified = 0
-        made: list[list[tuple[Any, bytes]]] = []
-        for draft, (person, reviewer, address, consent) in zip(drafts, pseudonyms, strict=True):
-            if draft.feedback is None:
-                stages.name(draft, ids)
-            identity = stages.deduplicate(
-                draft, tenant_id=tenant_id, key=key, find=find, new_id=ids
-            )
-            derived += identity[2]
-            changes: stages.Changes = {}
-            redacted += stages.redact(draft, changes, redactor=redactor, key=key)
-            enriched += stages.enrich(
-                draft,
-                changes,
-                tenant_id=tenant_id,
-                received_ms=received_ms,
-                person=person,
-                reviewer=reviewer,
-                address=address,
-                recall=recall,
-            )
-            classified += stages.classify(
-                draft, changes, categories=categories, sentiments=sentiments
-            )
-            if changes:
-                draft.note = replace(draft.note, **changes)
-            made.append(
-                stages.facts_of(
-                    draft,
-                    identity,
-                    tenant_id=tenant_id,
-                    received_ms=received_ms,
-                    consent=consent,
-                    find=find,
-                )
-            )
+        identities = stages.deduplicate(
+            drafts, tenant_id=tenant_id, key=key, find=self._find, new_id=self._ids
+        )
+        worded = stages.worded(drafts)
+        redacted = stages.redact(worded, redactor=self.redactor, key=key)
+        enriched = stages.enrich(
+            drafts,
+            persons,
+            tenant_id=tenant_id,
+            received_ms=received_ms,
+            hide_address=_hiding(key, is_replay=is_replay),
+            recall=self._recall,
+        )
+        classified = stages.classify(worded, categories=self.categories, sentiments=self.sentiments)
         for stage, changed in (
-            ("deduplicate", derived),
+            ("deduplicate", sum([derived for _, _, derived in identities])),
             ("redact", redacted),
             ("enrich", enriched),
             ("classify", classified),
         ):
             self._count(stage, len(drafts), changed)
-        return made
+        return stages.facts_of(
+            drafts,
+            identities,
+            persons=persons,
+            tenant_id=tenant_id,
+            received_ms=received_ms,
+            find=self._find,
+        )
 
     def _count(self, stage: str, seen: int, changed: int, refused: int = 0) -> None:
         counter = self.counters[stage]
@@ -215,23 +193,23 @@ class Pipeline:
         counter.refused += refused
 
 
-def _verified(signer: Signer, tenant_id: str, now_ms: int, token: str) -> Decision:
-    decision = signer.verify(token, now_ms=now_ms)
-    if decision.tenant_id != tenant_id:
-        raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
-    return decision
+def _verifier(signer: Signer, tenant_id: str, now_ms: int) -> Verify:
+    def verify(token: str) -> Decision:
+        decision = signer.verify(token, now_ms=now_ms)
+        if decision.tenant_id != tenant_id:
+            raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
+        return decision
 
-
-Pseudonyms = tuple[str | None, str | None, str | None, tuple[ConsentScope, ...] | None]
-"""What stands for the user, the reviewer and the address of a draft, and what the user allows by their own word."""
+    return verify
 
 
 class _Memory:
     """What was said lately, as far as contradictions and order need it; a restart forgets it."""
 
     def __init__(self) -> None:
-        self._votes: dict[Any, bool] = {}
-        self._sessions: dict[Any, int] = {}
+        # Ordered, because the oldest key of a plain dict is ever further behind those that were deleted.
+        self._votes: OrderedDict[Any, bool] = OrderedDict()
+        self._sessions: OrderedDict[Any, int] = OrderedDict()
 
     def contradicts(self, tenant_id: str, person: str, *, about: Any, is_up: bool) -> bool:
         key = (tenant_id, person, about)
@@ -246,9 +224,9 @@ class _Memory:
         return at_ms < latest
 
 
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     if len(memory) >= REMEMBERED:
-        del memory[next(iter(memory))]
+        memory.popitem(last=False)
     memory[key] = value
 
 
@@ -358,13 +336,11 @@ class TypedIntake:
                 valid = self._allowed(valid, persons, refusals)
             facts = self.pipeline.finish(
                 [draft for _, draft in valid],
-                [
-                    _pseudonyms(draft, persons, key=key, is_replay=begun.is_replay)
-                    for _, draft in valid
-                ],
+                persons,
                 tenant_id=tenant_id,
                 received_ms=received_ms,
                 key=key,
+                is_replay=begun.is_replay,
             )
         for (place, _), keyed in zip(valid, facts, strict=True):
             for fact, fact_key in keyed:
@@ -419,11 +395,10 @@ class TypedIntake:
     def committed(self, prepared: Prepared, committed: Committed) -> None:
         """Count what was stored and tell those who listen to its topics."""
         counters = self.pipeline.counters
-        fresh = [
-            fact
-            for fact, duplicate in zip(prepared.facts, committed.duplicates, strict=True)
-            if not duplicate
-        ]
+        fresh = prepared.facts
+        if any(committed.duplicates):
+            said = zip(prepared.facts, committed.duplicates, strict=True)
+            fresh = [fact for fact, duplicate in said if not duplicate]
         with self._lock:
             append, route = counters["append"], counters["route"]
             append.seen += len(prepared.facts)
@@ -495,23 +470,8 @@ class TypedIntake:
             self.quarantine.hold(tenant_id, held)
 
 
-_NOBODY: Final[Pseudonyms] = (None, None, None, None)
-
-
-def _pseudonyms(
-    draft: Draft, persons: Mapping[str, Person], *, key: bytes, is_replay: bool
-) -> Pseudonyms:
-    user, reviewer, address = draft.user_id, draft.reviewer_id, draft.address
-    if reviewer is None and address is None:
-        if user is None:
-            return _NOBODY
-        person = persons[user]
-        return person.id, None, None, person.consent
-    if address is not None:
-        address = (known_address(address) if is_replay else None) or address_pseudonym(key, address)
-    return (
-        None if user is None else persons[user].id,
-        None if reviewer is None else persons[reviewer].id,
-        address,
-        None if user is None else persons[user].consent,
-    )
+def _hiding(key: bytes, *, is_replay: bool) -> Callable[[str], str]:
+    """Return what makes pseudonyms of addresses; a replay brings some that are pseudonyms already."""
+    if is_replay:
+        return lambda address: known_address(address) or address_pseudonym(key, address)
+    return partial(address_pseudonym, key)

@@ -6,7 +6,7 @@ The names and keys are those of a message broker; in one process a topic is a co
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from loopwright.core.events import Fact, Interacted, Reported, Stepped
@@ -66,18 +66,17 @@ class Router:
         """Call `subscriber` with every fact of `topic` from now on. It must not wait."""
         self._subscribers[topic].append(subscriber)
 
-    def route(self, facts: Iterable[Fact]) -> int:
+    def route(self, facts: Sequence[Fact]) -> int:
         """Hand over stored facts; return how many have a topic."""
-        routed = 0
-        for fact in facts:
-            topic = topic_of(fact)
-            if topic is None:
-                continue
-            routed += 1
-            self.counts[topic] += 1
-            for subscriber in self._subscribers[topic]:
-                self._tell(subscriber, key_of(topic, fact), fact)
-        return routed
+        topics = [topic_of(fact) for fact in facts]
+        for topic in TOPICS:
+            self.counts[topic] += topics.count(topic)
+        if any(self._subscribers.values()):
+            for fact, found in zip(facts, topics, strict=True):
+                if found is not None:
+                    for subscriber in self._subscribers[found]:
+                        self._tell(subscriber, key_of(found, fact), fact)
+        return len(topics) - topics.count(None)
 
     def _tell(self, subscriber: Subscriber, key: str, fact: Fact) -> None:
         # Other people's code; what is stored stays stored.

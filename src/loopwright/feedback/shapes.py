@@ -55,17 +55,18 @@ Path = Literal["feedback", "correction", "rating", "signals", "interaction", "st
 Read = Callable[[dict[str, Any], int, Verify], Draft]
 
 
-def read(item: Any, path: Path, *, received_ms: int, verify: Verify) -> Draft:
+def read(item: Any, path: Path, /, received_ms: int, verify: Verify) -> Draft:
     """Understand one item of a body that came in on `path`; raises `Invalid` with a sentence, or a token error."""
     if type(item) is msgspec.Raw:
-        body = bytes(item)
-        if path == "feedback" and b'"kind"' in body and b'"type"' not in body:
+        if path == "feedback":
             try:
-                return understand(_decode_native(body), received_ms, verify)
+                given = _decode_native(item)
             except msgspec.ValidationError:
-                pass  # the word was no member, or the item is at fault: the slow way says which
+                pass  # another shape, or the item is at fault: the slow way says which
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise malformed(error) from None
+            else:
+                return understand(given, received_ms, verify)
         item = plain(item)
     if not isinstance(item, dict):
         raise Invalid(f"an item is {shown(item)}; send an object")

@@ -1,7 +1,8 @@
-"""The stages of intake, each a pure function: from an item to a fact with its identity.
+"""The stages of intake: from items to facts with their identities.
 
 validate → deduplicate → redact → enrich → classify. What a stage needs of the world (keys, people, what was said
-before) is handed to it.
+before) is handed to it. `validate` takes one item, as each is refused on its own; the others take all drafts of a
+body at once, which halves what an item without words costs.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from loopwright.core.ids import time_of
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.eventlog.redact import Redacted, Redactor
 
-from .classify import Classifier
+from .classify import Classifier, Scores
 from .consent import require_store
 from .draft import FREE_TEXT, TEXT_CHARS, WIRE_BYTES, Draft, Verify
+from .people import Person
 from .service import identity_of, reward_key
 from .shapes import Path, read
 from .signals import edit_distance
@@ -53,7 +55,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 Find = Callable[[str, str], Experiment | None]
 
 Changes = dict[str, Any]
-"""What becomes different in the note of a draft; it is put there once, when all stages are done."""
+"""What becomes different in the note of a draft by its texts; it is put there once, when they have been read."""
 
 
 Identity = tuple[str, bytes, bool]
@@ -65,19 +67,13 @@ is made for every item: a named one takes three times as long to make.
 
 
 def validate(
-    item: Any,
-    path: Path,
-    *,
-    tenant_id: str,
-    received_ms: int,
-    verify: Verify,
-    find: Find,
+    item: Any, path: Path, /, tenant_id: str, received_ms: int, verify: Verify, find: Find
 ) -> Draft:
     """Understand an item and check what can be checked without changing it.
 
     Raises `Invalid` and its kinds, a token error, `Forbidden` for another tenant, or `RewardInvalid`.
     """
-    draft = read(item, path, received_ms=received_ms, verify=verify)
+    draft = read(item, path, received_ms, verify)
     note, target = draft.note, draft.target
     if "store" not in note.consent:
         require_store(note.consent)
@@ -131,35 +127,53 @@ def _check_outcome(outcome: Outcome, experiment: Experiment | None) -> None:
 
 
 def deduplicate(
-    draft: Draft, *, tenant_id: str, key: bytes, find: Find, new_id: Callable[[], str]
-) -> Identity:
-    """Return who this fact is: the sender's event id, or one derived from the content.
+    drafts: Sequence[Draft], *, tenant_id: str, key: bytes, find: Find, new_id: Callable[[], str]
+) -> list[Identity]:
+    """Return who each fact is: the sender's event id, or one derived from the content.
 
     The same content is the same fact, whichever shape it came in. Only a fact without a time that says no more
-    than its session gets a fresh id: nothing tells two of those apart.
+    than its session gets a fresh id: nothing tells two of those apart. An interaction or a step without an id of
+    its own is given one.
     """
-    event_id, derived = draft.event_id, False
-    decision = draft.target.decision
+    keyed = _keyed(key)
+    identities: list[Identity] = []
+    for draft in drafts:
+        feedback = draft.feedback
+        if feedback is None:
+            _name(draft, new_id)
+        decision = draft.target.decision
+        if draft.event_id is None and (decision is not None or _is_specific(draft)):
+            digest = _digest(draft, keyed)
+            if draft.is_dated:
+                near = draft.note.occurred_at_ms.to_bytes(6, "big")
+            else:
+                near = _NEVER if decision is None else bytes.fromhex(decision.id[:12])
+            identity = digest[:16].hex(), near + digest, True
+        else:
+            identity = _named(draft, tenant_id, new_id)
+        if type(feedback) is Outcome and decision is not None:
+            experiment = find(tenant_id, decision.experiment_id)
+            if experiment is not None:
+                # The key of a plain reward: the same outcome through both paths is one fact.
+                event_id, _, derived = identity
+                said = identity_of(experiment.reward, feedback.metric, event_id)
+                identity = event_id, reward_key(decision.id, said), derived
+        identities.append(identity)
+    return identities
+
+
+_NEVER: Final = bytes(6)
+
+
+def _named(draft: Draft, tenant_id: str, new_id: Callable[[], str]) -> Identity:
+    """Return who a fact is by the sender's event id, or by a fresh one."""
+    event_id = draft.event_id
+    if event_id is None:
+        event_id = new_id()
+        return event_id, key_of(tenant_id, event_id, time_of(event_id)), False
     # The same event id may be stamped anew by a retry; a derived one has its time in it.
     near_ms = draft.note.occurred_at_ms if draft.is_dated else 0
-    if event_id is not None:
-        log_key = key_of(tenant_id, event_id, near_ms - near_ms % _DAY_MS)
-    elif draft.is_dated or _is_specific(draft):
-        digest, derived = _digest(draft, key), True
-        event_id = digest[:16].hex()
-        if not draft.is_dated and decision is not None:
-            near_ms = time_of(decision.id)
-        log_key = near_ms.to_bytes(6, "big") + digest
-    else:
-        event_id = new_id()
-        log_key = key_of(tenant_id, event_id, time_of(event_id))
-    if decision is not None and type(draft.feedback) is Outcome:
-        experiment = find(tenant_id, decision.experiment_id)
-        if experiment is not None:
-            # The key of a plain reward: the same outcome through both paths is one fact.
-            said = identity_of(experiment.reward, draft.feedback.metric, event_id)
-            return event_id, reward_key(decision.id, said), derived
-    return event_id, log_key, derived
+    return event_id, key_of(tenant_id, event_id, near_ms - near_ms % _DAY_MS), False
 
 
 def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
@@ -169,9 +183,10 @@ def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
 
 
 def _is_specific(draft: Draft) -> bool:
+    """Say whether a draft that came without a decision is told from others by its time or by what it is about."""
     target = draft.target
     return bool(
-        target.decision is not None
+        draft.is_dated
         or target.decision_id
         or target.trace_id
         or target.message_id
@@ -182,8 +197,9 @@ def _is_specific(draft: Draft) -> bool:
 
 def reference(target: Target) -> tuple[str, str | None, str | None]:
     """Return the reference that wins, as its kind and up to two ids."""
-    if target.decision is not None:
-        return "decision", target.decision.id, None
+    decision = target.decision
+    if decision is not None:
+        return "decision", decision.id, None
     if target.decision_id is not None:
         return "decision", target.decision_id, None
     if target.trace_id is not None:
@@ -195,21 +211,18 @@ def reference(target: Target) -> tuple[str, str | None, str | None]:
     return "session", target.session_id, None
 
 
-def _digest(draft: Draft, key: bytes) -> bytes:
+def _digest(draft: Draft, keyed: blake2b) -> bytes:
     """Return 18 bytes made from what was said, about what, by whom and when; keyed, so that they tell nothing."""
     note = draft.note
     when = note.occurred_at_ms if draft.is_dated else None
-    said: Any = draft.feedback or draft.step
-    if draft.interaction is not None:
-        said = "interaction"  # one record per call, however much of it is known
+    said: Any = draft.feedback
+    if said is None:  # of a call there is one record, however much of it is known
+        said = draft.step if draft.interaction is None else "interaction"
     elif type(said) is Correction:
         said = (said.before, said.after)
-    hashed = _keyed(key).copy()
-    hashed.update(
-        _encode(
-            (reference(draft.target), said, draft.user_id, draft.reviewer_id, when, note.message)
-        )
-    )
+    about = reference(draft.target)
+    hashed = keyed.copy()
+    hashed.update(_encode((about, said, draft.user_id, draft.reviewer_id, when, note.message)))
     return hashed.digest()
 
 
@@ -218,24 +231,41 @@ def _keyed(key: bytes) -> blake2b:
     return blake2b(key=key, digest_size=18)
 
 
-def redact(draft: Draft, changes: Changes, *, redactor: Redactor, key: bytes) -> bool:
+Worded = Sequence[tuple[Draft, Changes]]
+"""The drafts that hold free text, each with its changes: all that the stages which read texts have to look at."""
+
+
+def worded(drafts: Sequence[Draft]) -> Worded:
+    """Return the drafts that hold free text, with nothing changed yet."""
+    found: list[tuple[Draft, Changes]] = []
+    for draft in drafts:
+        note = draft.note
+        if (
+            note.message
+            or note.query
+            or note.response
+            or draft.is_free
+            or type(draft.feedback) in _WORDED
+            or draft.interaction is not None
+        ):
+            found.append((draft, {}))
+    return found
+
+
+def redact(drafts: Worded, *, redactor: Redactor, key: bytes) -> int:
     """Take personal data out of declared free text; ids, labels and other keys are left alone.
 
-    Return whether anything was taken out.
+    Return from how many drafts anything was taken out.
     """
+    clean = redactor.redact
+    return sum([_redact(draft, changes, clean, key) for draft, changes in drafts])
+
+
+def _redact(draft: Draft, changes: Changes, redact: Redact, key: bytes, /) -> bool:
     note, feedback = draft.note, draft.feedback
     interaction, step = draft.interaction, draft.step
-    if not (
-        note.message
-        or note.query
-        or note.response
-        or draft.is_free
-        or type(feedback) in _WORDED
-        or interaction is not None
-    ):
-        return False
     counts: dict[str, int] = {}
-    clean = partial(_clean, redactor.redact, key, counts)
+    clean = partial(_clean, redact, key, counts)
     if note.message:
         changes["message"] = clean(note.message)
     if note.query:
@@ -264,9 +294,10 @@ def redact(draft: Draft, changes: Changes, *, redactor: Redactor, key: bytes) ->
     return True
 
 
-def _clean(
-    redact: Callable[[str, bytes], Redacted], key: bytes, counts: dict[str, int], text: str, /
-) -> str:
+Redact = Callable[[str, bytes], Redacted]
+
+
+def _clean(redact: Redact, key: bytes, counts: dict[str, int], text: str, /) -> str:
     found = redact(text, key)
     if not found.counts:
         return text
@@ -318,61 +349,73 @@ class Recall(Protocol):
 
 
 def enrich(
-    draft: Draft,
-    changes: Changes,
+    drafts: Sequence[Draft],
+    persons: Mapping[str, Person],
     *,
     tenant_id: str,
     received_ms: int,
-    person: str | None,
-    reviewer: str | None,
-    address: str | None,
+    hide_address: Callable[[str], str],
     recall: Recall,
-) -> bool:
+) -> int:
     """Put pseudonyms in place of people and addresses, measure corrections, and flag what is odd.
 
-    Return whether the item says anything more than before.
+    Return how many drafts say anything more than before.
     """
-    feedback = draft.feedback
-    flags = _flags(draft, tenant_id, received_ms, person, recall)
-    if flags:
-        changes["flags"] = draft.note.flags + flags
-    if address is not None:
-        changes["address"] = address
-    if person is not None:
-        changes["person"] = person
-        if draft.interaction is not None:
-            draft.interaction = replace(draft.interaction, person=person)
-    if type(feedback) is Correction:
-        if feedback.distance is None:
-            draft.feedback = _measured(feedback)
-            return True
-    elif type(feedback) is Annotation:
-        draft.feedback = replace(feedback, reviewer=reviewer or person or "")
-        return True
-    return bool(flags) or person is not None or address is not None
+    changed = 0
+    for draft in drafts:
+        feedback, note = draft.feedback, draft.note
+        user, address = draft.user_id, draft.address
+        flags = _untimely(draft, tenant_id, received_ms, recall) if draft.is_dated else ()
+        person = None
+        if user is not None:
+            person = persons[user].id
+            if type(feedback) is Rating:
+                flags += _contradicting(draft.target, feedback, tenant_id, person, recall)
+            elif draft.interaction is not None:
+                draft.interaction = replace(draft.interaction, person=person)
+        if address is not None:
+            address = hide_address(address)
+        says_more = person is not None or address is not None or bool(flags)
+        if says_more:
+            draft.note = replace(note, person=person, address=address, flags=note.flags + flags)
+        if type(feedback) is Correction:
+            if feedback.distance is None:
+                draft.feedback = _measured(feedback)
+                says_more = True
+        elif type(feedback) is Annotation:
+            judge = draft.reviewer_id
+            reviewer = person or "" if judge is None else persons[judge].id
+            draft.feedback = replace(feedback, reviewer=reviewer)
+            says_more = True
+        changed += says_more
+    return changed
 
 
-def _flags(
-    draft: Draft, tenant_id: str, received_ms: int, person: str | None, recall: Recall, /
-) -> tuple[str, ...]:
-    note, feedback, target = draft.note, draft.feedback, draft.target
-    flags: tuple[str, ...] = ()
-    if draft.is_dated:
-        at_ms, decision = note.occurred_at_ms, target.decision
-        if at_ms > received_ms + AHEAD_MS:
-            flags += ("clock_ahead",)
-        if decision is not None and at_ms < decision.decided_at_ms:
-            flags += ("before_decision",)
-        session_id = target.session_id
-        if session_id is not None and recall.is_behind(tenant_id, session_id, at_ms):
-            flags += ("out_of_order",)
-    if person is not None and type(feedback) is Rating:
-        satisfaction = feedback.satisfaction
-        if satisfaction != 0.5 and recall.contradicts(
-            tenant_id, person, about=reference(target), is_up=satisfaction > 0.5
-        ):
-            flags += ("contradiction",)
+def _untimely(draft: Draft, tenant_id: str, received_ms: int, recall: Recall, /) -> Flags:
+    at_ms, decision = draft.note.occurred_at_ms, draft.target.decision
+    flags: Flags = ()
+    if at_ms > received_ms + AHEAD_MS:
+        flags += ("clock_ahead",)
+    if decision is not None and at_ms < decision.decided_at_ms:
+        flags += ("before_decision",)
+    session_id = draft.target.session_id
+    if session_id is not None and recall.is_behind(tenant_id, session_id, at_ms):
+        flags += ("out_of_order",)
     return flags
+
+
+def _contradicting(
+    target: Target, rating: Rating, tenant_id: str, person: str, recall: Recall, /
+) -> Flags:
+    satisfaction = rating.satisfaction
+    if satisfaction != 0.5 and recall.contradicts(
+        tenant_id, person, about=reference(target), is_up=satisfaction > 0.5
+    ):
+        return ("contradiction",)
+    return ()
+
+
+Flags = tuple[str, ...]
 
 
 def _measured(correction: Correction) -> Correction:
@@ -383,60 +426,85 @@ def _measured(correction: Correction) -> Correction:
     return replace(correction, distance=distance)
 
 
-def classify(
-    draft: Draft, changes: Changes, *, categories: Classifier, sentiments: Classifier
-) -> bool:
+def classify(drafts: Worded, *, categories: Classifier, sentiments: Classifier) -> int:
     """Note what a comment is about, unless the sender said so, and how its writer feels.
 
-    Return whether there was a comment.
+    It is the last of those that read texts: it puts their changes into the notes. Return how many drafts had a
+    comment.
     """
-    note = draft.note
-    text = changes.get("message", note.message)
-    if not text and type(draft.feedback) is Correction:
-        text = draft.feedback.explanation
-    if not text:
-        return False
-    moods = sentiments.classify(text).probabilities
-    changes["sentiment"] = round(moods.get("positive", 0.0) - moods.get("negative", 0.0), 4)
-    if note.category is None:
-        scores = categories.classify(text)
-        label = scores.label
-        if scores.probabilities[label] >= LEAST_SHARE:
-            changes["category"] = label
-            changes["category_by"] = "rules" if scores.version.startswith("rules-") else "model"
-    return True
+    commented = 0
+    for draft, changes in drafts:
+        note = draft.note
+        text = changes.get("message", note.message)
+        if not text and type(draft.feedback) is Correction:
+            text = draft.feedback.explanation
+        if text:
+            commented += 1
+            changes["sentiment"] = sentiments.classify(text).mood
+            if note.category is None:
+                _categorise(categories.classify(text), changes)
+        if changes:
+            draft.note = replace(note, **changes)
+    return commented
+
+
+def _categorise(scores: Scores, changes: Changes) -> None:
+    label = scores.label
+    if scores.probabilities[label] >= LEAST_SHARE:
+        changes["category"] = label
+        changes["category_by"] = "rules" if scores.version.startswith("rules-") else "model"
+
+
+Keyed = Sequence[tuple[Any, bytes]]
+"""Facts with the keys under which the log stores them once."""
 
 
 def facts_of(
-    draft: Draft,
-    identity: Identity,
+    drafts: Sequence[Draft],
+    identities: Sequence[Identity],
     *,
+    persons: Mapping[str, Person],
     tenant_id: str,
     received_ms: int,
-    consent: Sequence[str] | None,
     find: Find,
-) -> list[tuple[Any, bytes]]:
-    """Return the facts of a finished draft with their keys; an interaction brings what came inside it.
+) -> list[Keyed]:
+    """Return the facts of each finished draft; an interaction brings what came inside it.
 
-    What a decision's reward can be computed from is followed by that reward, unless `consent`, the person's own
-    word, or else that of the fact, does not allow to train.
+    What a decision's reward can be computed from is followed by that reward, unless the person's own word, or else
+    the consent of the fact, does not allow to train.
     """
+    own_word: dict[str | None, Sequence[str]] = {
+        id: person.consent for id, person in persons.items() if person.consent is not None
+    }
+    made: list[Keyed] = []
+    for draft, identity in zip(drafts, identities, strict=True):
+        feedback, note, decision = draft.feedback, draft.note, draft.target.decision
+        experiment = None if decision is None else find(tenant_id, decision.experiment_id)
+        spec = None if experiment is None else experiment.reward
+        taught = spec if "train" in own_word.get(draft.user_id, note.consent) else None
+        if feedback is not None:
+            made.append(_reported(draft, feedback, note, identity, tenant_id, received_ms, taught))
+        elif draft.step is not None:
+            made.append([(Stepped(identity[0], received_ms, tenant_id, draft.step), identity[1])])
+        else:
+            made.append(_interacted(draft, identity, tenant_id, received_ms, spec, taught))
+    return made
+
+
+def _interacted(
+    draft: Draft,
+    identity: Identity,
+    tenant_id: str,
+    received_ms: int,
+    spec: RewardSpec | None,
+    taught: RewardSpec | None,
+    /,
+) -> Keyed:
+    """Return the fact of an interaction, and those of the feedback inside it."""
     event_id, key, _ = identity
-    decision, feedback = draft.target.decision, draft.feedback
-    if feedback is not None and (decision is None or type(feedback) is Outcome):
-        fact = Reported(event_id, received_ms, tenant_id, draft.target, feedback, draft.note)
-        return [(fact, key)]
-    if draft.step is not None:
-        return [(Stepped(event_id, received_ms, tenant_id, draft.step), key)]
-    experiment = None if decision is None else find(tenant_id, decision.experiment_id)
-    spec = None if experiment is None else experiment.reward
-    grant = draft.note.consent if consent is None else consent
-    if feedback is not None:
-        return _reported(
-            draft, feedback, draft.note, identity, tenant_id, received_ms, spec, "train" in grant
-        )
+    decision = draft.target.decision
     assert draft.interaction is not None
-    facts: list[tuple[Any, bytes]] = [
+    made: list[tuple[Any, bytes]] = [
         (Interacted(event_id, received_ms, tenant_id, draft.interaction), key)
     ]
     for n, also in enumerate(draft.also, 1):
@@ -446,10 +514,8 @@ def facts_of(
         if decision is not None and spec is not None and type(also.feedback) is Outcome:
             inner_key = reward_key(decision.id, identity_of(spec, also.feedback.metric, inner_id))
         inner = (inner_id, inner_key, False)
-        facts += _reported(
-            draft, also.feedback, note, inner, tenant_id, received_ms, spec, "train" in grant
-        )
-    return facts
+        made += _reported(draft, also.feedback, note, inner, tenant_id, received_ms, taught)
+    return made
 
 
 def _reported(
@@ -459,29 +525,28 @@ def _reported(
     identity: Identity,
     tenant_id: str,
     received_ms: int,
-    spec: RewardSpec | None,
-    may_train: bool,
+    taught: RewardSpec | None,
     /,
-) -> list[tuple[Any, bytes]]:
-    """Return a fact, and behind it the reward that is computed from it, if there is one."""
-    target, event_id, key = draft.target, identity[0], identity[1]
+) -> Keyed:
+    """Return a fact, and behind it the reward that is computed from it, if `taught` says that there may be one."""
+    event_id, key, _ = identity
+    target = draft.target
     decision = target.decision
-    earned = None if decision is None or spec is None else _earned(feedback, spec)
-    facts: list[tuple[Any, bytes]] = []
-    if earned is not None and may_train and note.quarantined is None:
-        assert decision is not None
-        assert spec is not None
-        try:
-            normalise(spec, earned.value)
-        except RewardInvalid:  # the reward was not asked for; what was said is kept
-            note = replace(note, flags=(*note.flags, "reward_out_of_range"))
-        else:
-            # The key of a plain reward: the log keeps as many as the experiment counts.
-            reward = Received(event_id, received_ms, decision, earned, derived=True)
-            reward_id = identity_of(spec, earned.metric, event_id)
-            facts.append((reward, reward_key(decision.id, reward_id)))
+    rewards: Keyed | None = None
+    if decision is not None and taught is not None and note.quarantined is None:
+        earned = _earned(feedback, taught)
+        if earned is not None:
+            try:
+                normalise(taught, earned.value)
+            except RewardInvalid:  # the reward was not asked for; what was said is kept
+                note = replace(note, flags=(*note.flags, "reward_out_of_range"))
+            else:
+                # The key of a plain reward: the log keeps as many as the experiment counts.
+                reward = Received(event_id, received_ms, decision, earned, derived=True)
+                reward_id = identity_of(taught, earned.metric, event_id)
+                rewards = [(reward, reward_key(decision.id, reward_id))]
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)
-    return [(fact, key), *facts]
+    return ((fact, key), *rewards) if rewards else ((fact, key),)
 
 
 def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:
@@ -492,7 +557,7 @@ def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:
     return Outcome(*found) if found is not None and found[0] == spec.metric else None
 
 
-def name(draft: Draft, new_id: Callable[[], str]) -> None:
+def _name(draft: Draft, new_id: Callable[[], str]) -> None:
     """Give an interaction or a step an id where the product has none."""
     call, step = draft.interaction, draft.step
     if call is not None and not call.id:

@@ -98,9 +98,9 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     wire["type"] = kind
     if spelt:
         wire["spelt"] = spelt
-    source, severity, category = (
-        members.text(n, limit=128) for n in ("source", "severity", "category")
-    )
+    source = members.text("source", limit=128)
+    severity = members.text("severity", limit=128)
+    category = members.text("category", limit=128)
     if source is not None:
         wire["source"] = source
     if (tenant := members.text("tenant_id")) is not None:
@@ -118,7 +118,7 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     consent, strange = scopes_of(asked)
     if asked is not None and (strange or not is_limited(consent) or consent != asked):
         wire["consent"] = list(asked)
-    refer = [members.text(name) for name in _REFERENCES]
+    refer = [members.text(name) if name in members.left else None for name in _REFERENCES]
     decision = decided(verify, members.text("request_id", limit=16_384))
     event_id = members.text("id", limit=128)
     user_id, message = members.text("user_id"), members.free("message")

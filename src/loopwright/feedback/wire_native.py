@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import astuple
 
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Interacted, Reported, Stepped
@@ -232,57 +233,66 @@ def read_native(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft
 
 def understand(given: NativeFeedback, received_ms: int, verify: Verify) -> Draft:
     """Return what native feedback says; raises `Invalid`, or a token error."""
-    decision = None if given.request_id is None else verify(given.request_id)
+    # All members in one call: read one by one from six kinds in turn, they cost five times as much.
+    (
+        event_id, token, decision_id, trace_id, span_id, session_id, message_id, output_id,
+        occurred_at, said_source, user_id, address, task, category, severity, message, query,
+        response, labels, tags, asked,
+    ) = astuple(given)[:_COMMON]  # fmt: skip
+    decision = None if token is None else verify(token)
     feedback, wire, flags = _feedback(given)
     at_ms, spelt = received_ms, _UNDATED
-    if given.occurred_at is not None:
-        at_ms, spelt, more = moment(given.occurred_at, "occurred_at")
+    if occurred_at is not None:
+        at_ms, spelt, more = moment(occurred_at, "occurred_at")
         flags += more
     wire = {**spelt, **wire} if wire else spelt
-    source = _SOURCES.get(given.source)
+    source = _SOURCES.get(said_source)
     if source is None:
-        wire = {**wire, "source": given.source}
+        wire = {**wire, "source": said_source}
         source, flags = "system", (*flags, "unknown_source")
     consent = CONSENT_SCOPES
-    if given.consent is not None:
-        consent, unknown = scopes_of(given.consent)
-        if consent != given.consent or not is_limited(consent):
-            wire = {**wire, "consent": list(given.consent)}
+    if asked is not None:
+        consent, unknown = scopes_of(asked)
+        if consent != asked or not is_limited(consent):
+            wire = {**wire, "consent": list(asked)}
         if unknown:
             flags += ("unknown_consent",)
     return Draft(
-        event_id=given.event_id,
-        user_id=given.user_id,
+        event_id=event_id,
+        user_id=user_id,
         reviewer_id=given.reviewer if type(given) is NativeAnnotation else None,
-        address=given.ip_address,
-        is_dated=given.occurred_at is not None,
+        address=address,
+        is_dated=occurred_at is not None,
         target=Target(
             decision,
-            None if decision else given.decision_id,
-            given.trace_id,
-            given.span_id,
-            given.session_id,
-            given.message_id,
-            given.output_id,
+            None if decision else decision_id,
+            trace_id,
+            span_id,
+            session_id,
+            message_id,
+            output_id,
         ),
         feedback=feedback,
         note=Note(
             occurred_at_ms=at_ms,
             source=source,
-            session_id=given.session_id,
-            task=given.task,
-            category=given.category,
-            severity=given.severity,
-            message=given.message,
-            query=given.query,
-            response=given.response,
-            labels=given.labels,
-            tags=given.tags,
+            session_id=session_id,
+            task=task,
+            category=category,
+            severity=severity,
+            message=message,
+            query=query,
+            response=response,
+            labels=labels,
+            tags=tags,
             consent=consent,
             flags=flags,
             wire=wire,
         ),
     )
+
+
+_COMMON: Final = len(_Native.__struct_fields__)
 
 
 _Understood = tuple[Feedback, dict[str, Any], tuple[str, ...]]
@@ -321,19 +331,21 @@ _NONE: Final[dict[str, Any]] = {}
 _UNDATED: Final[dict[str, Any]] = {"undated": True}
 
 
+_BOUNDED: Final[dict[str, Any]] = {"bounds": True}
+
+
 def _rating(given: NativeRating) -> _Understood:
-    bounds = (given.low, given.high)
-    if given.scale == "thumbs" and bounds in ((None, None), (0, 1)):
+    low, high = given.low, given.high
+    is_bare = low is None and high is None
+    kept = _NONE if is_bare else _BOUNDED
+    if given.scale == "thumbs" and (is_bare or (low, high) == (0, 1)):
         if given.value not in (0, 1):
             raise Invalid(
                 f"value is {given.value:g} on the scale 'thumbs'; send 1 for up or 0 for down"
             )
-        kept = {} if bounds == (None, None) else {"bounds": True}
         return Rating(given.value, "thumbs"), kept, ()
-    if given.scale == "stars" and bounds in ((None, None), (1, 5)):
-        kept = {} if bounds == (None, None) else {"bounds": True}
+    if given.scale == "stars" and (is_bare or (low, high) == (1, 5)):
         return Rating(stars(given.value, "value"), "stars", 1.0, 5.0), kept, ()
-    low, high = given.low, given.high
     if given.scale in ("thumbs", "stars") or low is None or high is None:
         raise Invalid(
             f"scale is {shown(given.scale)} with bounds {low} to {high}; send 'thumbs', 'stars', or "

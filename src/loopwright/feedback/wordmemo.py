@@ -1,73 +1,129 @@
-"""The built-in rules with a memory: what single words say is looked up once per word, not once per comment."""
+"""The built-in rules with a memory: what single words say is looked up once per word, not once per comment.
+
+A set of groups of terms is a number with a bit for each, so that what the words of a comment say together is one
+`or` over all of them. Rules that read the same comments share a `Vocabulary`: then it is one `or` for all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Final
 
-from .classify import SENTIMENT_TERMS, RuleClassifier, Scores, _Group, _words
+from .classify import CATEGORY_TERMS, SENTIMENT_TERMS, RuleClassifier, Scores, _Group, _words
 
 REMEMBERED_WORDS: Final = 50_000
+
+
+_Reading = tuple[str, list[str], list[int], int]
+_NOTHING_READ: Final[_Reading] = ("", [], [], 0)
+
+
+class Vocabulary(dict[str, int]):
+    """What every word says to the rules that share it, learned at its first use; and the latest text that was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rules: list[RememberedRules] = []
+        self._numbers: set[str] = set()
+        self._bits = 0
+        self._latest = _NOTHING_READ
+
+    def join(self, rules: RememberedRules, terms: Iterable[str], *, bits: int) -> int:
+        """Let `rules` say something of words with so many bits of their own; return the place of the first."""
+        first, self._bits = self._bits, self._bits + bits
+        self._rules.append(rules)
+        self._numbers.update([word for word in terms if word[0].isdigit()])
+        self.clear()
+        self._latest = _NOTHING_READ
+        return first
+
+    def read(self, text: str) -> tuple[list[str], list[int], int]:
+        """Return the words of `text`, what each says, and what all say together."""
+        read, words, each, together = self._latest
+        if read is not text:  # two classifiers read the same comment one after the other
+            words = _words(text)
+            each = list(map(self.__getitem__, words))
+            together = reduce(or_, each, 0)
+            self._latest = (text, words, each, together)
+        return words, each, together
+
+    def __missing__(self, word: str) -> int:
+        if word[0].isdigit() and word not in self._numbers:  # endless, and they say nothing
+            return 0
+        if len(self) >= REMEMBERED_WORDS:
+            self.clear()
+        said = self[word] = reduce(or_, [rules.look_up(word) for rules in self._rules])
+        return said
 
 
 class RememberedRules(RuleClassifier):
     """`RuleClassifier` with the same answers and the same version, several times as fast at intake."""
 
-    _said: dict[str, tuple[_Group, ...]]
-    _scores: dict[frozenset[_Group], Scores]
+    def __init__(
+        self,
+        terms: Mapping[str, Sequence[str]] = CATEGORY_TERMS,
+        *,
+        fallback: str = "quality",
+        prior: float = 0.1,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        super().__init__(terms, fallback=fallback, prior=prior)
+        groups = [(label, number) for label in terms for number in range(len(terms[label]))]
+        self._vocabulary = Vocabulary() if vocabulary is None else vocabulary
+        self._seconds = {word for follows in self._phrases.values() for word in follows}
+        spelt = self._whole.keys() | self._phrases.keys() | self._seconds
+        first = self._vocabulary.join(self, spelt, bits=len(groups) + 2)
+        # A text that lacks a word that a phrase begins with, or one that it goes on with, holds no phrase.
+        self._opens, self._goes_on = 1 << first, 2 << first
+        self._phrased = self._opens | self._goes_on
+        self._bits = {group: 4 << first + place for place, group in enumerate(groups)}
+        self._all = reduce(or_, self._bits.values(), 0)
+        self._scores: dict[int, Scores] = {}
 
     def classify(self, text: str) -> Scores:
         """Return each label's share of the evidence."""
-        memo: dict[frozenset[_Group], Scores] = self.__dict__.setdefault("_scores", {})
-        found = frozenset(self._found(_split(text)))
-        scores = memo.get(found)
+        words, each, said = self._vocabulary.read(text)
+        if said & self._phrased == self._phrased:
+            said = self._with_phrases(words, each, said)
+        said &= self._all
+        scores = self._scores.get(said)
         if scores is None:
-            if len(memo) >= REMEMBERED_WORDS:
-                memo.clear()
-            scores = memo[found] = self._weighed(found)
+            if len(self._scores) >= REMEMBERED_WORDS:
+                self._scores.clear()
+            scores = self._scores[said] = self._weighed(said)
         return scores
 
-    def _weighed(self, found: frozenset[_Group]) -> Scores:
+    def look_up(self, word: str) -> int:
+        """Return what a word says that stands alone, and its part in phrases."""
+        said = self._opens if word in self._phrases else 0
+        said |= self._goes_on if word in self._seconds else 0
+        return reduce(or_, map(self._bits.__getitem__, self._found([word])), said)
+
+    def _with_phrases(self, words: list[str], each: list[int], said: int) -> int:
+        """Return what a text says with its phrases: `each` is what its words say one by one, `said` together."""
+        found: set[_Group] = set()
+        shown = each.copy()
+        phrases = self._phrases
+        for i in [i for i, word in enumerate(words[:-1]) if word in phrases]:
+            if words[i + 1] in phrases[words[i]]:
+                for hidden in self._phrase(words, i, found=found):
+                    shown[hidden] = 0
+        if found:
+            said = reduce(or_, map(self._bits.__getitem__, found), reduce(or_, shown))
+        return said
+
+    def _weighed(self, said: int) -> Scores:
         weights = dict.fromkeys(self.labels, self._prior)
         weights[self._fallback] += self._prior
-        for label, _ in found:
-            weights[label] += 1.0
+        for (label, _), bit in self._bits.items():
+            if said & bit:
+                weights[label] += 1.0
         total = sum(weights.values())
         return Scores({label: w / total for label, w in weights.items()}, self.version)
 
-    def _found(self, words: Sequence[str]) -> set[_Group]:
-        said = self.__dict__.setdefault("_said", {})
-        found: set[_Group] = set()
-        hidden: set[int] = set()
-        if not self._phrases.keys().isdisjoint(words):
-            for i, word in enumerate(words):
-                if word in self._phrases:
-                    hidden.update(self._phrase(words, i, found=found))
-        if hidden:
-            words = [word for i, word in enumerate(words) if i not in hidden]
-        known = set(map(said.get, words))
-        if None in known:
-            known.discard(None)
-            known.update([self._learned(word) for word in words if word not in said])
-        return found.union(*known)
 
-    def _learned(self, word: str) -> tuple[_Group, ...]:
-        said = self._said
-        if word[0].isdigit() and word not in self._whole:  # numbers are endless and say nothing
-            return ()
-        if len(said) >= REMEMBERED_WORDS:
-            said.clear()
-        groups = said[word] = tuple(super()._found([word]))
-        return groups
-
-
-def remembered_sentiment() -> RememberedRules:
+def remembered_sentiment(vocabulary: Vocabulary | None = None) -> RememberedRules:
     """Return the rules for sentiment."""
-    return RememberedRules(SENTIMENT_TERMS, fallback="neutral", prior=0.25)
-
-
-@lru_cache(maxsize=4)
-def _split(text: str) -> list[str]:
-    # Two classifiers read the same comment one after the other.
-    return _words(text)
+    return RememberedRules(SENTIMENT_TERMS, fallback="neutral", prior=0.25, vocabulary=vocabulary)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.feedback.world import SIGNER, World
 
 from loopwright.core.errors import (
@@ -24,11 +26,18 @@ from loopwright.core.upcast import decode, encode
 from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest, Intake
 from loopwright.feedback.answers import TypedAccepted, TypedBatch, answer
-from loopwright.feedback.classify import RuleClassifier, Scores, sentiment_rules
+from loopwright.feedback.classify import (
+    CATEGORY_TERMS,
+    SENTIMENT_TERMS,
+    RuleClassifier,
+    Scores,
+    _words,
+    sentiment_rules,
+)
 from loopwright.feedback.pipeline import REMEMBERED, _Memory
 from loopwright.feedback.routing import CORRECTIONS, EVENTS, METRICS, RATINGS, key_of, topic_of
 from loopwright.feedback.stages import reference
-from loopwright.feedback.wordmemo import RememberedRules, remembered_sentiment
+from loopwright.feedback.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
 
@@ -190,6 +199,62 @@ def test_what_was_said_before_is_remembered_within_bounds() -> None:
     assert not memory.is_behind("acme", "0", 4)
 
 
+def test_what_was_said_again_is_forgotten_last() -> None:
+    memory = _Memory()
+    for n in range(REMEMBERED):
+        memory.is_behind("acme", str(n), 5)
+    memory.is_behind("acme", "0", 6)
+    memory.is_behind("acme", "one more", 5)
+    assert memory.is_behind("acme", "0", 5)
+    assert not memory.is_behind("acme", "1", 4)
+
+
+MIXED: list[Any] = [
+    {**THUMB, "labels": {"type": "a word, no member"}},
+    {
+        "type": "query",
+        "message_id": "m",
+        "user_id": "v",
+        "data": {"thumbs": "up", "query": "a@b.de"},
+    },
+    {"kind": "signal", "name": "copy", "session_id": "s"},
+    {"kind": "rating", "scale": "thumbs", "value": 7, "output_id": "o"},
+    {"kind": "rating", "scale": "thumbs", "value": "up", "output_id": "o"},
+    {"kind": "signal", "type": "explicit", "output_id": "o"},
+    {"original": "a", "corrected": "b", "message_id": "m"},
+    {**THUMB, "value": 0, "message": "wrong, ask a@example.com", "ip_address": "203.0.113.9"},
+    {"kind": "annotation", "rubric": "r", "rubric_version": 1, "label": "good", "output_id": "o"},
+    {"nothing": "known"},
+    7,
+]
+
+
+def test_a_body_becomes_what_its_items_become_as_objects(world: World) -> None:
+    spelt = json.dumps({"items": MIXED}).encode()
+    other = World()
+    for made in (world, other):  # pseudonyms are random, in the order of their making
+        made.people.resolve("acme", ["u", "v"])
+    one, two = world.intake.accept("acme", "feedback", body=spelt), other.take(*MIXED)
+    assert (one.facts, one.keys, one.places) == (two.facts, two.keys, two.places)
+    assert [str(r.error) for r in one.refusals.values()] == [
+        str(r.error) for r in two.refusals.values()
+    ]
+    assert list(one.refusals) == list(two.refusals) == [3, 4, 9, 10]
+    other.close()
+
+
+def test_items_become_the_same_together_as_one_by_one(world: World) -> None:
+    other = World()
+    for made in (world, other):
+        made.people.resolve("acme", ["u", "v"])
+    together = world.take(*MIXED)
+    alone = [other.take(item) for item in MIXED]
+    assert together.facts == [fact for prepared in alone for fact in prepared.facts]
+    assert together.keys == [key for prepared in alone for key in prepared.keys]
+    assert world.pipeline.counters == other.pipeline.counters
+    other.close()
+
+
 def test_declared_free_text_is_redacted_and_nothing_else(world: World) -> None:
     item = {
         "type": "query",
@@ -267,6 +332,37 @@ def test_a_trained_classifier_can_take_the_place_of_the_rules(world: World) -> N
     world.pipeline.categories = Trained()
     note = world.fact({**THUMB, "message": "whatever"}).note
     assert (note.category, note.category_by) == ("b", "model")
+
+
+TERMS = sorted(
+    {
+        term.strip().rstrip("*")
+        for terms in (CATEGORY_TERMS, SENTIMENT_TERMS)
+        for groups in terms.values()
+        for group in groups
+        for term in group.split(",")
+    }
+)
+WORDS = st.sampled_from(
+    [*TERMS, "404", "5x", "27001", "it's", "a'b'c", "'said'", "don\u2019t", "x_y", "Stra\u00dfe"]
+)
+
+
+@given(st.lists(WORDS | st.text(max_size=5), max_size=12), st.sampled_from([" ", ", ", "-", "_"]))
+def test_rules_that_share_a_vocabulary_say_what_the_rules_say(words: list[str], gap: str) -> None:
+    text = gap.join(words)
+    for plain, remembered in zip(PLAIN, SHARING, strict=True):
+        assert remembered.classify(text) == plain.classify(text)
+
+
+PLAIN = (RuleClassifier(), sentiment_rules())
+VOCABULARY = Vocabulary()
+SHARING = (RememberedRules(vocabulary=VOCABULARY), remembered_sentiment(VOCABULARY))
+
+
+@given(st.text(st.characters(max_codepoint=127)) | st.text())
+def test_words_of_plain_ascii_are_those_of_any_text(text: str) -> None:
+    assert _words(text) == _words(f"\u00e9 {text}")[1:]
 
 
 @pytest.mark.parametrize(
