@@ -248,7 +248,7 @@ class SqliteDatabase:
 
     One connection behind a re-entrant lock, so any thread may call. `synchronous="FULL"` makes a commit
     survive power loss; `"NORMAL"` survives a crash of the process and costs no fsync per commit. With
-    `is_private` the file is its owner's alone and what is deleted is overwritten; after `scrub` it is in no file.
+    `is_private` the file is its owner's alone and what is deleted is overwritten; after `rewrite` it is in no file.
     A violated constraint raises `Conflict`.
     """
 
@@ -270,7 +270,9 @@ class SqliteDatabase:
             _set(self._connection, "journal_size_limit", 16 << 20)
             if is_private:
                 _set(self._connection, "secure_delete", 1)
+                _set(self._connection, "temp_store", 2)  # in memory: no copy of it in another folder
             _set(self._connection, "foreign_keys", 1)
+        self._is_to_rewrite = False
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteSession]:
@@ -288,6 +290,17 @@ class SqliteDatabase:
         with self._lock, _translated(self._path, damage=Broken):
             return self._connection.execute(sql, params).fetchall()
 
+    def rewrite(self) -> bool:
+        """Write the whole file anew from what is in it, so that not a byte of what was deleted is left.
+
+        Overwriting what is deleted is not enough: when pages are balanced, copies of rows stay behind in the gaps,
+        and are not found when the rows are deleted later. It takes about a second for 100 MB. Return False, leaving
+        it for the next `scrub`, when another process holds the file for longer than a moment.
+        """
+        with self._lock:
+            self._is_to_rewrite = True
+            return self.scrub()
+
     def scrub(self) -> bool:
         """Empty the write-ahead log into the file, as it still holds what was deleted or overwritten.
 
@@ -296,10 +309,22 @@ class SqliteDatabase:
         with self._lock, _translated(self._path, damage=Broken):
             _set(self._connection, "busy_timeout", _CHECKPOINT_MS)
             try:
+                if self._is_to_rewrite and not self._rewritten():
+                    return False
                 blocked = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 _set(self._connection, "busy_timeout", _BUSY_MS)
         return not blocked
+
+    def _rewritten(self) -> bool:
+        try:
+            self._connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        self._is_to_rewrite = False
+        return True
 
     def close(self) -> None:
         """Release the engine."""

@@ -293,6 +293,25 @@ def test_a_private_database_is_its_owners_alone(tmp_path: Path) -> None:
             assert database.query("PRAGMA secure_delete") == [(1,)]
 
 
+def test_a_file_that_another_holds_is_written_anew_the_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    with closing(SqliteDatabase(path, is_private=True)) as database:
+        with database.transaction() as session:
+            session.execute("CREATE TABLE things (name TEXT)")
+            session.executemany("INSERT INTO things VALUES (?)", [("x" * 500,)] * 200)
+        assert database.scrub()
+        whole = path.stat().st_size
+        with database.transaction() as session:
+            session.execute("DELETE FROM things")
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            assert not database.rewrite()
+            writer.execute("ROLLBACK")
+        assert path.stat().st_size == whole
+        assert database.scrub()
+        assert path.stat().st_size < whole / 2
+
+
 def test_scrubbing_waits_for_no_reader_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     with closing(SqliteDatabase(path, is_private=True)) as database:
