@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from tests.flow.conftest import Server
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, feedback
 
 from loopwright.app.cli import run
+from loopwright.app.embedded import Loop
 from loopwright.app.settings import load_settings
-from loopwright.app.trust import Trust, TrustedReport
+from loopwright.app.trust import Trust
 from loopwright.app.wiring import Services
-from loopwright.core.events import Fact
+from loopwright.core.clock import SystemClock
+from loopwright.core.events import Changed, Fact
 from loopwright.core.feedback import Target
-from loopwright.insights.period import Period
+from loopwright.insights.period import Period, period
+from loopwright.insights.report import QualityReport
 from loopwright.insights.service import Insights
 from loopwright.learning import replay
+from loopwright.testing import ManualClock
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
 MINUTE = 60_000
@@ -70,12 +75,12 @@ def attack() -> list[Fact]:
     return facts
 
 
-def report(world: World) -> TrustedReport:
+def report(world: World) -> QualityReport:
     warehouse = world.warehouse()
     return Trust(warehouse).report(Insights(warehouse, clock=world.clock), "acme", MONTH)
 
 
-def satisfaction(found: TrustedReport) -> tuple[float, float]:
+def satisfaction(found: QualityReport) -> tuple[float, float]:
     """Return the share of positive ratings as it was said, and by trust."""
     line = next(line for line in found.metrics or () if line.name == "satisfaction")
     assert line.value is not None
@@ -110,7 +115,7 @@ def test_a_report_says_by_which_rules_it_weighs_and_what_they_left_out(world: Wo
     line = next(line for line in found.metrics or () if line.name == "satisfaction")
 
     assert found.trust is not None
-    assert note.sentence.startswith("Trust view 1 counts ")
+    assert note.sentence.startswith("Trust view 2 counts ")
     assert "held back as part of a burst" in note.sentence
     assert line.weighted is not None
     assert 1 < line.weighted.n <= PEOPLE + 10
@@ -164,12 +169,12 @@ def test_the_command_weighs_unless_it_is_told_not_to(
     off = json.loads(capsys.readouterr().out)
     assert run(asked) == 0
     shown = capsys.readouterr().out
-    assert on["trust"]["version"] == 1
+    assert on["trust"]["version"] == 2
     assert on["trust"]["quarantined"] > 0
     assert on["is_weighted"]
     assert not off["is_weighted"]
-    assert "trust" not in off
-    assert "Trust view 1 counts" in " ".join(shown.split())
+    assert off["trust"] is None
+    assert "Trust view 2 counts" in " ".join(shown.split())
 
 
 def test_a_server_weighs_tells_why_and_refuses_what_it_does_not_know(
@@ -202,6 +207,222 @@ def test_a_server_weighs_tells_why_and_refuses_what_it_does_not_know(
     asked = ["report", "--url", server.url, "--api-key", server.key, "--json"]
     assert run(asked) == 0
     assert json.loads(capsys.readouterr().out)["trust"]["capped"] == 15
+
+
+def thumbs(value: int, *, by: str, about: str, at_ms: int) -> dict[str, Any]:
+    rating = {"kind": "rating", "scale": "thumbs", "value": value, "occurred_at": at_ms}
+    return {**rating, "output_id": about, "user_id": by, "event_id": f"event-{about}"}
+
+
+def rush(server: Server) -> int:
+    """200 people praise over two days, and in one minute of it 60 others damn; return when that minute began."""
+    now = SystemClock().now_ms()
+    minute = (now - DAY) // MINUTE * MINUTE
+    praise = [
+        thumbs(1, by=f"u{k}", about=f"o{k}", at_ms=now - 2 * DAY + k * 840_000) for k in range(200)
+    ]
+    damn = [thumbs(0, by=f"x{k}", about=f"x{k}", at_ms=minute + k * 900) for k in range(60)]
+    answer = server.post("/feedback", {"items": praise + damn})
+    assert answer.json()["accepted"] == 260, answer.text
+    return minute
+
+
+def weighted(server: Server) -> float:
+    found = server.get("/feedback/quality/default", params={"days": 7}).json()
+    line = next(line for line in found["metrics"] if line["name"] == "satisfaction")
+    estimate: float = line["weighted"]["estimate"]
+    return estimate
+
+
+def test_a_burst_is_shown_released_and_held_back_again(server: Server) -> None:
+    minute = rush(server)
+    week = {"days": 7}
+    held = server.get("/feedback/trust/default", params=week).json()
+    [burst] = held["bursts"]
+    assert (burst["experiment_id"], burst["arm_id"], burst["kind"]) == (None, None, "rating")
+    assert minute <= burst["first_ms"] <= burst["last_ms"] < minute + MINUTE
+    assert burst["facts"] == burst["held"] == held["quarantined"] >= 60
+    assert burst["facts"] - burst["praise"] == burst["people"] - burst["praise"] == 60
+    assert (burst["release"], held["released"], held["more_bursts"]) == (None, 0, 0)
+    assert weighted(server) == 1.0
+
+    asked = {"from_ms": burst["first_ms"], "to_ms": burst["last_ms"], "note": "<b>a newsletter</b>"}
+    made = server.post("/feedback/trust/default/releases", asked)
+    assert made.status_code == 201, made.text
+    release = made.json()
+    again = server.post("/feedback/trust/default/releases", asked)
+    assert (again.status_code, again.json()["release_id"]) == (409, release["id"])
+    view = server.get("/feedback/trust/default", params=week).json()
+    assert (view["quarantined"], view["released"]) == (0, burst["facts"])
+    assert view["bursts"][0]["held"] == 0
+    known = view["bursts"][0]["release"]
+    assert (known["id"], known["note"]) == (release["id"], "<b>a newsletter</b>")
+    assert known["released_by"] == release["released_by"] != ""
+    assert 0.7 < weighted(server) < 0.8
+    page = server.get("/feedback/quality/default", params={**week, "format": "html"}).text
+    assert "&lt;b&gt;a newsletter&lt;/b&gt;" in page
+    assert "came in a burst that somebody has released" in page
+
+    # Who released what outlives the process.
+    assert server.stop() == 0
+    server.start()
+    assert server.get("/feedback/trust/default", params=week).json()["released"] == burst["facts"]
+    path = f"/api/v1/feedback/trust/default/releases/{release['id']}"
+    assert server.http.delete(path).json()["withdrawn_by"] == release["released_by"]
+    assert server.http.delete(path).status_code == 404
+    assert weighted(server) == 1.0
+    [kept] = server.get("/feedback/trust/default/releases").json()["items"]
+    assert kept["withdrawn_at_ms"] >= kept["released_at_ms"]
+
+    assert server.stop() == 0
+    with closing(Services(load_settings(data_dir=server.data))) as services:
+        changes = [
+            (fact.action, fact.actor, fact.detail.get("note"))
+            for _, fact in services.reader.facts(0, limit=10_000)
+            if isinstance(fact, Changed) and fact.subject == f"release/{release['id']}"
+        ]
+    by = release["released_by"]
+    assert changes == [("release", by, "<b>a newsletter</b>"), ("withdraw", by, None)]
+    server.start()
+
+
+def test_a_report_without_a_server_knows_releases_and_accounts_too(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    minute = rush(server)
+    asked = {"from_ms": minute, "to_ms": minute + MINUTE}
+    assert server.post("/feedback/trust/default/releases", asked).status_code == 201
+    assert server.stop() == 0
+    assert run(["report", "--data", str(server.data), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["trust"]
+    assert (found["quarantined"], found["released"] >= 60) == (0, True)
+    server.start()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"from_ms": 9, "to_ms": 8}, 422, "before from_ms"),
+        ({"from_ms": 0, "to_ms": 8 * DAY}, 422, "at most 7 days"),
+        ({"from_ms": 4 * 10**12, "to_ms": 4 * 10**12}, 422, "cannot have been looked at"),
+        ({"from_ms": 1, "to_ms": 2, "arm_id": "a"}, 422, "give experiment_id too"),
+        ({"from_ms": 1, "to_ms": 2, "experiment_id": "nope"}, 404, "no experiment 'nope'"),
+        (
+            {"from_ms": 1, "to_ms": 2, "experiment_id": "greeting", "arm_id": "z"},
+            404,
+            "no arm 'z'",
+        ),
+        ({"from_ms": 1}, 422, "to_ms"),
+        ({"from_ms": -1, "to_ms": 2}, 422, "from_ms"),
+        ({"from_ms": 1, "to_ms": 2, "note": "x" * 501}, 422, "note"),
+        ({"from_ms": 1, "to_ms": 2, "kind": "rating"}, 422, "kind"),
+    ],
+)
+def test_a_release_that_makes_no_sense_is_refused(
+    shared: Server, body: dict[str, Any], status: int, says: str
+) -> None:
+    answer = shared.post("/feedback/trust/default/releases", body)
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["detail"]
+    assert shared.get("/feedback/trust/default/releases").json()["items"] == []
+
+
+def test_who_may_release_and_for_whom(shared: Server) -> None:
+    made = shared.post("/tenants", {"id": "rival"})
+    assert made.status_code == 201, made.text
+
+    def headers(scope: str, tenant: str) -> dict[str, str]:
+        key = shared.post("/keys", {"scopes": [scope], "name": scope}, params={"tenant_id": tenant})
+        return {"authorization": f"Bearer {key.json()['secret']}"}
+
+    asked, path = {"from_ms": 1, "to_ms": 2}, "/feedback/trust/rival/releases"
+    reader = shared.post(path, asked, headers=headers("read", "rival"))
+    foreign = shared.post(path, asked, headers=headers("manage", "default"))
+    own = shared.post(path, asked, headers=headers("manage", "rival"))
+    assert (reader.status_code, foreign.status_code, own.status_code) == (403, 404, 201)
+    id = own.json()["id"]
+    for tenant, scope, status in (
+        ("default", "manage", 404),
+        ("rival", "manage", 404),
+        ("rival", "read", 403),
+    ):
+        at = f"/api/v1/feedback/trust/{tenant}/releases/{id}"
+        owner = "default" if scope == "manage" else "rival"
+        answer = shared.http.delete(at, headers=headers(scope, owner))
+        assert answer.status_code == status, (tenant, scope)
+    assert shared.get("/feedback/trust/default/releases").json()["items"] == []
+    listed = shared.get(path, headers=headers("read", "rival")).json()["items"]
+    assert [(item["id"], item["withdrawn_by"]) for item in listed] == [(id, None)]
+
+
+def test_the_api_document_shows_the_shape_of_the_trust_answer(shared: Server) -> None:
+    document = shared.http.get("/docs/openapi.json").json()
+
+    def shape(schema: dict[str, Any]) -> dict[str, Any]:
+        name = schema["$ref"].rpartition("/")[2]
+        found: dict[str, Any] = document["components"]["schemas"][name]["properties"]
+        return found
+
+    path = document["paths"]["/api/v1/feedback/trust/{of_tenant}"]["get"]
+    summary = shape(path["responses"]["200"]["content"]["application/json"]["schema"])
+    assert {"counted", "quarantined", "released", "reasons", "kinds", "version"} <= set(summary)
+    burst = shape(summary["bursts"]["items"])
+    assert {"first_ms", "last_ms", "held", "praise", "new_accounts", "release"} <= set(burst)
+    quality = document["paths"]["/api/v1/feedback/quality/{of_tenant}"]["get"]
+    report = shape(quality["responses"]["200"]["content"]["application/json"]["schema"])
+    assert "TrustSummary" in json.dumps(report["trust"])
+    releases = document["paths"]["/api/v1/feedback/trust/{of_tenant}/releases"]
+    assert {"get", "post"} <= set(releases)
+
+
+def test_a_rush_of_accounts_made_today_is_held_back_and_regulars_of_that_minute_count(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock(NOW // DAY * DAY)
+    services = Services(load_settings(data_dir=tmp_path), clock=clock)
+    loop = Loop(services, "default")
+
+    def send(items: list[dict[str, Any]]) -> None:
+        assert {result.status for result in loop.feedback.send(items)} == {201}
+
+    with closing(services):
+        for day in range(20):
+            start = clock.now_ms()
+            clock.advance(seconds=86_400)
+            usual = [
+                thumbs(1, by=f"u{k}", about=f"{day}-{k}", at_ms=start + k * 1_200_000)
+                for k in range(60)
+            ]
+            send([*usual, thumbs(1, by=f"new{day}", about=f"n{day}", at_ms=clock.now_ms() - 9)])
+        clock.advance(seconds=3_600)
+        minute = clock.now_ms() // MINUTE * MINUTE
+        clock.advance(seconds=120)
+        made_today = [thumbs(0, by=f"x{k}", about=f"x{k}", at_ms=minute + k) for k in range(40)]
+        regular = [thumbs(1, by=f"u{k}", about=f"r{k}", at_ms=minute + 99 * k) for k in range(6)]
+        send(made_today + regular)
+
+        found = loop.feedback.trust(days=30)
+        [burst] = found.bursts
+        assert (burst.held, burst.new_accounts, burst.people, burst.praise) == (40, 40, 40, 0)
+        assert (found.facts, found.counted) == (20 * 61 + 46, 20 * 61 + 6)
+        line = next(line for line in loop.feedback.quality().metrics or () if line.weighted)
+        assert line.weighted is not None
+        assert line.weighted.estimate == 1.0
+        # Nobody could tell the regulars apart without knowing when an account was first seen.
+        blind = Trust(services.warehouse).summary(
+            "default", period(clock.now_ms(), days=30), now_ms=clock.now_ms()
+        )
+        assert blind.quarantined == 46
+
+        release = loop.feedback.release(from_ms=burst.first_ms, to_ms=burst.last_ms, note="a fair")
+        assert loop.feedback.trust().released == 40
+        assert loop.feedback.withdraw(release.id).withdrawn_by == "embedded"
+        assert loop.feedback.trust().quarantined == 40
+
+        # Of who is erased nothing is known, and so not when they came either.
+        for k in range(40):
+            services.people.erase("default", services.people.find("default", f"x{k}").id)
+        assert loop.feedback.trust().quarantined == 46
 
 
 def test_the_trust_view_needs_the_scope_to_read(server: Server) -> None:

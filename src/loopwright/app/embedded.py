@@ -19,7 +19,6 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
-from loopwright.core.clock import SystemClock
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
 from loopwright.core.events import Fact
@@ -30,13 +29,16 @@ from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest
 from loopwright.feedback.answers import TypedBatch, TypedResult, finish
 from loopwright.feedback.raw import OFF, RawCopy, RawNotKept
+from loopwright.feedback.releases import NewRelease, Release
 from loopwright.feedback.shapes import Path as WirePath
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.period import period
+from loopwright.insights.trust import TrustSummary
 from loopwright.learning.status import Status
 from loopwright.serving import Selection, SelectRequest
 
 from .settings import load_settings
+from .trust import Trust
 from .wiring import Services
 
 _T = TypeVar("_T")
@@ -188,10 +190,42 @@ class Feedback:
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30) -> QualityReport:
-        """Return the quality report of the last `days`."""
-        clock = SystemClock()
-        insights = Insights(self._services.warehouse, clock=clock)
-        return insights.report(self._tenant_id, period(clock.now_ms(), days=days))
+        """Return the quality report of the last `days`, with what trust makes of it."""
+        insights = Insights(self._services.warehouse, clock=self._services.clock)
+        return self._trust().report(insights, self._tenant_id, period(insights.now_ms(), days=days))
+
+    def trust(self, *, days: int = 30) -> TrustSummary:
+        """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""
+        now_ms = self._services.clock.now_ms()
+        return self._trust().summary(self._tenant_id, period(now_ms, days=days), now_ms=now_ms)
+
+    def release(
+        self,
+        *,
+        from_ms: int,
+        to_ms: int,
+        experiment_id: str | None = None,
+        arm_id: str | None = None,
+        note: str = "",
+    ) -> Release:
+        """Let what was held back as a burst of this arm and time, both ends included, count from now on."""
+        asked = _checked(
+            NewRelease,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            experiment_id=experiment_id,
+            arm_id=arm_id,
+            note=note,
+        )
+        return self._services.releasing.release(self._tenant_id, asked, actor="embedded")
+
+    def withdraw(self, release_id: str) -> Release:
+        """Take a release back: what it let count is held back again. Raises `NotFound`."""
+        return self._services.releasing.withdraw(self._tenant_id, release_id, actor="embedded")
+
+    def _trust(self) -> Trust:
+        services = self._services
+        return Trust(services.warehouse, people=services.people, releases=services.releases)
 
     def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services

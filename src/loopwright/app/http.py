@@ -41,6 +41,7 @@ from .hot import (
 )
 from .metrics import Metrics
 from .pages import DOCS, RENDERERS, static
+from .releases import ReleaseController
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ CONTROLLERS: Final = (
     LearningController,
     *feedback_routes.CONTROLLERS,
     InsightsController,
+    ReleaseController,
     SurrogateController,
 )
 

@@ -2,7 +2,7 @@
 
 Trust belongs to feedback and reports belong to insights, which do not know each other; here they meet. A view
 is worked out anew from the raw facts of a period whenever somebody asks, and nothing of it is stored: the same
-period and the same rules give the same weights.
+period, rules, releases and known accounts give the same weights.
 
 Votes are first weighed without any record of their people, so that a flood cannot outvote the consensus that
 is to judge it. What still counts then says how often each person was right, and with that record all votes
@@ -12,17 +12,20 @@ are weighed again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress, count
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
+from loopwright.feedback import People
 from loopwright.feedback.agreement import Codes, Labels
+from loopwright.feedback.releases import Release, Releases
 from loopwright.feedback.trust import (
     DAY_MS,
+    MINUTE_MS,
     UNKNOWN,
     Mask,
     Reason,
@@ -30,6 +33,8 @@ from loopwright.feedback.trust import (
     TrustPolicy,
     TrustView,
     Votes,
+    is_new,
+    rushed,
     standings,
     weigh,
 )
@@ -37,6 +42,7 @@ from loopwright.insights.metrics import MetricLine
 from loopwright.insights.period import Period
 from loopwright.insights.report import POSITIVE, Finding, QualityReport
 from loopwright.insights.service import Insights
+from loopwright.insights.trust import Burst, BurstRelease, ReasonTally, TrustSummary, TrustTally
 from loopwright.warehouse import Warehouse
 
 KINDS: Final = ("rating", "signal", "outcome")
@@ -55,6 +61,12 @@ SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.ADVERSARIAL: "of a person who is wrong more often than chance",
 }
 
+SHOWN_BURSTS: Final = 50
+_APART_MS: Final = 10 * MINUTE_MS
+"""Rushes on an arm that are further apart are told as two bursts."""
+_OF_ARMS: Final = ("kind", "experiment_id", "arm_id")
+"""What an arm is to trust, as columns of the query `votes`: one per kind, so that limits are too."""
+
 _CAPS: Final = Reason.REPEATED | Reason.CAPPED_USER | Reason.CAPPED_SESSION | Reason.CAPPED_ADDRESS
 _LEFT_OUT: Final = _CAPS | Reason.BURST | Reason.ADVERSARIAL
 _ABOUT: Final = ("decision", "wording", "call", "reference")
@@ -64,66 +76,6 @@ _VERDICTS: Final = {
     **dict.fromkeys(("good", "right", "correct", "positive", "pass", "passed", "yes"), True),
 }
 """Whether an answer is good by a reviewer's label; with any other label its score on [0, 1] does."""
-
-
-class ReasonTally(msgspec.Struct, frozen=True, kw_only=True):
-    """How many facts a reason holds for; a fact may have several."""
-
-    reason: str
-    sentence: str
-    facts: int
-
-
-class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What trust makes of the facts of one kind."""
-
-    kind: str
-    facts: int
-    counted: int
-    """Facts of a weight above 0."""
-    weight: float
-    """Sum of the weights."""
-    capped: int
-    """Left out as repeated, or beyond the limit of a person, session or address."""
-    quarantined: int
-    """Held back as part of a burst."""
-    adversarial: int
-    """Left out as their person is wrong more often than chance."""
-    reasons: tuple[ReasonTally, ...]
-    """The commonest first."""
-
-
-class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A trust view in numbers: by which rules, how much was left out, and why."""
-
-    tenant_id: str
-    period: Period
-    task: str | None
-    version: int
-    """Of the rules; views of different versions do not compare."""
-    as_of_ms: int
-    """When the age of the facts was taken."""
-    offset: int
-    """Log offset through which the view is true."""
-    facts: int
-    counted: int
-    capped: int
-    quarantined: int
-    adversarial: int
-    goldens: int
-    """Answers whose worth reviewers have settled."""
-    reasons: tuple[ReasonTally, ...]
-    kinds: tuple[TrustTally, ...]
-
-    def of(self, kind: str) -> TrustTally | None:
-        """Return what became of the facts of one kind; None when there are none."""
-        return next((tally for tally in self.kinds if tally.kind == kind), None)
-
-
-class TrustedReport(QualityReport, frozen=True, kw_only=True):
-    """A quality report with its trust view; without one it is null."""
-
-    trust: TrustSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,35 +89,48 @@ class Trusted:
 class Trust:
     """Answers by trust over one warehouse. Any number of threads may ask."""
 
-    def __init__(self, warehouse: Warehouse, policy: TrustPolicy | None = None) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        *,
+        people: People | None = None,
+        releases: Releases | None = None,
+        policy: TrustPolicy | None = None,
+    ) -> None:
+        """Without `people` every account counts as old, without `releases` every burst is held back."""
         self._warehouse = warehouse
+        self._people = people
+        self._releases = releases
         self._policy = policy or TrustPolicy()
 
     def summary(
         self, tenant_id: str, of: Period, *, now_ms: int, task: str | None = None
     ) -> TrustSummary:
         """Return the trust view of a period in numbers."""
-        return trusted(
-            self._warehouse, tenant_id, of, now_ms=now_ms, policy=self._policy, task=task
-        ).summary
+        return self._trusted(tenant_id, of, now_ms=now_ms, task=task).summary
 
     def report(
         self, insights: Insights, tenant_id: str, of: Period, *, task: str | None = None
-    ) -> TrustedReport:
+    ) -> QualityReport:
         """Return the quality report with what trust makes of it beside the raw figures."""
-        found = trusted(
+        found = self._trusted(tenant_id, of, now_ms=insights.now_ms(), task=task)
+        plain = insights.report(tenant_id, of, task=task, weights=found.weights)
+        note = _finding(plain, found.summary)
+        return structs.replace(plain, findings=(*plain.findings, *note), trust=found.summary)
+
+    def _trusted(self, tenant_id: str, of: Period, *, now_ms: int, task: str | None) -> Trusted:
+        releases = self._releases
+        return trusted(
             self._warehouse,
             tenant_id,
             of,
-            now_ms=insights.now_ms(),
+            now_ms=now_ms,
             policy=self._policy,
             task=task,
-        )
-        plain = insights.report(tenant_id, of, task=task, weights=found.weights)
-        note = _finding(plain, found.summary)
-        members = {name: getattr(plain, name) for name in QualityReport.__struct_fields__}
-        return TrustedReport(
-            **{**members, "findings": (*plain.findings, *note)}, trust=found.summary
+            people=self._people,
+            releases=()
+            if releases is None
+            else releases.in_force(tenant_id, from_ms=of.from_ms, to_ms=of.to_ms),
         )
 
 
@@ -184,6 +149,8 @@ def trusted(
     now_ms: int,
     policy: TrustPolicy,
     task: str | None = None,
+    people: People | None = None,
+    releases: Sequence[Release] = (),
 ) -> Trusted:
     """Return the trust view of a period.
 
@@ -194,12 +161,18 @@ def trusted(
     as_of_ms = min(of.to_ms, now_ms - now_ms % DAY_MS + DAY_MS)
     facts = _Facts.of(answer.columns, answer.rows)
     goldens = _goldens(facts)
-    view = _view(facts, goldens, policy=policy, now_ms=as_of_ms)
-    known = view.weights.tolist()
+    votes = facts.ballots()
+    if people is not None:
+        votes = replace(votes, ages_ms=_ages(votes, people, tenant_id, policy=policy))
+    view = _view(
+        facts, votes, goldens, policy=policy, now_ms=as_of_ms, released=_released(facts, releases)
+    )
+    among = facts.of_task(task)
+    found, more = _bursts(facts, votes, view, among=among, releases=releases, policy=policy)
     summary = _summary(
         view,
         facts.kinds[facts.votes],
-        among=facts.of_task(task),
+        among=among,
         about={
             "tenant_id": tenant_id,
             "period": of,
@@ -208,9 +181,11 @@ def trusted(
             "as_of_ms": as_of_ms,
             "offset": answer.offset,
             "goldens": len(goldens),
+            "bursts": found,
+            "more_bursts": more,
         },
     )
-    return Trusted(dict(zip(facts.event_ids, known, strict=True)), summary)
+    return Trusted(dict(zip(facts.event_ids, view.weights.tolist(), strict=True)), summary)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,7 +229,7 @@ class _Facts:
         return np.array([found == task for found in self.voted("task")], dtype=np.bool_)
 
     def ballots(self) -> Votes:
-        """Return the rows that are weighed as votes; an arm is one per kind, so that limits are too."""
+        """Return the rows that are weighed as votes."""
         about = self.targets[self.votes]
         # A fact that is about nothing we know repeats no other.
         alone = about == UNKNOWN
@@ -263,7 +238,7 @@ class _Facts:
         users, user_names = _coded(self.voted("person"))
         roles, role_names = _coded(self.voted("source"))
         arms = np.zeros(len(users), dtype=np.int64)
-        for name in ("kind", "experiment_id", "arm_id"):
+        for name in _OF_ARMS:
             codes, names = _coded(self.voted(name))
             arms = arms * (len(names) + 1) + codes + 1
         return Votes(
@@ -280,14 +255,130 @@ class _Facts:
         )
 
 
+def _ages(votes: Votes, people: People, tenant_id: str, *, policy: TrustPolicy) -> Codes:
+    """Return the age of each vote's account when it voted, `UNKNOWN` where that is not known or makes no difference.
+
+    Not known is the age of who was erased; of who was among a tenant's first people, for they may have been
+    there before; and of who voted long before being seen here first, as in history that was brought in.
+    """
+    asked = votes.users[rushed(votes.arms, votes.at_ms, policy) & (votes.users != UNKNOWN)]
+    opened_ms = people.first_since(tenant_id) if len(asked) else None
+    if opened_ms is None:
+        return votes.ages_ms
+    known = people.since(tenant_id, [votes.user_names[user] for user in np.unique(asked).tolist()])
+    settled_ms = opened_ms + policy.settling_ms
+    # The last entry is that of UNKNOWN = -1.
+    since = np.array([known.get(name, 0) for name in votes.user_names] + [0], dtype=np.int64)[
+        votes.users
+    ]
+    is_known = (since >= settled_ms) & (votes.at_ms >= since - policy.new_account_ms)
+    return np.where(is_known, np.maximum(votes.at_ms - since, 0), UNKNOWN)
+
+
+def _released(facts: _Facts, releases: Sequence[Release]) -> Mask:
+    """Return which of the rows that are weighed lie in a release."""
+    at_ms = np.array(facts.voted("at_ms"), dtype=np.int64)
+    released = np.zeros(len(at_ms), dtype=np.bool_)
+    arms = [_coded(facts.voted(name)) for name in ("experiment_id", "arm_id")] if releases else []
+    for release in releases:
+        lies_in = (at_ms >= release.from_ms) & (at_ms <= release.to_ms)
+        for (codes, names), wanted in zip(
+            arms, (release.experiment_id, release.arm_id), strict=True
+        ):
+            known = {None: UNKNOWN, **{name: code for code, name in enumerate(names)}}
+            lies_in &= codes == known.get(wanted, len(names))
+        released |= lies_in
+    return released
+
+
+def _bursts(
+    facts: _Facts,
+    votes: Votes,
+    view: TrustView,
+    *,
+    among: Mask,
+    releases: Sequence[Release],
+    policy: TrustPolicy,
+) -> tuple[tuple[Burst, ...], int]:
+    """Return the newest bursts, the newest first, and how many more there are.
+
+    Minutes of a burst that lie close together are told as one.
+    """
+    rows = np.flatnonzero((view.quarantined | view.released) & among)
+    rows = rows[np.lexsort((votes.at_ms[rows], votes.arms[rows]))]
+    is_next = (np.diff(votes.arms[rows]) != 0) | (np.diff(votes.at_ms[rows]) > _APART_MS)
+    groups = np.split(rows, np.flatnonzero(is_next) + 1) if len(rows) else []
+    groups.sort(key=lambda group: int(votes.at_ms[group[-1]]), reverse=True)
+    wanted = (*_OF_ARMS, "satisfaction") if groups else ()
+    columns = {name: facts.voted(name) for name in wanted}
+    new = is_new(votes, policy)
+    found = [
+        _burst(group, votes, view, columns=columns, new=new, releases=releases)
+        for group in groups[:SHOWN_BURSTS]
+    ]
+    return tuple(found), len(groups) - len(found)
+
+
+def _burst(
+    rows: Codes,
+    votes: Votes,
+    view: TrustView,
+    *,
+    columns: Mapping[str, Sequence[Any]],
+    new: Mask,
+    releases: Sequence[Release],
+) -> Burst:
+    kind, experiment_id, arm_id = (columns[name][rows[0]] for name in _OF_ARMS)
+    said = [columns["satisfaction"][row] for row in rows.tolist()]
+    at_ms = votes.at_ms[rows]
+    holding = [
+        release
+        for release in releases
+        if (release.experiment_id, release.arm_id) == (experiment_id, arm_id)
+        and np.any((at_ms >= release.from_ms) & (at_ms <= release.to_ms))
+    ]
+    users = votes.users[rows]
+    return Burst(
+        experiment_id=experiment_id,
+        arm_id=arm_id,
+        kind=kind,
+        first_ms=int(at_ms[0]),
+        last_ms=int(at_ms[-1]),
+        facts=len(rows),
+        held=int(np.count_nonzero(view.quarantined[rows])),
+        praise=sum(value is not None and value >= POSITIVE for value in said)
+        if kind == "rating"
+        else None,
+        people=len(np.unique(users[users != UNKNOWN])),
+        new_accounts=int(np.count_nonzero(new[rows])),
+        release=_mark(holding[-1]) if holding else None,
+    )
+
+
+def _mark(release: Release) -> BurstRelease:
+    return BurstRelease(
+        id=release.id,
+        released_by=release.released_by,
+        released_at_ms=release.released_at_ms,
+        note=release.note,
+    )
+
+
 def _view(
-    facts: _Facts, goldens: Mapping[int, bool], *, policy: TrustPolicy, now_ms: int
+    facts: _Facts,
+    votes: Votes,
+    goldens: Mapping[int, bool],
+    *,
+    policy: TrustPolicy,
+    now_ms: int,
+    released: Mask,
 ) -> TrustView:
     """Return the view: weighed without records, then with the records that this leaves evidence for."""
-    votes = facts.ballots()
-    first = weigh(votes, policy, now_ms=now_ms)
+    first = weigh(votes, policy, now_ms=now_ms, released=released)
     found = _standings(facts, votes, first, goldens)
-    return weigh(votes, policy, now_ms=now_ms, standings=found) if found else first
+    if not found:
+        return first
+    return weigh(votes, policy, now_ms=now_ms, standings=found, released=released)
 
 
 def _standings(
@@ -339,6 +430,7 @@ def _summary(
         counted=sum(tally.counted for tally in tallies),
         capped=sum(tally.capped for tally in tallies),
         quarantined=sum(tally.quarantined for tally in tallies),
+        released=sum(tally.released for tally in tallies),
         adversarial=sum(tally.adversarial for tally in tallies),
         reasons=_reasons(view.reasons[among]),
         kinds=tuple(tally for tally in tallies if tally.facts),
@@ -354,6 +446,7 @@ def _tally(view: TrustView, kind: str, rows: Mask) -> TrustTally:
         weight=float(known.sum()),
         capped=int(np.count_nonzero(reasons & _CAPS)),
         quarantined=int(np.count_nonzero(view.quarantined[rows])),
+        released=int(np.count_nonzero(view.released[rows])),
         adversarial=int(np.count_nonzero(reasons & Reason.ADVERSARIAL)),
         reasons=_reasons(reasons),
     )
@@ -390,11 +483,17 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
         Finding(
             level="note",
             kind="trust",
-            sentence=f"{counted}{f'; left out: {why}' if why else ''}."
+            sentence=f"{counted}{f'; left out: {why}' if why else ''}.{_let(ratings)}"
             f"{_beside(lines.get('satisfaction'))}",
-            action="See GET /api/v1/feedback/trust for all counts." if why else "",
+            action="See GET /api/v1/feedback/trust for all counts and bursts." if why else "",
         ),
     )
+
+
+def _let(ratings: TrustTally) -> str:
+    if not ratings.released:
+        return ""
+    return f" {ratings.released:,} came in a burst that somebody has released."
 
 
 def _beside(line: MetricLine | None) -> str:

@@ -25,6 +25,7 @@ from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
 from loopwright.feedback import Intake, People, Pipeline, Quarantine, RawCopies, TypedIntake
+from loopwright.feedback.releases import Releases, Releasing
 from loopwright.feedback.sessions import Sessions
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
@@ -119,8 +120,13 @@ class Services:
         self._private = [people_database]
         quarantine_database = SqliteDatabase(folder / "quarantine.db", synchronous="NORMAL")
         opened.callback(quarantine_database.close)
-        self.people = People(people_database, clock=clock, scrub=people_database.scrub)
+        self.people = People(people_database, clock=clock, rewrite=people_database.rewrite)
         self.quarantine = Quarantine(quarantine_database)
+        # Decisions of people, so they are kept, and backed up, where the others are.
+        self.releases = Releases(catalog_database)
+        self.releasing = Releasing(
+            self.releases, clock=clock, ids=ids, find=self._find, audit=self.audit
+        )
         self.pipeline = Pipeline(self.ring.signer, find=self._find, ids=ids)
         self.classifier_fell_back: Mapping[str, int] = {}
         """How often the rules had to stand in for the endpoint that classifies, by reason."""

@@ -34,6 +34,8 @@ from .consent import checked
 
 KEY_BYTES: Final = 32
 REMEMBERED: Final = 100_000
+ASKED_AT_ONCE: Final = 500
+"""People in one query: engines bound the number of parameters."""
 
 Append = Callable[[Sequence[Fact], Sequence[bytes | None]], Awaitable[Committed]]
 CountRows = Callable[[str, str], Mapping[str, int]]
@@ -71,6 +73,7 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     )
     """,
     ),
+    ("CREATE INDEX people_by_since ON people (tenant_id, since_ms)",),
 )
 """Scripts for `apply_schema`, oldest first."""
 
@@ -107,11 +110,11 @@ class People:
         *,
         clock: Clock,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-        scrub: Callable[[], object] = lambda: None,
+        rewrite: Callable[[], object] = lambda: None,
     ) -> None:
         apply_schema(database, "people", SCHEMA)
         self._database = database
-        self._scrub = scrub
+        self._rewrite = rewrite
         self.now_ms = clock.now_ms
         self._random_bytes = random_bytes
         self._lock = threading.Lock()
@@ -154,10 +157,15 @@ class People:
     def resolve(self, tenant_id: str, user_ids: Iterable[str]) -> dict[str, Person]:
         """Return the person behind each user id; those who are new are made, durably, in one transaction."""
         known = self._known.get(tenant_id, _NONE)
-        found = {user_id: known.get(user_id) for user_id in user_ids}
-        missing = [user_id for user_id, person in found.items() if person is None]
-        made = self._make(tenant_id, missing) if missing else {}
-        return {user_id: person or made[user_id] for user_id, person in found.items()}
+        found: dict[str, Person] = {}
+        missing: list[str] = []
+        for user_id in user_ids:
+            person = known.get(user_id)
+            if person is None:
+                missing.append(user_id)
+            else:
+                found[user_id] = person
+        return found | self._make(tenant_id, missing) if missing else found
 
     def unknown(self, tenant_id: str, user_ids: Iterable[str]) -> list[str]:
         """Return those user ids whose person is not in memory: `resolve` will wait for the disk."""
@@ -173,6 +181,24 @@ class People:
         if not rows:
             raise NotFound("there is no person with this id; it was never seen, or is erased")
         return _person(*rows[0])
+
+    def since(self, tenant_id: str, persons: Iterable[str]) -> dict[str, int]:
+        """Return when each of these people was first seen (ms); those erased or never seen are left out."""
+        found: dict[str, int] = {}
+        wanted = list(dict.fromkeys(persons))
+        for start in range(0, len(wanted), ASKED_AT_ONCE):
+            chunk = wanted[start : start + ASKED_AT_ONCE]
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT person, since_ms FROM people WHERE tenant_id = ? AND person IN ({marks})"  # noqa: S608 - only question marks
+            found.update(self._database.query(sql, (tenant_id, *chunk)))
+        return found
+
+    def first_since(self, tenant_id: str) -> int | None:
+        """Return when the first of a tenant's people was seen (ms); None when it has none."""
+        rows = self._database.query(
+            "SELECT MIN(since_ms) FROM people WHERE tenant_id = ?", (tenant_id,)
+        )
+        return None if rows[0][0] is None else int(rows[0][0])
 
     def consent(self, tenant_id: str, person: str, scopes: Sequence[ConsentScope]) -> None:
         """Remember what a person allows from now on."""
@@ -196,7 +222,7 @@ class People:
                     "DELETE FROM people WHERE tenant_id = ? AND person = ?", (tenant_id, person)
                 )
             self._forget_cached(tenant_id, person)
-        self._scrub()
+        self._rewrite()
         return gone > 0
 
     def _load_key(self, tenant_id: str) -> bytes:

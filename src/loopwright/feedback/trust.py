@@ -71,7 +71,7 @@ class Reason(enum.IntFlag):
 class TrustPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rules of a trust view. Change a rule, raise `version`: views of different versions do not compare."""
 
-    version: Count = 1
+    version: Count = 2
     roles: dict[str, Positive] = msgspec.field(default_factory=lambda: dict(ROLES))
     other_role: Positive = 0.5
     """Weight of a role that is not listed."""
@@ -100,6 +100,8 @@ class TrustPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How many robust standard deviations above the usual a burst lies."""
     new_account_ms: Annotated[int, Meta(ge=0)] = DAY_MS
     """An account that was first seen less than this before its vote is new."""
+    settling_ms: Annotated[int, Meta(ge=0)] = 7 * DAY_MS
+    """Accounts first seen so soon after a tenant's first one may have been there long before: they are not new."""
 
     def __post_init__(self) -> None:
         if self.least > self.most:
@@ -111,7 +113,7 @@ class TrustPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """The evidence about one user: how often right and wrong, in (fractions of) judgements that were checked."""
 
     right: float = 0.0
@@ -182,13 +184,15 @@ class TrustView:
     """What a policy's rules make of votes, in their order.
 
     `weights` f64[n] are 0 or within the policy's bounds, `reasons` uint16[n] are `Reason` flags,
-    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are released.
+    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are released. `released` bool[n]
+    marks votes of a burst that somebody has let count.
     """
 
     version: int
     weights: Floats
     reasons: Flags
     quarantined: Mask
+    released: Mask
 
     def why(self, row: int) -> tuple[str, ...]:
         """Return the names of the reasons that hold for one vote."""
@@ -215,23 +219,25 @@ def weigh(
 
     Votes are judged in order of their time. What is left out by one rule does not use up the allowance of the
     next: adversaries first, then bursts, repetitions, and the caps of user, session and address. `released`
-    bool[n] marks votes that somebody took out of quarantine. Raises `Invalid` when it does not fit the votes.
+    bool[n] marks votes that count even in a burst, as somebody has looked. Raises `Invalid` when it does not
+    fit the votes.
     """
-    if released is not None and len(released) != len(votes):
+    if released is None:
+        released = np.zeros(len(votes), dtype=np.bool_)
+    if len(released) != len(votes):
         raise Invalid(f"`released` has {len(released)} entries for {len(votes)} votes")
     weights, reasons = _priors(votes, policy, now_ms=now_ms, standings=standings or {})
     order = np.argsort(votes.at_ms, kind="stable")
     alive = (reasons & Reason.ADVERSARIAL) == 0
     burst = bursts(votes, policy) & alive
-    if released is not None:
-        burst &= ~released
-    reasons[burst] |= np.uint16(Reason.BURST)
-    alive &= ~burst
+    held = burst & ~released
+    reasons[held] |= np.uint16(Reason.BURST)
+    alive &= ~held
     for reason, refused in _limits(votes, policy, order=order, alive=alive):
         reasons[refused] |= np.uint16(reason)
         alive &= ~refused
     weights[~alive] = 0.0
-    return TrustView(policy.version, weights, reasons, burst)
+    return TrustView(policy.version, weights, reasons, held, burst & released)
 
 
 def bursts(votes: Votes, policy: TrustPolicy) -> Mask:
@@ -241,11 +247,24 @@ def bursts(votes: Votes, policy: TrustPolicy) -> Mask:
     median rate and lies `burst_z` robust standard deviations above it. Votes of new accounts are judged by
     their own rate first. Where they alone explain the burst only they are held back, else the whole minute.
     """
-    if not len(votes):
-        return np.zeros(0, dtype=np.bool_)
-    is_new = (votes.ages_ms >= 0) & (votes.ages_ms < policy.new_account_ms)
-    held = is_new & _crowded(votes, is_new, policy)
-    return held | _crowded(votes, ~held, policy)
+    busy = rushed(votes.arms, votes.at_ms, policy)
+    held = busy & _crowded(votes, busy & is_new(votes, policy), policy)
+    return held | _crowded(votes, busy & ~held, policy)
+
+
+def rushed(arms: Codes, at_ms: Codes, policy: TrustPolicy) -> Mask:
+    """Return which votes are of an arm with a minute busy enough for a burst: bool[n].
+
+    What the others say makes no difference to `bursts`, so nobody needs to find out how old their accounts are.
+    """
+    minutes = _joint(arms, at_ms // MINUTE_MS)
+    _, firsts, counts = np.unique(minutes, return_index=True, return_counts=True)
+    return np.isin(arms, arms[firsts[counts >= policy.burst_least]])
+
+
+def is_new(votes: Votes, policy: TrustPolicy) -> Mask:
+    """Return which votes are of accounts that were new when they voted: bool[n]."""
+    return (votes.ages_ms >= 0) & (votes.ages_ms < policy.new_account_ms)
 
 
 def standings(labels: Labels, goldens: Mapping[Any, Any] | None = None) -> dict[Any, Standing]:

@@ -17,6 +17,7 @@ from .metrics import Breakdown, Course, MetricLine, SegmentLine
 from .report import QualityReport
 from .shifts import Drifts
 from .targets import metric
+from .trust import Burst, TrustSummary
 
 TITLES: Final = {
     "satisfaction": "Satisfaction",
@@ -41,6 +42,7 @@ def html(report: QualityReport) -> str:
             f"<header><h1>Quality report: {name}</h1><p class=sub>{_span(report)}</p></header>",
             _headline(report),
             _metrics(report),
+            _trust(report.trust),
             _versions(report),
             _breakdowns(report),
             _failures(report),
@@ -164,6 +166,45 @@ def _course_in_words(line: MetricLine, course: Course) -> str:
     for turn in course.turns:
         said += f"; changed on {_date(turn.at_ms)} from {turn.before:.1%} to {turn.after:.1%}"
     return said + "."
+
+
+def _trust(trust: TrustSummary | None) -> str:
+    if trust is None or not trust.facts:
+        return ""
+    said = (
+        f"Trust view {trust.version} counts {trust.counted:,} of {trust.facts:,} facts. "
+        f"Held back as bursts: {trust.quarantined:,}; released: {trust.released:,}; "
+        f"beyond a limit: {trust.capped:,}; of people wrong more often than chance: {trust.adversarial:,}."
+    )
+    if not trust.bursts:
+        return _section("What counts by trust", said, "<p class=sub>Nothing came in a burst.</p>")
+    heads = ("burst, UTC", "of", "facts", "praise", "people", "new accounts", "state")
+    older = f"<p class=sub>{trust.more_bursts:,} older ones are not listed.</p>"
+    made = _table(heads, map(_burst, trust.bursts), left=2, wide=True)
+    return _section("What counts by trust", said, made + (older if trust.more_bursts else ""))
+
+
+def _burst(burst: Burst) -> Sequence[str]:
+    arm = " / ".join(name for name in (burst.experiment_id, burst.arm_id) if name)
+    return (
+        f"<span class=w>{_second(burst.first_ms)}</span> <span class=w>to {_second(burst.last_ms)}</span>",
+        f"<span class=w>{escape(burst.kind)}s</span> {escape(arm)}",
+        f"{burst.facts:,}",
+        "-" if burst.praise is None else f"{burst.praise:,}",
+        f"{burst.people:,}",
+        f"{burst.new_accounts:,}",
+        f"<div class=state>{_state(burst)}</div>",
+    )
+
+
+def _state(burst: Burst) -> str:
+    held = f'<span class="badge unclear">! {burst.held:,} held back</span> ' if burst.held else ""
+    if burst.release is None:
+        return held
+    release = burst.release
+    note = f" <q>{escape(release.note)}</q>" if release.note else ""
+    by = f"{_minute(release.released_at_ms)} by {escape(release.released_by)}"
+    return f'{held}<span class="badge met">✓ released</span>{note}<div class=sub>{by}</div>'
 
 
 def _versions(report: QualityReport) -> str:
@@ -447,6 +488,10 @@ def _date(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
+def _second(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _minute(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -484,7 +529,7 @@ svg.bar{width:130px;height:18px;margin:0}.whisker{stroke:var(--ink);stroke-width
 q{color:var(--soft)}th{color:var(--soft);font-weight:600;text-align:left;border-bottom:1px solid var(--edge);padding:4px 10px 4px 0;white-space:nowrap}
 td{border-bottom:1px solid var(--edge);padding:4px 10px 4px 0;vertical-align:middle;overflow-wrap:anywhere}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-q{quotes:none}footer{margin-top:40px;border-top:1px solid var(--edge);padding-top:10px}
+.w{white-space:nowrap}.state{min-width:190px}q{quotes:none}footer{margin-top:40px;border-top:1px solid var(--edge);padding-top:10px}
 @media (max-width:600px){.cards,.pairs{grid-template-columns:1fr}}
 @media print{:root{color-scheme:light;--bg:#fff;--ink:#000;--soft:#444;--edge:#bbb;--card:#fff;--line:#0969a8;--band:#0969a833;
 --good:#136f3a;--bad:#b3261e;--warn:#8a5a00;--note:#3d4852}main{max-width:none;padding:0}

@@ -33,6 +33,7 @@ from .patterns import CorrectedQuery
 from .period import Period, seeded
 from .shifts import Drifts, drift_of_numbers, drift_of_shares, rating_changes
 from .targets import TAXONOMY
+from .trust import TrustSummary
 from .versions import VersionChange, VersionValues, version_changes
 
 Section = Literal["metrics", "breakdown", "versions", "failures", "corrected", "joins", "drift"]
@@ -141,6 +142,8 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     corrected: tuple[CorrectedQuery, ...] | None
     joins: JoinHealth | None
     drift: Drifts | None
+    trust: TrustSummary | None = None
+    """What counts by trust, and what is held back."""
 
     @property
     def missed(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Protocol
 
-import msgspec
 from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
@@ -26,6 +25,7 @@ from .joins import JoinHealth
 from .period import Period, period
 from .report import SECTIONS, QualityReport
 from .service import ExportFormat, ExportScope, Insights, SessionDecisions, Stats
+from .trust import TrustSummary
 
 Stored = NamedDependency[SkipValidation[Warehouse]]
 Days = Annotated[
@@ -76,7 +76,7 @@ class Trust(Protocol):
 
     def summary(
         self, tenant_id: str, of: Period, *, now_ms: int, task: str | None = None
-    ) -> msgspec.Struct:
+    ) -> TrustSummary:
         """Return the trust view of a period in numbers."""
 
 
@@ -192,16 +192,13 @@ class InsightsController(Controller):
         principal: Asking,
         task: Task = None,
         weighing: Weighing = None,
-    ) -> Response[Any]:
-        """Return how many facts count, how many are capped or quarantined, and the reasons, commonest first."""
+    ) -> TrustSummary:
+        """Return how many facts count, how many are capped or quarantined and why, and the bursts, newest first."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         if weighing is None:
             raise NotFound("this application does not weigh feedback by trust")
-        return Response(
-            weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task),
-            media_type=MediaType.JSON,
-        )
+        return weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task)
 
     @get(
         "/decisions/{session_id:str}",

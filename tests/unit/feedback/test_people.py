@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -102,6 +103,26 @@ def test_a_person_is_found_by_user_id_and_by_pseudonym(world: World) -> None:
             world.people.find(tenant, id)
 
 
+def test_when_people_were_first_seen_is_told_of_many_at_once(world: World) -> None:
+    assert world.people.first_since("acme") is None
+    began = world.clock.now_ms()
+    made = []
+    for k in range(3):
+        found = world.people.resolve("acme", [f"u{k}-{n}" for n in range(400)])
+        made.append([person.id for person in found.values()])
+        world.clock.advance(seconds=1)
+    world.people.resolve("other", ["u"])
+    world.people.erase("acme", made[0][0])
+    everybody = [id for ids in made for id in ids]
+    since = world.people.since("acme", [*everybody, *everybody, "nobody"])
+    assert since == {
+        id: began + 1000 * k for k, ids in enumerate(made) for id in ids if id != made[0][0]
+    }
+    assert world.people.since("other", everybody) == {}
+    assert world.people.first_since("acme") == began
+    assert world.people.first_since("other") == began + 3000
+
+
 def test_erasing_cuts_the_link_for_good(world: World) -> None:
     log = Log()
     before = world.fact(THUMB).note.person
@@ -199,10 +220,16 @@ def test_a_key_is_made_once_and_only_for_people_who_are_there(world: World) -> N
     assert world.people.person_keys("other", [u]) == {}
 
 
-def test_erasing_leaves_no_byte_of_the_key_in_any_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [107, 137, 188])  # where overwriting alone leaves something
+def test_erasing_leaves_no_byte_of_the_key_in_any_file(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "people.db"
     with closing(SqliteDatabase(path, is_private=True)) as database:
-        people = People(database, clock=ManualClock(), scrub=database.scrub)
+        people = People(
+            database,
+            clock=ManualClock(),
+            random_bytes=random.Random(seed).randbytes,
+            rewrite=database.rewrite,
+        )
         found = people.resolve("acme", [f"u{n}" for n in range(400)])
         ids = [person.id for person in found.values()]
         keys = people.person_keys("acme", ids)

@@ -25,6 +25,7 @@ from loopwright.feedback.trust import (
     multiplicities,
     poisson_limit,
     robust_mean,
+    rushed,
     skill,
     standings,
     weigh,
@@ -192,9 +193,23 @@ def test_a_released_burst_counts_again():
     held = view(votes).quarantined
     found = view(votes, released=held)
     assert not found.quarantined.any()
+    assert (found.released == held).all()
     assert (found.weights[held] > 0).all()
+    everything = view(votes, released=np.ones(len(votes), dtype=np.bool_))
+    assert (everything.released == held).all()
     with pytest.raises(Invalid, match="1 entries"):
         view(votes, released=np.zeros(1, dtype=np.bool_))
+
+
+def test_only_an_arm_with_a_busy_minute_can_have_a_burst():
+    votes = [*steady(1.0), *(vote(k, arm_id="quiet") for k in range(20))]
+    columns = Votes.of(votes)
+    assert not rushed(columns.arms, columns.at_ms, POLICY).any()
+    busy = Votes.of([*votes, *rush(100)])
+    found = rushed(busy.arms, busy.at_ms, POLICY)
+    quiet = np.array([v.arm_id == "quiet" for v in [*votes, *rush(100)]])
+    assert (found == ~quiet).all()
+    assert not rushed(columns.arms[:0], columns.at_ms[:0], POLICY).any()
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.5, 3.0, 77.0, 2500.0])

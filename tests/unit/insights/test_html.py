@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from loopwright.insights.failures import Asked, Text
 from loopwright.insights.html import TITLES, html
@@ -13,6 +14,7 @@ from loopwright.insights.metrics import DayTally, SegmentTally, UnitTally
 from loopwright.insights.period import DAY_MS, Period
 from loopwright.insights.report import Census, Material, QualityReport, quality_report
 from loopwright.insights.targets import CATALOGUE
+from loopwright.insights.trust import Burst, BurstRelease, TrustSummary
 from loopwright.insights.versions import VersionValues
 
 NOW = 20_000 * DAY_MS
@@ -101,6 +103,66 @@ def test_the_page_holds_every_section() -> None:
         "Alike complaints", "Most corrected queries", "Join health", "Drift",
     ):  # fmt: skip
         assert f"{title}</h" in page
+
+
+def weighed(word: str = "TV", **changes: Any) -> QualityReport:
+    """Return a full report with a trust view of one burst."""
+    burst = Burst(
+        experiment_id="greeting",
+        arm_id=word,
+        kind="rating",
+        first_ms=NOW - DAY_MS,
+        last_ms=NOW - DAY_MS + 59_000,
+        facts=1234,
+        held=1234,
+        praise=77,
+        people=1200,
+        new_accounts=1100,
+        release=None,
+    )
+    trust = TrustSummary(
+        tenant_id="acme",
+        period=MONTH,
+        task=None,
+        version=2,
+        as_of_ms=NOW,
+        offset=7,
+        facts=5000,
+        counted=3700,
+        capped=11,
+        quarantined=1234,
+        released=0,
+        adversarial=5,
+        goldens=0,
+        reasons=(),
+        kinds=(),
+        bursts=(structs.replace(burst, **changes),),
+        more_bursts=9,
+    )
+    return structs.replace(full(), trust=trust)
+
+
+def test_a_report_by_trust_lists_the_bursts_and_who_released_them() -> None:
+    assert "What counts by trust" not in html(full())
+    page = html(weighed())
+    day = "2024-10-03 00:00:"
+    for shown in (
+        "What counts by trust</h2>", "counts 3,700 of 5,000 facts", f"{day}00</span>", f"to {day}59</span>",
+        "ratings</span> greeting / TV", "! 1,234 held back", "<td class=n>77</td>", "<td class=n>1,100</td>",
+        "9 older ones are not listed",
+    ):  # fmt: skip
+        assert shown in page, shown
+    assert "✓ released" not in page
+
+    known = BurstRelease(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
+    page = html(weighed(EVIL, held=0, release=known))
+    assert "✓ released</span> <q>&lt;script&gt;" in page
+    assert "2024-10-04 00:00 by key-1" in page
+    assert "held back</span>" not in page
+    assert "<script" not in page
+    none = html(weighed(experiment_id=None, arm_id=None, praise=None))
+    assert "ratings</span> </td>" in none
+    assert "<td class=n>-</td>" in none
 
 
 def test_the_first_sentence_says_what_changed_and_what_to_do() -> None:

@@ -129,9 +129,11 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     """Open the warehouse of a directory that no server holds; nothing is added to its log."""
     from loopwright.app.trust import Trust
     from loopwright.backends.files import DirectoryLock, FolderBlobStore
-    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
     from loopwright.core.clock import SystemClock
     from loopwright.eventlog import Reader, Segments
+    from loopwright.feedback import People
+    from loopwright.feedback.releases import Releases
     from loopwright.insights.service import Insights
     from loopwright.warehouse import Warehouse
 
@@ -142,7 +144,14 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
         reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
         warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
         opened.callback(warehouse.close)
-        yield Insights(warehouse, clock=SystemClock()), Trust(warehouse)
+        people = SqliteDatabase(data / "people.db", is_private=True)
+        opened.callback(people.close)
+        catalog = SqliteDatabase(data / "catalog.db")
+        opened.callback(catalog.close)
+        weighing = Trust(
+            warehouse, people=People(people, clock=SystemClock()), releases=Releases(catalog)
+        )
+        yield Insights(warehouse, clock=SystemClock()), weighing
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
@@ -152,9 +161,9 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport
     import httpx
     import msgspec
 
-    from loopwright.app.trust import TrustedReport
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.client.errors import Unreachable, read_problem
+    from loopwright.insights.report import QualityReport
 
     key = server.key()
     if key is None:
@@ -175,7 +184,7 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport
         raise NotFound("name the tenant: the key is not of the default one")
     if answer.status_code != 200:
         raise read_problem(answer.status_code, answer.content)
-    return msgspec.json.decode(answer.content, type=TrustedReport)
+    return msgspec.json.decode(answer.content, type=QualityReport)
 
 
 def _json(found: QualityReport) -> str:
