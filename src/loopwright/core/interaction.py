@@ -66,3 +66,5 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: float | None = None
     outcome: StepOutcome | None = None
     interaction_id: str | None = None
+    person: str | None = None
+    """Pseudonym of the user for whom it was taken."""

@@ -209,6 +209,7 @@ STEP: Final = {
     "data": {"tables": ["sales"]},
     "confidence": 0.8,
     "outcome": "success",
+    "user_id": "u-17",
 }
 
 

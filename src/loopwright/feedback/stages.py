@@ -373,6 +373,8 @@ def enrich(
                 flags += _contradicting(draft.target, feedback, tenant_id, person, recall)
             elif draft.interaction is not None:
                 draft.interaction = replace(draft.interaction, person=person)
+            elif draft.step is not None:
+                draft.step = replace(draft.step, person=person)
         if address is not None:
             address = hide_address(address)
         says_more = person is not None or address is not None or bool(flags)

@@ -213,6 +213,8 @@ class StepItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     confidence: float | None = None
     outcome: Name | None = None
     interaction_id: Id | None = None
+    user_id: Id | None = None
+    """For whom it was taken: erasing the person erases it."""
 
 
 _SOURCES: Final[dict[str, Source]] = {source: source for source in get_args(Source)}
@@ -580,6 +582,7 @@ def read_step(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             interaction_id=given.interaction_id,
         ),
         is_free=bool(data),
+        user_id=given.user_id,
     )
 
 
@@ -594,6 +597,7 @@ def write_step(fact: Stepped) -> dict[str, Any]:
     """Return a step as it was sent; its time is spelt in UTC."""
     said: dict[str, Any] = msgspec.to_builtins(fact.step)
     said["taken_at"] = spell(said.pop("taken_at_ms"))
+    said["user_id"] = said.pop("person", None)
     said["data"] = dict(said.get("data", {}))
     said["outcome"] = said["data"].pop("unknown_outcome", said.get("outcome"))
     return {name: value for name, value in said.items() if value not in (None, {})}
