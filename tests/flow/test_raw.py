@@ -203,3 +203,17 @@ def test_a_loop_in_the_same_process_keeps_them_too(
     assert (last.actor, last.subject, last.action) == ("embedded", "raw/e1", "read")
     with closing(sqlite3.connect(tmp_path / "data" / "raw.db")) as database:
         assert database.execute("SELECT event_id FROM raw_copies").fetchall() == [("e1",)]
+
+
+def test_erasing_a_person_reaches_the_steps_that_an_agent_took_for_them(server: Server) -> None:
+    taken = {"session_id": "s-9", "kind": "sql_generation", "data": {"table": "sales"}}
+    steps = [{**taken, "id": "x1", "user_id": "u-9"}, {**taken, "id": "x2"}]
+    assert server.post("/steps", {"items": steps}).status_code == 200
+    outcome = {**taken, "id": "x1", "user_id": "u-9", "outcome": "success"}
+    assert server.post("/steps", outcome).status_code == 201
+    assert len(server.get("/feedback/decisions/s-9").json()["steps"]) == 2
+    assert server.post("/people/u-9/erase").json()["rows"]["steps"] == 1
+    deadline = time.monotonic() + 10  # what was just read is shared for a moment
+    while len(left := server.get("/feedback/decisions/s-9").json()["steps"]) > 1:
+        assert time.monotonic() < deadline, left
+    assert left[0]["step_id"] == "x2"

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 CONSUMER: Final = "warehouse"
 DAY_MS: Final = 86_400_000
 
+_MEMORY: Final = "512MB"
+"""Merging sorts within it, and on disk beyond: the loader shares the server's machine."""
+
 _AT_ONCE: Final = 10_000
 """Facts held as objects at a time."""
 
@@ -57,8 +60,8 @@ class Loaded(msgspec.Struct, frozen=True):
     """Files dropped by retention."""
 
 
-_Texts = defaultdict[tuple[str, str], defaultdict[str, bytearray]]
-"""Encoded rows by table and day, and within them by tenant."""
+_Lines = defaultdict[tuple[str, int], defaultdict[str, list[bytes]]]
+"""Encoded rows by table and day since the epoch, and within them by tenant."""
 
 
 class _Stretch(msgspec.Struct, frozen=True):
@@ -66,12 +69,14 @@ class _Stretch(msgspec.Struct, frozen=True):
 
     first: int
     last: int
-    rows: _Texts
+    rows: _Lines
 
 
 class Loader:
     """Keeps the Parquet files of `folder` up with the log.
 
+    A day's files are merged when there are more than `most_files`, or the day is over; a week's, once it is over,
+    unless they have more than `most_rows`: then a tenant's rows of a day are many enough to lie together.
     With `consumers` and their `database` the log's trimming waits for the warehouse. `heard` is told of each
     step as it is done: for progress, and for tests that stop at every one. One loader works at a time.
     """
@@ -87,6 +92,7 @@ class Loader:
         stretch: int = 50_000,
         retain_days: int | None = None,
         most_files: int = 8,
+        most_rows: int = 2_000_000,
         grace_ms: int = 600_000,
         heard: Callable[[str], None] | None = None,
     ) -> None:
@@ -99,6 +105,7 @@ class Loader:
         self._stretch = stretch
         self._retain_days = retain_days
         self._most_files = most_files
+        self._most_rows = most_rows
         self._grace_ms = grace_ms
         self._heard = heard or (lambda step: None)
         if consumers is not None:
@@ -123,11 +130,12 @@ class Loader:
     def _run(self, found: Manifest, *, at_once: bool) -> Loaded:
         self._sweep(manifest.read(self.folder))
         before = found.watermark
-        with engine.connect(self.folder, keeps_order=True) as connection:
+        # One thread: the interpreter, which reads and encodes meanwhile, or the server has the other core.
+        with engine.connect(self.folder, memory=_MEMORY, threads=1, keeps_order=True) as connection:
             found = self._load(found, connection, publish=(lambda new: new) if at_once else None)
             if at_once:
                 found = self._publish(found)
-            found, expired = self._expire(found)
+            found, expired = self._expire(found, connection)
             found, compacted = self._compact(found, connection)
         self._sweep(found)
         return Loaded(found.watermark - before, found.watermark, compacted, expired)
@@ -157,7 +165,7 @@ class Loader:
 
     def _stretches(self, after: int) -> Iterator[_Stretch]:
         while True:
-            first, rows = after + 1, _texts()
+            first, rows = after + 1, _lines()
             while after - first + 1 < self._stretch:
                 with _uncollected():
                     facts = self._reader.facts(after, limit=_AT_ONCE)
@@ -174,11 +182,11 @@ class Loader:
         self, stretch: _Stretch, connection: duckdb.DuckDBPyConnection, *, generation: int
     ) -> list[File]:
         written = []
-        for (name, day), tenants in sorted(stretch.rows.items()):
-            table = TABLES[name]
+        for (name, number), tenants in sorted(stretch.rows.items()):
+            table, day = TABLES[name], _day(number * DAY_MS)
             # In the order of tenants and, within one, of the log: the engine need not sort.
-            content = b"".join(tenants[tenant] for tenant in sorted(tenants))
-            with engine.staged(self.folder, table, content) as rows:
+            lines = [line for tenant in sorted(tenants) for line in tenants[tenant]]
+            with engine.staged(self.folder, table, lines) as rows:
                 self._heard("staged")
                 file = engine.write_parquet(
                     connection,
@@ -205,27 +213,35 @@ class Loader:
             self._heard("advanced")
         return new
 
-    def _expire(self, found: Manifest) -> tuple[Manifest, int]:
+    def _expire(
+        self, found: Manifest, connection: duckdb.DuckDBPyConnection
+    ) -> tuple[Manifest, int]:
         """Drop the days that are past retention; what is known of people stays."""
         if self._retain_days is None:
             return found, 0
-        oldest = _day(self._now_ms() - self._retain_days * DAY_MS)
-        gone = [f for f in found.files if f.day < oldest and f.table != CONSENTS.name]
-        return (self._replace(found, gone, []) if gone else found), len(gone)
+        number = self._now_ms() // DAY_MS - self._retain_days
+        oldest = _day(number * DAY_MS)
+        ageing = [f for f in found.files if f.day < oldest and f.table != CONSENTS.name]
+        gone = [file for file in ageing if _last_day(file) < oldest]
+        if gone:
+            found = self._replace(found, gone, [])
+        for file in ageing:
+            if file not in gone:
+                kept = f"at_ms >= {number * DAY_MS}"
+                found = self._merge(found, [file], connection, day=oldest, where=kept)
+        return found, len(gone)
 
     def _compact(
         self, found: Manifest, connection: duckdb.DuckDBPyConnection
     ) -> tuple[Manifest, int]:
-        """Merge a day's small files, and take out of every file who has been erased since it was written."""
+        """Merge a day's small files, and a week's days; take out of every file who was erased since it was written."""
         changed = self._people(found, connection)
-        days: defaultdict[tuple[str, str], list[File]] = defaultdict(list)
-        for file in found.files:
-            days[file.table, file.day].append(file)
-        merged, today = 0, _day(self._now_ms())
-        for (_, day), files in sorted(days.items()):
-            is_many = len(files) > (1 if day < today else self._most_files)
+        merged, today = 0, self._now_ms() // DAY_MS
+        for files in _together(found.files, today, most_rows=self._most_rows):
+            day = files[0].day
+            is_many = len(files) > (1 if day < _day(today * DAY_MS) else self._most_files)
             if is_many or self._has_people(files, changed, connection):
-                found = self._merge(found, files, connection, changed=changed)
+                found = self._merge(found, files, connection, day=day, changed=changed)
                 merged += len(files)
         return self._settle(found, changed), merged
 
@@ -272,25 +288,30 @@ class Loader:
     def _merge(
         self,
         found: Manifest,
-        files: list[File],
+        files: Sequence[File],
         connection: duckdb.DuckDBPyConnection,
         *,
-        changed: int,
+        day: str,
+        changed: int | None = None,
+        where: str = "TRUE",
     ) -> Manifest:
+        """Put one file, whose first day is `day`, in place of `files`; clean of people through offset `changed`."""
         for file in files:
             manifest.check(self.folder, file)
         table = TABLES[files[0].table]
         first, last = min(f.first for f in files), max(f.last for f in files)
+        until = max(map(_last_day, files))
         source = engine.files_sql(self.folder, files, columns=", ".join(table.names))
-        if "person" in table.names and table.name != CONSENTS.name:
+        if changed is not None and "person" in table.names and table.name != CONSENTS.name:
             source = allowed_sql(source, table.names, people="people")
         file_made = engine.write_parquet(
             connection,
-            f"SELECT * FROM ({source}) AS kept ORDER BY tenant_id, at_ms, log_offset",  # noqa: S608
+            f"SELECT * FROM ({source}) AS kept WHERE {where} ORDER BY tenant_id, at_ms, log_offset",  # noqa: S608
             folder=self.folder,
-            name=f"{table.name}/{files[0].day}/{first:020}-{last:020}-{found.generation}.parquet",
+            name=f"{table.name}/{day}/{first:020}-{last:020}-{found.generation}.parquet",
             table=table,
-            settled=changed,
+            settled=min(file.settled for file in files) if changed is None else changed,
+            until=until if until > day else "",
         )
         self._heard("merged")
         return self._replace(found, files, [] if file_made is None else [file_made])
@@ -356,21 +377,46 @@ def allowed_sql(source: str, names: Sequence[str], *, people: str) -> str:
     )
 
 
+def _together(files: Sequence[File], today: int, *, most_rows: int) -> list[list[File]]:
+    """Return the files that belong in one: those of a day, or of a week that is over and not too large."""
+    weeks: defaultdict[tuple[str, int], list[File]] = defaultdict(list)
+    for file in files:
+        weeks[file.table, _number(file.day) // 7].append(file)
+    groups: list[list[File]] = []
+    for (_, week), those in sorted(weeks.items()):
+        days: defaultdict[str, list[File]] = defaultdict(list)
+        for file in sorted(those, key=lambda f: f.day):
+            days[file.day].append(file)
+        is_week = week < today // 7 and sum(file.rows for file in those) <= most_rows
+        groups += [[f for found in days.values() for f in found]] if is_week else days.values()
+    return groups
+
+
+def _last_day(file: File) -> str:
+    return file.until or file.day
+
+
 def _grown(found: Manifest, files: list[File], last: int) -> Manifest:
     return msgspec.structs.replace(found, files=(*found.files, *files), watermark=last)
 
 
-def _texts() -> _Texts:
-    return defaultdict(lambda: defaultdict(bytearray))
+def _lines() -> _Lines:
+    return defaultdict(lambda: defaultdict(list))
 
 
-def _encode(rows: dict[str, list[Any]], *, into: _Texts) -> None:
+def _encode(rows: dict[str, list[Any]], *, into: _Lines) -> None:
     for table, found in rows.items():
-        groups: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
+        day = None
         for row in found:
-            groups[row.at_ms // DAY_MS, row.tenant_id].append(row)
-        for (day, tenant), those in groups.items():
-            into[table, _day(day * DAY_MS)][tenant] += engine.lines(those)
+            if row.at_ms // DAY_MS != day:
+                day = row.at_ms // DAY_MS
+                tenants = into[table, day]
+            tenants[row.tenant_id].append(engine.line(row))
+
+
+def _number(day: str) -> int:
+    """Days since the epoch."""
+    return date.fromisoformat(day).toordinal() - date(1970, 1, 1).toordinal()
 
 
 @lru_cache(maxsize=1024)

@@ -27,11 +27,12 @@ class WarehouseCorrupt(Broken):
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable Parquet file: rows of one table that reached us on one day."""
+    """One immutable Parquet file: rows of one table that reached us on one day, or in one week that is over."""
 
     name: str
     table: str
     day: str
+    """The first day in it."""
     rows: int
     size: int
     sha256: str
@@ -43,6 +44,10 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     to_ms: int
     settled: int = 0
     """Log offset through which erasures and changes of consent are worked into it."""
+    until: str = ""
+    """The last day in it; empty when that is the first."""
+    withheld: int | None = None
+    """Rows that the consent given with them keeps out of reports; None when not counted."""
 
 
 class Dropped(msgspec.Struct, frozen=True):

@@ -218,6 +218,8 @@ def _step(offset: int, fact: Stepped) -> Any:
         s.confidence,
         s.outcome,
         s.interaction_id,
+        s.person,
+        *_flags(CONSENT_SCOPES),  # a step has no word of its own; its person's holds
     )
 
 
@@ -304,8 +306,9 @@ def _promoted(labels: dict[str, str]) -> _Part:
 
 
 @lru_cache(maxsize=64)
-def _flags(scopes: Sequence[ConsentScope]) -> tuple[bool, ...]:
-    return tuple(scope in scopes for scope in CONSENT_SCOPES)
+def _flags(scopes: Sequence[ConsentScope]) -> _Part:
+    """What is withheld; what is granted is usual (`engine.USUAL`) and is left out."""
+    return tuple(None if scope in scopes else False for scope in CONSENT_SCOPES)
 
 
 def _text(value: Any) -> str:

@@ -513,11 +513,13 @@ SELECT query, is_corrected, person FROM (
     Query(
         name="rows_of_person",
         sentence="In how many rows of each table a person is found.",
-        reads=("feedback", "interactions"),
+        reads=("feedback", "interactions", "steps"),
         sql="""
 SELECT 'feedback' AS table_name, count(*) AS n FROM feedback WHERE person = $person
 UNION ALL
-SELECT 'interactions', count(*) FROM interactions WHERE person = $person""",
+SELECT 'interactions', count(*) FROM interactions WHERE person = $person
+UNION ALL
+SELECT 'steps', count(*) FROM steps WHERE person = $person""",
         columns=(
             _column("table_name", "VARCHAR", "The table."),
             _column("n", "BIGINT", "Rows."),

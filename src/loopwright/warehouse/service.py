@@ -29,6 +29,7 @@ from .tables import (
     DECISIONS,
     FEEDBACK,
     INTERACTIONS,
+    LINKED,
     STEPS,
     TABLES,
     TABLES_VERSION,
@@ -46,79 +47,90 @@ FRESH_MS: Final = 400
 BEGINNING: Final = -(2**62)
 END: Final = 2**62
 
-_LEFT_OUT: Final = {
-    FEEDBACK.name: frozenset(
-        [
-            "decision_id",
-            "trace_id",
-            "span_id",
-            "message_id",
-            "output_id",
-            "address",
-            "unit",
-            "low",
-            "high",
-            "response",
-            "labels",
-            "tags",
-            "flags",
-            "redactions",
-            "wire",
-            "consent_train",
-            "consent_share",
-        ]
-    ),
-    INTERACTIONS.name: frozenset(
-        [
-            "interaction_id",
-            "decision_id",
-            "trace_id",
-            "span_id",
-            "message_id",
-            "event_id",
-            "task_id",
-            "input_hash",
-            "response",
-            "labels",
-            "redactions",
-            "retrieval_ids",
-            "consent_train",
-            "consent_share",
-        ]
-    ),
-}
-"""What no report reads: only bulk queries see these columns. Ids are the dearest: they do not compress."""
+_KEYS: Final = tuple(relations.REFERENCES.values())
+
+_CALLS: Final = (
+    "tenant_id",
+    "log_offset",
+    "started_at_ms",
+    "session_id",
+    "person",
+    "task",
+    "prompt_version",
+    "model_version",
+    "model_id",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "client_latency_ms",
+    "server_latency_ms",
+    "error",
+    "query",
+    "country",
+    "feature_id",
+    "device_type",
+    "locale",
+    "endpoint",
+    *_KEYS,
+)
+_TOLD: Final = (
+    "tenant_id",
+    "log_offset",
+    "at_ms",
+    "occurred_at_ms",
+    "event_id",
+    "kind",
+    "metric",
+    "value",
+    "scale",
+    "rating",
+    "satisfaction",
+    "experiment_id",
+    "arm_id",
+    "unit_id",
+    "session_id",
+    "person",
+    "source",
+    "task",
+    "category",
+    "sentiment",
+    "severity",
+    "prompt_version",
+    "model_version",
+    "model_id",
+    "feature_id",
+    "device_type",
+    "locale",
+    "endpoint",
+    "message",
+    "query",
+    "before_text",
+    "after_text",
+    "explanation",
+    "quarantined",
+    "interaction_offset",
+    "country",
+    "is_waiting",
+)
+"""What reports read of calls and of feedback: each column costs about a millisecond to copy. A query that names
+another fails for one tenant, and a test asks every query."""
 
 _MADE_OF: Final = {
-    "feedback": ("facts",),
     "interactions": ("calls",),
     "decisions": ("choices",),
-    "links": ("facts", "calls"),
-    "linked": ("feedback", "links", "calls", "choices"),
-    "totals": ("facts", "calls", "links"),
+    "links": ("calls",),
+    "told": ("links", "calls", "choices"),
+    "linked": ("told",),
+    "totals": ("links",),
     "wide": ("interactions", "totals"),
 }
 """Relations that are made of other relations."""
 
-_ALWAYS_VIEWS: Final = frozenset(("feedback", "interactions", "decisions", "wide"))
+_ALWAYS_VIEWS: Final = frozenset(("feedback", "interactions", "decisions", "linked", "wide"))
 """Relations that cost less to work out again, in the columns a query reads, than to copy with all columns."""
 
-_CONSENTED: Final = (
-    "tenant_id",
-    "person",
-    "occurred_at_ms",
-    *(name for name in FEEDBACK.names if name.startswith("consent_")),
-)
-"""What is read of facts that consent keeps out of reports: enough to count them."""
-
-_CALLED: Final = (
-    "tenant_id",
-    "person",
-    "task",
-    "interaction_id",
-    *(name for name in INTERACTIONS.names if name.startswith("consent_")),
-)
-"""What is read of calls to tell which steps were taken for them."""
+_ASKED_OF: Final = ("tenant_id", "person", "consent_store", "consent_analyze")
+"""What tells whether somebody's consent lets a row into reports."""
 
 _AT_ONCE: Final = 10_000
 _KEPT_SLICES: Final = 4
@@ -326,7 +338,7 @@ class Warehouse:
         return self._in_tail
 
     def _take_in(self, table: Table, rows: Sequence[Any]) -> None:
-        with engine.staged(self.folder, table, engine.lines(rows)) as found:
+        with engine.staged(self.folder, table, [*map(engine.line, rows)]) as found:
             self._with_tail.add(table.name)
             self._connection.execute(f"INSERT INTO main.tail_{table.name} {found}")
 
@@ -375,6 +387,8 @@ class Warehouse:
             if is_shared:
                 self._slices[key] = found
         self._connection.execute(f"SET schema = '{found.schema}'")
+        # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
+        self._connection.execute(f"SET threads = {1 if is_shared else engine.THREADS}")
         for name in query.reads:
             self._make(found, name)
         return found
@@ -408,64 +422,62 @@ class Warehouse:
 
     def _relation(self, of: _Slice, name: str) -> str:
         """Return the SELECT that defines a relation."""
+        is_copy = of.kind == "TABLE"
+        calls = _CALLS if is_copy else INTERACTIONS.names
+        start, end = _window(of, name)
 
-        def names(table: Table) -> tuple[str, ...]:
-            left_out = frozenset() if of.is_bulk else _LEFT_OUT.get(table.name, frozenset())
-            return tuple(name for name in table.names if name not in left_out)
-
-        def rows(table: Table, start: int, end: int) -> str:
-            return self._source(table, start, end, names=names(table), tenant_id=of.tenant_id)
+        def rows(table: Table, names: Sequence[str]) -> str:
+            return self._source(table, start, end, names=names, tenant_id=of.tenant_id)
 
         match name:
-            case "facts":
-                return rows(FEEDBACK, of.start - DAY_MS, of.end + LOOKBACK_MS)
             case "calls":
-                return rows(INTERACTIONS, of.start - LOOKBACK_MS, of.end + DAY_MS)
+                return rows(INTERACTIONS, calls)
             case "choices":
-                return rows(DECISIONS, of.start - LOOKBACK_MS, of.end + DAY_MS)
+                return rows(DECISIONS, DECISIONS.names)
+            case "links":
+                return relations.links_sql(rows(FEEDBACK, relations.COUNTED))
+            case "told":
+                columns = _TOLD if is_copy else LINKED.names
+                own = (set(columns) - relations.JOINED) | {*_KEYS, *relations.OWN}
+                return _of_task(of, relations.told_sql(rows(FEEDBACK, sorted(own)), columns))
+            case "feedback" if is_copy:
+                self._make(of, "told")
+                return relations.own_sql(_TOLD)
+            case "feedback" if of.task is not None:
+                self._make(of, "told")
+                source = rows(FEEDBACK, FEEDBACK.names)
+                return f"SELECT * FROM ({source}) AS f WHERE log_offset IN (SELECT log_offset FROM told)"  # noqa: S608
             case "feedback":
-                within = _within(FEEDBACK, of.start, of.end)
-                if of.task is None:
-                    return f"SELECT * FROM facts WHERE {within}"  # noqa: S608
-                self._make(of, "links")
-                return relations.feedback_of_task_sql(within, engine.quoted(of.task))
+                return rows(FEEDBACK, FEEDBACK.names)
+            case "linked":
+                return "SELECT * FROM told WHERE quarantined IS NULL"
             case "interactions":
-                within = _within(INTERACTIONS, of.start, of.end)
+                within = _within(INTERACTIONS, start, end)
                 return _of_task(of, f"SELECT * FROM calls WHERE {within}")  # noqa: S608
             case "decisions":
-                return f"SELECT * FROM choices WHERE {_within(DECISIONS, of.start, of.end)}"  # noqa: S608
+                return f"SELECT * FROM choices WHERE {_within(DECISIONS, start, end)}"  # noqa: S608
+            case "totals":
+                return relations.totals_sql()
+            case "wide":
+                return relations.wide_sql(calls)
             case "steps":
-                latest = _latest_steps(rows(STEPS, of.start, of.end))
+                latest = _latest_steps(rows(STEPS, STEPS.names))
                 if of.task is None:
                     return latest
-                calls = self._source(
-                    INTERACTIONS,
-                    of.start - LOOKBACK_MS,
-                    of.end + DAY_MS,
-                    names=_CALLED,
-                    tenant_id=of.tenant_id,
-                )
-                called = _of_task(of, calls)
+                start, end = _window(of, "calls")
+                called = _of_task(of, rows(INTERACTIONS, ("task", "interaction_id")))
                 return (
                     f"{latest} AND interaction_id IN (SELECT c.interaction_id FROM ({called}) AS c)"  # noqa: S608
                 )
             case "withheld":
                 return self._source(
                     FEEDBACK,
-                    of.start,
-                    of.end,
-                    names=_CONSENTED,
+                    start,
+                    end,
+                    names=("occurred_at_ms",),
                     tenant_id=of.tenant_id,
                     is_allowed=False,
                 )
-            case "links":
-                return relations.links_sql()
-            case "totals":
-                return relations.totals_sql(has_links=of.kind == "TABLE")
-            case "linked":
-                return relations.linked_sql(names(FEEDBACK), names(INTERACTIONS))
-            case "wide":
-                return relations.wide_sql(names(INTERACTIONS))
         raise NotFound(f"there is no relation {name!r}")
 
     def _source(
@@ -482,27 +494,56 @@ class Warehouse:
 
         `is_allowed` False returns those that consent keeps out of reports; the erased are in neither.
         """
+        whole, files = self._files(table, start, end)
+        if not is_allowed:
+            whole = []
         where = f" WHERE {_within(table, start, end)}"
-        if tenant_id is not None:
-            where += f" AND tenant_id = {engine.quoted(tenant_id)}"
-        columns = ", ".join(names)
-        files = [
-            f
-            for f in self._manifest.files
-            if f.table == table.name and f.to_ms >= start and f.from_ms < end
-        ]
-        parts = [engine.files_sql(self.folder, files, columns=columns) + where] if files else []
+        tenant = "" if tenant_id is None else f" AND tenant_id = {engine.quoted(tenant_id)}"
+        is_asked = "consent_analyze" in table.names and table is not CONSENTS
+        read = [*names, *(name for name in _ASKED_OF if is_asked and name not in names)]
+        columns = ", ".join(read)
+        asked = [engine.files_sql(self.folder, files, columns=columns)] if files else []
         # An empty side of a union would hide from the engine how much the other has.
-        if table.name in self._with_tail or not files:
-            parts.append(f"SELECT {columns} FROM main.tail_{table.name}{where}")  # noqa: S608
-        source = " UNION ALL ".join(parts)
-        if "consent_analyze" not in names or table is CONSENTS:
-            return source
+        if table.name in self._with_tail or not (whole or files):
+            asked.append(f"SELECT {columns} FROM main.tail_{table.name}")  # noqa: S608
+        parts = []
+        if whole:
+            plain = engine.files_sql(self.folder, whole, columns=", ".join(names))
+            parts.append(f"{plain} WHERE TRUE{tenant}")
+        if asked:
+            source = " UNION ALL ".join(part + where + tenant for part in asked)
+            parts.append(self._agreed(source, read, names, is_allowed) if is_asked else source)
+        return " UNION ALL ".join(parts)
+
+    def _files(self, table: Table, start: int, end: int) -> tuple[list[File], list[File]]:
+        """Return the files with rows of that time: those wholly in it whose every row counts, and the others."""
+        whole: list[File] = []
+        others: list[File] = []
+        for file in self._manifest.files:
+            if file.table == table.name and file.to_ms >= start and file.from_ms < end:
+                is_inside = start <= file.from_ms and file.to_ms < end
+                is_whole = is_inside and file.withheld == 0 and not self._has_people
+                (whole if is_whole else others).append(file)
+        return whole, others
+
+    def _agreed(
+        self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
+    ) -> str:
+        """Return `names` of the rows of `source` (`read`) that their people let into reports, or do not."""
         if self._has_people:
-            source = allowed_sql(source, names, people="main.people")
+            source = allowed_sql(source, read, people="main.people")
         agreed = "consent_store AND consent_analyze"
         kept = agreed if is_allowed else f"NOT ({agreed})"
-        return f"SELECT * FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
+        return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
+
+
+def _window(of: _Slice, name: str) -> tuple[int, int]:
+    """Return the time that a relation holds: wider than the period where the other end of a link may be."""
+    if name in ("calls", "choices"):
+        return of.start - LOOKBACK_MS, of.end + DAY_MS
+    if name == "links":
+        return of.start - DAY_MS, of.end + LOOKBACK_MS
+    return of.start, of.end
 
 
 def _of_task(of: _Slice, sql: str) -> str:

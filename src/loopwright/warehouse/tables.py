@@ -13,7 +13,7 @@ import msgspec
 
 Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN"]
 
-TABLES_VERSION: Final = 1
+TABLES_VERSION: Final = 2
 """Grows when a table changes; a warehouse of an older version is projected again from the log."""
 
 
@@ -237,6 +237,8 @@ STEPS: Final = Table(
         Column("confidence", "DOUBLE", "How sure the agent was."),
         Column("outcome", "VARCHAR", "success, failure, correction; NULL while unknown."),
         Column("interaction_id", "VARCHAR", "The call it led to."),
+        Column("person", "VARCHAR", "Pseudonym of the user for whom it was taken."),
+        *_CONSENT,
     ),
     event_time="taken_at_ms",
 )

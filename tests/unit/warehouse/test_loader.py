@@ -121,9 +121,9 @@ def test_loading_goes_on_where_it_stopped_and_makes_files_by_day(world: World) -
     again = world.loader().run()
     assert (again.facts, again.watermark) == (1, 17)
     assert world.loader().run().facts == 0
-    days = {file.day for file in manifests.read(world.folder).files}
-    assert len(days) == 4
-    assert "2024-10-04" in days
+    days = {(file.day, file.until) for file in manifests.read(world.folder).files}
+    # The first two days are in a week that is over.
+    assert days == {("2024-10-01", "2024-10-02"), ("2024-10-03", ""), ("2024-10-04", "")}
 
 
 def test_a_days_small_files_are_merged_once_it_is_over(world: World) -> None:
@@ -137,6 +137,22 @@ def test_a_days_small_files_are_merged_once_it_is_over(world: World) -> None:
     (file,) = manifests.read(world.folder).files
     assert (file.rows, file.first, file.last) == (5, 1, 5)
     assert events(world.warehouse()) == [f"f{k}" for k in range(5)]
+
+
+def test_a_weeks_days_are_merged_once_it_is_over_unless_they_are_large(world: World) -> None:
+    some_days(world)
+    world.loader(most_rows=3).run()
+    assert len({file.day for file in manifests.read(world.folder).files}) == 4
+    world.clock.advance(seconds=7 * 86_400)
+    assert world.loader(most_rows=6).run().compacted == 6
+    found = {(f.table, f.day, f.until, f.rows) for f in manifests.read(world.folder).files}
+    assert found == {
+        ("feedback", "2024-10-01", "2024-10-02", 6),
+        ("feedback", "2024-10-03", "2024-10-04", 6),
+        ("interactions", "2024-10-01", "2024-10-02", 2),
+        ("interactions", "2024-10-03", "2024-10-04", 2),
+    }
+    assert sorted(events(world.warehouse())) == EVERYTHING
 
 
 def test_a_replaced_file_stays_for_a_while_and_then_goes(world: World) -> None:
@@ -158,7 +174,7 @@ def test_an_erased_persons_rows_leave_the_files_at_the_next_compaction(world: Wo
     loader = world.loader(grace_ms=0)
     loader.run()
     world.say(erased("p1"))
-    assert loader.run().compacted == 4
+    assert loader.run().compacted == 3
     rows = sum(f.rows for f in manifests.read(world.folder).files if f.table == "feedback")
     assert rows == 8
     for path in world.folder.rglob("*.parquet"):
@@ -185,6 +201,22 @@ def test_retention_drops_old_days_but_not_what_is_known_of_people(world: World) 
     world.clock.advance(seconds=40 * 86_400)
     world.loader(retain_days=2).run()
     assert {file.table for file in manifests.read(world.folder).files} == {"consents"}
+
+
+def test_retention_takes_single_days_out_of_a_week(world: World) -> None:
+    some_days(world)
+    world.loader().run()
+    world.clock.advance(seconds=86_400)
+    done = world.loader(retain_days=3, grace_ms=0).run()
+    files = [f for f in manifests.read(world.folder).files if f.table == "feedback"]
+    assert {(f.day, f.until) for f in files} == {
+        ("2024-10-02", ""),
+        ("2024-10-03", ""),
+        ("2024-10-04", ""),
+    }
+    assert (done.expired, sum(file.rows for file in files)) == (0, 9)
+    assert "a3" not in events(world.warehouse())
+    assert world.loader(retain_days=3).run().expired == 0
 
 
 def test_a_report_sees_facts_that_are_not_loaded_and_runs_the_loader_when_there_are_many(

@@ -29,6 +29,7 @@ from loopwright.core.feedback import (
     Target,
 )
 from loopwright.warehouse import QUERIES
+from loopwright.warehouse import manifest as manifests
 from loopwright.warehouse.tables import FEEDBACK
 
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -92,7 +93,7 @@ def test_feedback_finds_its_call_by_the_first_reference_that_matches(
     if loaded:
         world.loader().run()
     warehouse = world.warehouse()
-    warehouse.query("join_health", tenant_id="acme")
+    warehouse.query("join_health", tenant_id=None)
     rows = warehouse._connection.execute("SELECT event_id, interaction_offset, link FROM linked")
     found = {event: (offset, link) for event, offset, link in rows.fetchall()}
     first, second = 2, 3
@@ -225,9 +226,41 @@ def test_a_withdrawn_consent_takes_earlier_facts_out_of_reports_and_a_new_one_br
         assert warehouse.query("stats", tenant_id="acme").dicts()[0]["facts"] == expected
 
 
-def test_a_fact_that_was_given_without_consent_to_analysis_is_not_in_reports(world: World) -> None:
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("tenant_id", ["acme", None])
+def test_a_fact_that_was_given_without_consent_to_analysis_is_not_in_reports(
+    world: World, loaded: bool, tenant_id: str | None
+) -> None:
+    """Of two files one has only facts that count, and the other has one that does not."""
     world.say(feedback("f1", consent=("store", "train")), feedback("f2"))
-    assert world.warehouse().query("stats", tenant_id="acme").dicts()[0]["facts"] == 1
+    world.say(feedback("f3", at_ms=NOW - DAY), call("i1", consent=("store", "analyze")))
+    if loaded:
+        world.loader().run()
+        files = {(f.table, f.day): f.withheld for f in manifests.read(world.folder).files}
+        assert files == {
+            ("feedback", "2024-10-03"): 0,
+            ("feedback", "2024-10-04"): 1,
+            ("interactions", "2024-10-04"): 0,
+        }
+    warehouse = world.warehouse()
+    assert warehouse.query("stats", tenant_id=tenant_id).dicts()[0]["facts"] == 2
+    counts = warehouse.query("period_counts", tenant_id=tenant_id).dicts()
+    assert {(row["relation"], row["n"]) for row in counts} == {
+        ("feedback", 2),
+        ("interactions", 1),
+        ("withheld", 1),
+    }
+
+
+def test_consent_is_kept_scope_by_scope(world: World) -> None:
+    world.say(feedback("f1", consent=("store", "analyze", "share")), feedback("f2"))
+    world.loader().run()
+    rows = world.warehouse().query("export_rows", tenant_id="acme").dicts()
+    scopes = ("consent_store", "consent_analyze", "consent_train", "consent_share")
+    assert [[row[name] for name in scopes] for row in rows] == [
+        [True, True, False, True],
+        [True, True, True, True],
+    ]
 
 
 @pytest.mark.parametrize("loaded", [True, False])
@@ -245,6 +278,32 @@ def test_an_erased_person_is_gone_from_every_answer_at_once_and_for_good(
         row["relation"] == "interactions"
         for row in warehouse.query("period_counts", tenant_id="acme").dicts()
     )
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_persons_word_and_erasure_reach_the_steps_taken_for_them(
+    world: World, loaded: bool
+) -> None:
+    world.say(step("x1", person="p1"), step("x2", person="p2"), step("x3"))
+    if loaded:
+        world.loader().run()
+
+    def shown() -> list[str]:
+        found = world.warehouse().query("steps_of_session", tenant_id="acme", session_id="s1")
+        return sorted(row["step_id"] for row in found.dicts())
+
+    counted = world.warehouse().query("rows_of_person", tenant_id="acme", person="p1")
+    assert dict(counted.rows) == {"feedback": 0, "interactions": 0, "steps": 1}
+    assert shown() == ["x1", "x2", "x3"]
+    world.say(consented("p2", "store"))
+    assert shown() == ["x1", "x3"]
+    world.say(erased("p1"))
+    assert shown() == ["x3"]
+    world.loader(grace_ms=0).run()
+    assert shown() == ["x3"]
+    files = [path.read_bytes() for path in world.folder.rglob("steps/**/*.parquet")]
+    assert files
+    assert not any(b"x1" in file for file in files)
 
 
 def test_the_later_fact_of_one_step_wins(world: World) -> None:

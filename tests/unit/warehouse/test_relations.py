@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from tests.unit.warehouse.test_queries import REQUIRED
 from tests.unit.warehouse.world import NOW, World, call, feedback
 
 from loopwright.core.events import Fact
@@ -18,6 +19,7 @@ from loopwright.core.feedback import (
     Signal,
     Target,
 )
+from loopwright.warehouse import QUERIES
 from loopwright.warehouse.relations import REFERENCES
 
 KINDS: tuple[Feedback, ...] = (
@@ -102,6 +104,7 @@ def test_links_and_totals_are_what_counting_one_by_one_gives(
     world.loader().run()
     world.say(*facts[250:])
     warehouse = world.warehouse()
+    said = warehouse.query("export_rows", tenant_id=tenant_id).dicts()
     for name in ("overview", "join_health"):
         warehouse.query(name, tenant_id=tenant_id, from_ms=NOW - 1, to_ms=NOW + 1)
 
@@ -110,7 +113,7 @@ def test_links_and_totals_are_what_counting_one_by_one_gives(
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-        calls, said = rows("calls"), rows("facts")
+        calls = rows("calls")
         best = {f["log_offset"]: first_match(f, calls) for f in said}
         if name == "join_health":
             found = {row["fact"]: (row["target"], row["place"]) for row in rows("links")}
@@ -127,3 +130,30 @@ def test_links_and_totals_are_what_counting_one_by_one_gives(
         for target, its in of.items():
             expected = totals(its)
             assert {key: wide[target][key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("task", [None, "sql"])
+def test_a_tenants_copy_answers_as_the_views_of_everything_do(
+    world: World, task: str | None
+) -> None:
+    """With one tenant there is nothing else to see: the two ways of reading have to agree."""
+    rng = random.Random(11)
+    facts = [fact for fact in generated(rng, 600) if fact.tenant_id == "acme"]
+    of_tasks = [
+        call(
+            f"i{k}", decision_id=f"d{k}", task=rng.choice(["sql", "chat"]), person=f"u{k % 7}",
+            prompt_version=f"p{k % 3}", cost=0.5, query="Where is it?",
+        )
+        for k in range(60)
+    ]  # fmt: skip
+    world.say(*of_tasks, *facts[:150])
+    world.loader().run()
+    world.say(*facts[150:])
+    warehouse = world.warehouse()
+    for name in QUERIES:
+        params = {**REQUIRED.get(name, {}), "from_ms": NOW - 1, "to_ms": NOW + 1, "task": task}
+        one = warehouse.query(name, tenant_id="acme", **params).rows
+        every = warehouse.query(name, tenant_id=None, **params).rows
+        assert sorted(map(repr, one)) == sorted(map(repr, every)), name
+        if name in ("by_prompt_version", "metric_units", "negative_texts", "overview"):
+            assert one, name
