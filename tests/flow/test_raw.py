@@ -216,4 +216,4 @@ def test_erasing_a_person_reaches_the_steps_that_an_agent_took_for_them(server: 
     deadline = time.monotonic() + 10  # what was just read is shared for a moment
     while len(left := server.get("/feedback/decisions/s-9").json()["steps"]) > 1:
         assert time.monotonic() < deadline, left
-    assert left[0]["step_id"] == "x2"
+    assert left[0]["id"] == "x2"
