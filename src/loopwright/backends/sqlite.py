@@ -270,7 +270,8 @@ class SqliteDatabase:
             _set(self._connection, "journal_size_limit", 16 << 20)
             if is_private:
                 _set(self._connection, "secure_delete", 1)
-                _set(self._connection, "temp_store", 2)  # in memory: no copy of it in another folder
+                # Temporary tables in memory: no copy of it in another folder.
+                _set(self._connection, "temp_store", 2)
             _set(self._connection, "foreign_keys", 1)
         self._is_to_rewrite = False
 
