@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from loopwright.core.errors import DirectoryLocked, Invalid, SettingsInvalid
+from loopwright.core.errors import DirectoryLocked, Invalid
 
+from .offline import warehouse_of
 from .options import HERE, AsJson, Server
 from .show import console, number, percent, put_json, say, table
 
@@ -82,69 +83,35 @@ class _Asked:
 
 def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
     """Fit on a directory that no server holds."""
-    from contextlib import ExitStack
-
     from loopwright.app.surrogates import calibrate as fitted
     from loopwright.app.surrogates import store
-    from loopwright.backends.files import DirectoryLock, FolderBlobStore
-    from loopwright.backends.sqlite import SqliteEventLog
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.core.clock import SystemClock
-    from loopwright.eventlog import Reader, Segments
-    from loopwright.warehouse import Warehouse
 
-    if not (data / "log.db").is_file():
-        raise SettingsInvalid(
-            f"{data} is not a data directory; name one with --data, or a server with --url"
-        )
-    clock = SystemClock()
     tenant_id = tenant or DEFAULT_TENANT
-    with ExitStack() as opened:
-        opened.enter_context(DirectoryLock(data))
-        log = SqliteEventLog(data / "log.db")
-        opened.callback(log.close)
-        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
-        warehouse = Warehouse(data / "warehouse", reader, clock=clock)
-        opened.callback(warehouse.close)
+    with warehouse_of(data) as warehouse:
         found = fitted(
             warehouse,
             tenant_id,
             asked.task,
             metric=asked.metric,
             window_ms=max(round(asked.window_days * _DAY_MS), 1),
-            now_ms=clock.now_ms(),
+            now_ms=SystemClock().now_ms(),
         )
         store(data, tenant_id, found)
         return found
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> Surrogate:
-    """Let a server fit. Raises `Unreachable`, or the error that it answered with."""
-    import httpx
+    """Let a server fit."""
     import msgspec
 
-    from loopwright.client.errors import Unreachable, read_problem
     from loopwright.feedback.surrogate import Surrogate
 
-    key = server.key()
-    if key is None:
-        raise SettingsInvalid("no API key; give one with --api-key or LOOPWRIGHT__API_KEY")
     if tenant is not None:
         raise Invalid("a server fits for the tenant of the API key; leave --tenant out")
-    try:
-        answer = httpx.post(
-            server.url.rstrip("/") + "/api/v1/surrogates",
-            content=msgspec.json.encode(asked),
-            headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
-            timeout=_TIMEOUT_S,
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unreachable(
-            f"no answer from {server.url}: {error}; is the server running?"
-        ) from error
-    if answer.is_error:
-        raise read_problem(answer.status_code, answer.content)
-    return msgspec.json.decode(answer.content, type=Surrogate)
+    content = server.ask("POST", "/api/v1/surrogates", timeout_s=_TIMEOUT_S, body=asked)
+    return msgspec.json.decode(content, type=Surrogate)
 
 
 def _show(found: Surrogate) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
+
+from loopwright.core.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from loopwright.client import Client
@@ -48,6 +51,45 @@ class Server:
     def key(self) -> str | None:
         """Return the API key to use; that of a server on this machine when none was given."""
         return self.api_key or self._local_key()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> bytes:
+        """Return what the server answers. Raises `Unreachable`, or the error that it answered with."""
+        import httpx
+        import msgspec
+
+        from loopwright.client.errors import Unreachable, read_problem
+
+        key = self.key()
+        if key is None:
+            raise SettingsInvalid("no API key; give one with --api-key or LOOPWRIGHT__API_KEY")
+        try:
+            answer = httpx.request(
+                method,
+                self.url.rstrip("/") + path,
+                params=params,
+                content=None if body is None else msgspec.json.encode(body),
+                headers={
+                    "authorization": f"Bearer {key}",
+                    "accept": "application/json",
+                    "content-type": "application/json",
+                },
+                timeout=timeout_s,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                f"no answer from {self.url}: {error}; is the server running?"
+            ) from error
+        if not answer.is_success:
+            raise read_problem(answer.status_code, answer.content)
+        return answer.content
 
     def _local_key(self) -> str | None:
         """Return the administrator's key of a server on this machine; never send it anywhere else."""

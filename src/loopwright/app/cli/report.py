@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from loopwright.core.errors import DirectoryLocked, NotFound, SettingsInvalid
+from loopwright.core.errors import DirectoryLocked, NotFound
 
+from .offline import warehouse_of
 from .options import HERE, Server
 from .show import FAILED, console, percent, say, sparkline, table
 
@@ -109,10 +110,6 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.insights.period import period
 
-    if not (server.data / "log.db").is_file():
-        raise SettingsInvalid(
-            f"{server.data} is not a data directory; name one with --data, or a server with --url"
-        )
     try:
         with _insights(server.data) as (insights, weighing):
             of = period(insights.now_ms(), days=asked.days, since=asked.since, until=asked.until)
@@ -126,24 +123,16 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
 
 @contextmanager
 def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
-    """Open the warehouse of a directory that no server holds; nothing is added to its log."""
+    """Open what answers questions about a directory that no server holds."""
     from loopwright.app.trust import Trust
-    from loopwright.backends.files import DirectoryLock, FolderBlobStore
-    from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+    from loopwright.backends.sqlite import SqliteDatabase
     from loopwright.core.clock import SystemClock
-    from loopwright.eventlog import Reader, Segments
     from loopwright.feedback import People
     from loopwright.feedback.releases import Releases
     from loopwright.insights.service import Insights
-    from loopwright.warehouse import Warehouse
 
     with ExitStack() as opened:
-        opened.enter_context(DirectoryLock(data))
-        log = SqliteEventLog(data / "log.db")
-        opened.callback(log.close)
-        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
-        warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
-        opened.callback(warehouse.close)
+        warehouse = opened.enter_context(warehouse_of(data))
         people = SqliteDatabase(data / "people.db", is_private=True)
         opened.callback(people.close)
         catalog = SqliteDatabase(data / "catalog.db")
@@ -155,36 +144,23 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
-    """Ask a server. Raises `Unreachable`, or the error that it answered with."""
+    """Ask a server."""
     from urllib.parse import quote
 
-    import httpx
     import msgspec
 
     from loopwright.catalog import DEFAULT_TENANT
-    from loopwright.client.errors import Unreachable, read_problem
     from loopwright.insights.report import QualityReport
 
-    key = server.key()
-    if key is None:
-        raise SettingsInvalid("no API key; give one with --api-key or LOOPWRIGHT__API_KEY")
     path = f"/api/v1/feedback/quality/{quote(tenant or DEFAULT_TENANT, safe='')}"
+    params = {name: str(value) for name, value in asdict(asked).items() if value is not None}
     try:
-        answer = httpx.get(
-            server.url.rstrip("/") + path,
-            params={name: str(value) for name, value in asdict(asked).items() if value is not None},
-            headers={"authorization": f"Bearer {key}", "accept": "application/json"},
-            timeout=TIMEOUT_S,
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unreachable(
-            f"no answer from {server.url}: {error}; is the server running?"
-        ) from error
-    if answer.status_code == 404 and tenant is None:
-        raise NotFound("name the tenant: the key is not of the default one")
-    if answer.status_code != 200:
-        raise read_problem(answer.status_code, answer.content)
-    return msgspec.json.decode(answer.content, type=QualityReport)
+        content = server.ask("GET", path, timeout_s=TIMEOUT_S, params=params)
+    except NotFound as error:
+        if tenant is None:
+            raise NotFound("name the tenant: the key is not of the default one") from error
+        raise
+    return msgspec.json.decode(content, type=QualityReport)
 
 
 def _json(found: QualityReport) -> str:

@@ -1,0 +1,39 @@
+"""Reading a data directory that no server holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopwright.core.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from loopwright.warehouse import Warehouse
+
+
+@contextmanager
+def warehouse_of(data: Path) -> Iterator[Warehouse]:
+    """Open the warehouse of a directory; nothing is added to its log.
+
+    Raises `SettingsInvalid` when it is no data directory, `DirectoryLocked` when a server holds it.
+    """
+    from loopwright.backends.files import DirectoryLock, FolderBlobStore
+    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.core.clock import SystemClock
+    from loopwright.eventlog import Reader, Segments
+    from loopwright.warehouse import Warehouse
+
+    if not (data / "log.db").is_file():
+        raise SettingsInvalid(
+            f"{data} is not a data directory; name one with --data, or a server with --url"
+        )
+    with ExitStack() as opened:
+        opened.enter_context(DirectoryLock(data))
+        log = SqliteEventLog(data / "log.db")
+        opened.callback(log.close)
+        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
+        warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
+        opened.callback(warehouse.close)
+        yield warehouse
