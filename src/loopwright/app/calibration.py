@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from litestar import Controller, get, post
@@ -19,10 +19,7 @@ from loopwright.core.events import Changed
 from loopwright.feedback.surrogate import Surrogate
 from loopwright.warehouse import Warehouse
 
-from .surrogates import calibrate, load_current, store
-
-DAY_MS: Final = 86_400_000
-MOST_DAYS: Final = 3650
+from .surrogates import MOST_DAYS, calibrate, load_current, store, window_ms
 
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -75,11 +72,6 @@ class Calibrator:
     def current(self, tenant_id: str, task: str) -> Surrogate:
         """Return the current surrogate of a task; raises `NotFound` when none was made."""
         return load_current(self._data, tenant_id, task)
-
-
-def window_ms(days: float) -> int:
-    """Return a window of so many days in milliseconds, at least 1."""
-    return max(round(days * DAY_MS), 1)
 
 
 Calibrating = NamedDependency[SkipValidation[Calibrator]]

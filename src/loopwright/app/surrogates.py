@@ -30,6 +30,9 @@ from .keyring import write_private
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = "surrogates"
+DAY_MS: Final = 86_400_000
+MOST_DAYS: Final = 3650
+"""Longest time, in days, that an outcome may take to be settled."""
 _POINTER: Final = "current"
 _PAGE: Final = 10_000
 _LONGEST_NAME: Final = 200
@@ -41,6 +44,13 @@ _REFERENCES: Final = (
     ("message", ("session_id", "message_id")),
     ("output", ("output_id",)),
 )
+
+
+def window_ms(days: float) -> int:
+    """Return so many days in whole milliseconds, at least 1; raises `Invalid` beyond what a window may be."""
+    if not 0 < days <= MOST_DAYS:
+        raise Invalid(f"the window is {days} days; give days above 0 and up to {MOST_DAYS}")
+    return max(round(days * DAY_MS), 1)
 
 
 class _Pointer(msgspec.Struct, frozen=True):
@@ -286,4 +296,12 @@ def _file_name(name: str) -> str:
     return spelt
 
 
-__all__ = ["Expectations", "answers", "calibrate", "load_current", "store"]
+__all__ = [
+    "MOST_DAYS",
+    "Expectations",
+    "answers",
+    "calibrate",
+    "load_current",
+    "store",
+    "window_ms",
+]

@@ -14,7 +14,7 @@ _ENTRIES: Final = 8192
 _STEPS_PER_SIGMA: Final = (_ENTRIES - 1) / (2 * _REACH)
 _MIDDLE: Final = (_ENTRIES - 1) / 2 + 0.5  # the half turns truncation into rounding
 _LAST: Final = float(_ENTRIES - 1)
-OFFSETS: Final = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
+_OFFSETS: Final = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
 """Where an arm has its nodes, in deviations from its mean."""
 LEADING: Final = 12
 """Arms that have nodes, at most: those that may be largest."""
@@ -62,7 +62,7 @@ def _nodes(means: Floats, deviations: Floats) -> Floats:
         best = np.argpartition(means + 2 * deviations, -LEADING, axis=1)[:, -LEADING:]
         means = np.take_along_axis(means, best, axis=1)
         deviations = np.take_along_axis(deviations, best, axis=1)
-    spread = deviations[:, :, None] * OFFSETS
+    spread = deviations[:, :, None] * _OFFSETS
     spread += means[:, :, None]
     nodes: Floats = spread.reshape(len(means), -1)
     nodes.sort(axis=1)

@@ -17,8 +17,6 @@ from .show import console, number, percent, put_json, say, table
 if TYPE_CHECKING:
     from loopwright.feedback.surrogate import Surrogate
 
-_DAY_MS: Final = 86_400_000
-_MOST_DAYS: Final = 3650
 _TIMEOUT_S: Final = 300.0
 """A server may have to read the whole log of a tenant."""
 
@@ -57,8 +55,6 @@ def calibrate(
     json: AsJson = False,
 ) -> None:
     """Fit what signals let expect of an outcome, say how well that holds, and keep it as the current surrogate."""
-    if not 0 < window_days <= _MOST_DAYS:
-        raise Invalid(f"window-days is {window_days}; give days above 0 and up to {_MOST_DAYS}")
     server = Server(url or HERE.url, api_key, data)
     asked = _Asked(task, metric, window_days)
     if url:
@@ -84,18 +80,18 @@ class _Asked:
 def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
     """Fit on a directory that no server holds."""
     from loopwright.app.surrogates import calibrate as fitted
-    from loopwright.app.surrogates import store
+    from loopwright.app.surrogates import store, window_ms
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.core.clock import SystemClock
 
-    tenant_id = tenant or DEFAULT_TENANT
+    tenant_id, window = tenant or DEFAULT_TENANT, window_ms(asked.window_days)
     with warehouse_of(data) as warehouse:
         found = fitted(
             warehouse,
             tenant_id,
             asked.task,
             metric=asked.metric,
-            window_ms=max(round(asked.window_days * _DAY_MS), 1),
+            window_ms=window,
             now_ms=SystemClock().now_ms(),
         )
         store(data, tenant_id, found)
