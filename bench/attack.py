@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.feedback.agreement import Labels
-from loopwright.feedback.trust import (
+from loopwright.policies import Allocation, Batch, BetaThompson, Problem
+from loopwright.stats.agreement import Labels
+from loopwright.trust.weights import (
     DAY_MS,
     MINUTE_MS,
     TrustPolicy,
@@ -27,7 +28,6 @@ from loopwright.feedback.trust import (
     standings,
     weigh,
 )
-from loopwright.policies import Allocation, Batch, BetaThompson, Problem
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -34,15 +34,16 @@ from loopwright.app.hot import FeedbackBatch
 from loopwright.app.metrics import Metrics
 from loopwright.app.server import SWITCH_INTERVAL_S, _quiet_collector
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.catalog import Principal
 from loopwright.core.clock import SystemClock
 from loopwright.core.decision import Decision
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.eventlog import Writer
-from loopwright.feedback import Intake, People, Pipeline, Quarantine, TypedIntake
+from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.answers import answer
+from loopwright.people.people import People
 
 BATCH: Final = 100
 AT_ONCE: Final = 8

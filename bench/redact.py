@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from loopwright.eventlog.redact import Rules
+from loopwright.texts.redact import Rules
 
 SIZE: Final = 1024
 KEY: Final = bytes(range(32))

@@ -35,10 +35,10 @@ from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, 
 from loopwright.core.interaction import Interaction
 from loopwright.eventlog import Reader, Writer
 from loopwright.insights import Insights
-from loopwright.insights.period import Period
 from loopwright.testing import ManualClock
 from loopwright.warehouse import Loader, Warehouse, engine, manifest
 from loopwright.warehouse.manifest import File, Manifest
+from loopwright.warehouse.period import Period
 from loopwright.warehouse.tables import FEEDBACK, INTERACTIONS, TABLES_VERSION, Table
 
 DATA: Final = Path(__file__).parent / "data"

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.feedback.agreement import Labels, dawid_skene, majority
+from loopwright.stats.agreement import Labels, dawid_skene, majority
 
 PEER: Final = Path(__file__).parent / "data" / "peers-crowdkit"
 PEER_VERSION: Final = "1.4.2"

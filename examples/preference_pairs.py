@@ -29,8 +29,9 @@ from loopwright.core.feedback import Rating
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.eventlog import Committed, Reader, Segments, Writer
-from loopwright.feedback import People, Pipeline, Quarantine, TypedIntake
+from loopwright.feedback import Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.pipeline import Prepared
+from loopwright.people.people import People
 
 TENANT = "default"
 BATCH = 1000

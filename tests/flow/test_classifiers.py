@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tests.flow.conftest import Server
 
-from loopwright.app.classifiers import FAILURES, EndpointClassifier
+from loopwright.backends.endpoint import FAILURES, EndpointClassifier
 from loopwright.core.errors import SettingsInvalid
-from loopwright.feedback.classify import CATEGORIES, RuleClassifier
 from loopwright.testing import ManualClock
+from loopwright.texts.classify import CATEGORIES, RuleClassifier
 
 RULES = RuleClassifier()
 

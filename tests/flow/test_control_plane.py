@@ -18,13 +18,14 @@ from litestar.testing import TestClient
 from loopwright.app.asgi import problem
 from loopwright.app.keyring import KeyRing
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.catalog import SCOPES, Catalog, Principal
+from loopwright.catalog import Catalog
 from loopwright.catalog.routes import CONTROLLERS
 from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError, Unauthenticated
 from loopwright.core.events import Decided, Fact, Received
 from loopwright.core.feedback import Outcome
 from loopwright.core.ids import Ids
+from loopwright.core.principal import SCOPES, Principal
 from loopwright.eventlog import Reader, Writer
 from loopwright.learning import Learner
 from loopwright.learning.routes import LearningController

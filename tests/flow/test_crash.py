@@ -25,7 +25,8 @@ import itertools, os, random, sys, time
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Ticked
-from loopwright.eventlog import Committed, Writer
+from loopwright.core.ports import Committed
+from loopwright.eventlog import Writer
 
 path, first = sys.argv[1], int(sys.argv[2])
 writer = Writer(SqliteEventLog(path), SystemClock(), max_batch=100)

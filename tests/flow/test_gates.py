@@ -14,7 +14,7 @@ from loopwright.catalog import Amendment, ArmChange
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided
 from loopwright.core.experiment import ContextSpec
-from loopwright.core.gate import Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import Condition, Fixed, Gate, Rule
 from loopwright.core.upcast import decode
 
 from .conftest import Server

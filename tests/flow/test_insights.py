@@ -23,16 +23,17 @@ from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, consente
 
 from loopwright.app.cli import run
 from loopwright.backends.sqlite import SqliteDatabase
-from loopwright.catalog import Catalog, Principal
+from loopwright.catalog import Catalog
 from loopwright.core.errors import LoopError, NotFound
 from loopwright.core.events import Fact, Stepped
 from loopwright.core.feedback import Correction, Outcome, Rating, Signal, Target
 from loopwright.core.ids import Ids
 from loopwright.core.interaction import Step
-from loopwright.insights.period import Period
+from loopwright.core.principal import Principal
 from loopwright.insights.report import QualityReport
 from loopwright.insights.routes import InsightsController
 from loopwright.insights.service import Insights
+from loopwright.warehouse.period import Period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
 EVER = {"since": "2020-01-01", "until": "2026-01-01"}

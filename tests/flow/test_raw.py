@@ -17,7 +17,7 @@ from loopwright.app.cli.doctor import doctor
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.events import Changed
 from loopwright.core.upcast import decode
-from loopwright.feedback.raw import RawNotKept
+from loopwright.people.raw import RawNotKept
 
 from .conftest import Server
 

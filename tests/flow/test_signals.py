@@ -15,7 +15,6 @@ from tests.flow.conftest import Server
 
 from loopwright.app.cli import run
 from loopwright.app.settings import load_settings
-from loopwright.app.surrogates import Expectations, answers, calibrate, load_current, store
 from loopwright.app.wiring import Services
 from loopwright.core.clock import SystemClock
 from loopwright.core.decision import Decision
@@ -24,11 +23,12 @@ from loopwright.core.events import Changed, Fact, Interacted, Reported
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.feedback import Note, Outcome, Signal, Target
 from loopwright.core.interaction import Interaction
+from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
-from loopwright.eventlog import Committed
-from loopwright.feedback.sessions import CONSUMER
-from loopwright.feedback.surrogate import Row, Surrogate, fit
 from loopwright.learning import replay
+from loopwright.signals.registry import Expectations, answers, calibrate, load_current, store
+from loopwright.signals.sessions import CONSUMER
+from loopwright.signals.surrogate import Row, Surrogate, fit
 from loopwright.testing import ManualClock
 
 DAY_MS = 86_400_000

@@ -16,16 +16,16 @@ from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, feedback
 from loopwright.app.cli import run
 from loopwright.app.embedded import Loop
 from loopwright.app.settings import load_settings
-from loopwright.app.trust import Trust
 from loopwright.app.wiring import Services
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Changed, Fact
 from loopwright.core.feedback import Target
-from loopwright.insights.period import Period, period
 from loopwright.insights.report import QualityReport
 from loopwright.insights.service import Insights
 from loopwright.learning import replay
 from loopwright.testing import ManualClock
+from loopwright.trust.view import Trust
+from loopwright.warehouse.period import Period, period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
 MINUTE = 60_000

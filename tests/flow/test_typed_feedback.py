@@ -20,19 +20,20 @@ from litestar.di import Provide
 from loopwright.app.acks import Acks
 from loopwright.app.asgi import problem
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.catalog import Principal
 from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode
 from loopwright.eventlog import Writer
-from loopwright.eventlog.redact import Rules
-from loopwright.feedback import People, Pipeline, Quarantine, TypedIntake, restore
+from loopwright.feedback import Pipeline, Quarantine, TypedIntake, restore
 from loopwright.feedback import routes as paths
+from loopwright.people.people import People
 from loopwright.testing import ManualClock
+from loopwright.texts.redact import Rules
 
 from .conftest import Server
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact
-from loopwright.eventlog import Committed, Writer
+from loopwright.core.ports import Committed
+from loopwright.eventlog import Writer
 
 
 class Acks:

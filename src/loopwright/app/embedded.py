@@ -23,22 +23,23 @@ from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
-from loopwright.core.gate import Gate
+from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
-from loopwright.eventlog import Committed
+from loopwright.core.targeting import Gate
 from loopwright.feedback import FeedbackRequest
 from loopwright.feedback.answers import TypedBatch, TypedResult, finish
-from loopwright.feedback.raw import OFF, RawCopy, RawNotKept
-from loopwright.feedback.releases import NewRelease, Release
 from loopwright.feedback.shapes import Path as WirePath
 from loopwright.insights import Insights, QualityReport
-from loopwright.insights.period import period
-from loopwright.insights.trust import TrustSummary
+from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
+from loopwright.people.raw import OFF, RawCopy, RawNotKept
 from loopwright.serving import Selection, SelectRequest
+from loopwright.trust.releases import NewRelease, Release
+from loopwright.trust.summary import TrustSummary
+from loopwright.trust.view import Trust
+from loopwright.warehouse.period import period
 
 from .settings import load_settings
-from .trust import Trust
 from .wiring import Services
 
 _T = TypeVar("_T")
@@ -192,7 +193,9 @@ class Feedback:
     def quality(self, *, days: int = 30) -> QualityReport:
         """Return the quality report of the last `days`, with what trust makes of it."""
         insights = Insights(self._services.warehouse, clock=self._services.clock)
-        return self._trust().report(insights, self._tenant_id, period(insights.now_ms(), days=days))
+        return trusted_report(
+            insights, self._trust(), self._tenant_id, period(insights.now_ms(), days=days)
+        )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
         """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""

@@ -14,12 +14,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from loopwright.catalog import Catalog, Principal
-from loopwright.catalog import Scope as KeyScope
+from loopwright.catalog import Catalog
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, Unauthenticated
 from loopwright.core.events import Received
+from loopwright.core.ports import Committed
+from loopwright.core.principal import Principal
+from loopwright.core.principal import Scope as KeyScope
 from loopwright.core.problem import document_of
-from loopwright.eventlog import Committed
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
 from loopwright.serving import Selection, Selector, SelectRequest
 

@@ -16,18 +16,21 @@ from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.params import Body
 
 import loopwright
-from loopwright.catalog import Catalog, Principal
+from loopwright.catalog import Catalog
 from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
+from loopwright.core.principal import Principal
 from loopwright.core.problem import Problem, document
 from loopwright.feedback import BatchRequest, FeedbackRequest
 from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
+from loopwright.people import routes as people_routes
 from loopwright.serving import Selection, SelectRequest
+from loopwright.signals.routes import SurrogateController
+from loopwright.trust.routes import ReleaseController
 
 from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
-from .calibration import SurrogateController
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
@@ -41,7 +44,6 @@ from .hot import (
 )
 from .metrics import Metrics
 from .pages import DOCS, RENDERERS, static
-from .releases import ReleaseController
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ CONTROLLERS: Final = (
     *catalog_routes.CONTROLLERS,
     LearningController,
     *feedback_routes.CONTROLLERS,
+    *people_routes.CONTROLLERS,
     InsightsController,
     ReleaseController,
     SurrogateController,

@@ -74,9 +74,10 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from .calibration import Calibrator
+        from loopwright.signals.routes import Calibrator
+        from loopwright.trust.view import Trust
+
         from .http import build_behind
-        from .trust import Trust
 
         calibrator = Calibrator(
             services.settings.data_dir,

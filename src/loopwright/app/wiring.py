@@ -16,26 +16,30 @@ from typing import Final
 
 from loopwright.backends.files import DirectoryLock, FolderBlobStore
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.catalog import DEFAULT_TENANT, SCOPES, Catalog
+from loopwright.catalog import DEFAULT_TENANT, Catalog
 from loopwright.core.clock import Clock, SystemClock
 from loopwright.core.errors import LoopError, NotFound, Overloaded
 from loopwright.core.events import Changed
 from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
+from loopwright.core.principal import SCOPES
 from loopwright.core.token import Signer
-from loopwright.eventlog import Committed, Consumers, Reader, Sealer, Segments, Writer
-from loopwright.feedback import Intake, People, Pipeline, Quarantine, RawCopies, TypedIntake
-from loopwright.feedback.releases import Releases, Releasing
-from loopwright.feedback.sessions import Sessions
+from loopwright.eventlog import Consumers, Reader, Sealer, Segments, Writer
+from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
 from loopwright.learning import Learner
+from loopwright.people.people import People
+from loopwright.people.raw import RawCopies
 from loopwright.policies import Snapshots
 from loopwright.serving import Selector
+from loopwright.signals.registry import Expectations
+from loopwright.signals.sessions import Sessions
+from loopwright.trust.releases import Releases, Releasing
 from loopwright.warehouse import CONSUMER as WAREHOUSE
 from loopwright.warehouse import Loader, Warehouse
 
 from .keyring import ADMIN_KEY_FILE, KeyRing, write_private
 from .settings import Settings
-from .surrogates import Expectations
 
 logger = logging.getLogger(__name__)
 
@@ -260,7 +264,7 @@ class Services:
 
     def _ask_a_model(self, settings: Settings, opened: ExitStack, clock: Clock) -> None:
         """Let an endpoint name the categories; the rules stand in while it cannot."""
-        from .classifiers import (
+        from loopwright.backends.endpoint import (
             EndpointClassifier,
         )  # needs an HTTP client, which a server does without
 

@@ -7,19 +7,16 @@ memory as immutable values, and every change is told to subscribers after it is 
 from __future__ import annotations
 
 from .experiments import Amendment, ArmChange
-from .keys import SCOPES, IssuedKey, Key, Principal, Scope
+from .keys import IssuedKey, Key
 from .service import Catalog
 from .tenants import DEFAULT_TENANT, Tenant
 
 __all__ = [
     "DEFAULT_TENANT",
-    "SCOPES",
     "Amendment",
     "ArmChange",
     "Catalog",
     "IssuedKey",
     "Key",
-    "Principal",
-    "Scope",
     "Tenant",
 ]

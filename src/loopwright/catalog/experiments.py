@@ -24,8 +24,8 @@ from loopwright.core.experiment import (
     PolicyChoice,
     Share,
 )
-from loopwright.core.gate import Gate, check_arms
 from loopwright.core.reward import RewardSpec
+from loopwright.core.targeting import Gate, check_arms
 
 from .tenants import slug
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from typing import Final, Literal, get_args
+from typing import Final
 
 import msgspec
 
-from loopwright.core.errors import Forbidden, Invalid, NotFound
+from loopwright.core.errors import Invalid
+from loopwright.core.principal import SCOPES, Scope
 
-Scope = Literal["select", "feedback", "read", "manage", "admin"]
-
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 SECRET_BYTES: Final = 32
 MAX_GRACE_S: Final = 30 * 86_400
 
@@ -45,36 +43,6 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     key: Key
     secret: str
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Who is asking, and what that key may do. `admin` has every scope, in every tenant."""
-
-    tenant_id: str
-    key_id: str
-    scopes: frozenset[str]
-
-    def require(self, scope: Scope) -> None:
-        """Raise `Forbidden` when the key lacks `scope`."""
-        if scope not in self.scopes and "admin" not in self.scopes:
-            found = sorted(self.scopes)
-            raise Forbidden(
-                f"this needs the scope '{scope}'; the key has {', '.join(found) or 'none'}: "
-                "use another key, or create one with that scope",
-                found=found,
-                expected=scope,
-            )
-
-    def acting_for(self, tenant_id: str | None) -> str:
-        """Return the tenant to act for: the key's own, or any for an admin.
-
-        Raises `NotFound` for anybody else, so that a key learns nothing about other tenants.
-        """
-        if tenant_id is None or tenant_id == self.tenant_id:
-            return self.tenant_id
-        if "admin" not in self.scopes:
-            raise NotFound(f"there is no tenant '{tenant_id}'")
-        return tenant_id
 
 
 def mint(prefix: str) -> str:

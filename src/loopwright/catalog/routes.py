@@ -7,20 +7,18 @@ application, `tenant` and `expected` here. A key sees only its own tenant: the r
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Protocol, get_args
 
 import msgspec
 from litestar import Controller, Response, delete, get, patch, post
-from litestar.di import NamedDependency, Provide
-from litestar.openapi import ResponseSpec
+from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, HeaderParameter, QueryParameter, SkipValidation
+from litestar.params import Body, FromPath, QueryParameter, SkipValidation
 from msgspec import Meta
 
 from loopwright import policies
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import NotFound
 from loopwright.core.experiment import (
     Arm,
     Caps,
@@ -30,12 +28,14 @@ from loopwright.core.experiment import (
     Share,
     Slug,
 )
-from loopwright.core.gate import Gate
-from loopwright.core.problem import Problem
+from loopwright.core.principal import Principal, Scope
 from loopwright.core.reward import RewardSpec, RewardType
+from loopwright.core.targeting import Gate
+from loopwright.web.asking import EXPECTED, TENANT, Acting, Asking, Expected
+from loopwright.web.problems import problems
 
 from .experiments import Amendment, ArmChange, Move
-from .keys import MAX_GRACE_S, IssuedKey, Key, Principal, Scope
+from .keys import MAX_GRACE_S, IssuedKey, Key
 from .service import Catalog
 from .tenants import Tenant
 
@@ -141,76 +141,9 @@ class PolicyList(msgspec.Struct, frozen=True):
     """By reward type; `context` for an experiment with one."""
 
 
-def problems(*statuses: int) -> Mapping[int, ResponseSpec]:
-    """Return the documentation of error answers with these statuses, and of those every handler can give."""
-    return {
-        status: ResponseSpec(
-            Problem,
-            description=_WHY[status],
-            media_type="application/problem+json",
-            generate_examples=False,
-        )
-        for status in sorted({400, 401, 403, *statuses})
-    }
-
-
-def acting_tenant(
-    principal: NamedDependency[SkipValidation[Principal]],
-    catalog: NamedDependency[SkipValidation[Catalog]],
-    tenant_id: Annotated[
-        str | None,
-        QueryParameter(description="The tenant to act for, when not the key's own. Needs `admin`."),
-    ] = None,
-) -> str:
-    """Return the tenant that a request is about."""
-    return catalog.tenant(principal.acting_for(tenant_id)).id
-
-
-def expected_revision(
-    if_match: Annotated[
-        str | None,
-        HeaderParameter(
-            name="If-Match",
-            description="The revision you read, as in the ETag: change only if nobody else has.",
-        ),
-    ] = None,
-    revision: Annotated[
-        int | None,
-        QueryParameter(description="The same as If-Match, for clients that cannot send it."),
-    ] = None,
-) -> int | None:
-    """Return the revision that the caller expects to change, if any."""
-    if if_match is None or if_match.strip() == "*":
-        return revision
-    found = _ETAG.fullmatch(if_match.strip())
-    if found is None:
-        raise Invalid(
-            f'If-Match is {if_match}; send the ETag of the experiment, such as "3"', found=if_match
-        )
-    tagged = int(found[1])
-    if revision not in (None, tagged):
-        raise Invalid(f"If-Match says revision {tagged}, the query says {revision}; send one")
-    return tagged
-
-
-_ETAG: Final = re.compile(r'(?:W/)?"?(\d{1,18})"?')
-_WHY: Final = {
-    400: "The body, a path or a query parameter cannot be understood.",
-    401: "No valid API key.",
-    403: "The key lacks the scope.",
-    404: "Not there, or not this tenant's.",
-    409: "It contradicts what is there, or somebody else changed it first.",
-    422: "The content is not acceptable; `detail` says what to change.",
-}
-
 Catalogued = NamedDependency[SkipValidation[Catalog]]
-Asking = NamedDependency[SkipValidation[Principal]]
 Ring = NamedDependency[SkipValidation[SigningRing]]
-Acting = NamedDependency[str]
-Expected = NamedDependency[int | None]
 
-TENANT: Final = {"tenant": Provide(acting_tenant, sync_to_thread=False)}
-EXPECTED: Final = {"expected": Provide(expected_revision, sync_to_thread=False)}
 
 _GREETING: Final = {
     "id": "greeting",

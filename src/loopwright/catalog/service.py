@@ -20,6 +20,7 @@ from loopwright.core.events import Changed
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.ports import Database
+from loopwright.core.principal import Principal
 from loopwright.core.schema import apply_schema
 
 from . import experiments as rules
@@ -29,7 +30,6 @@ from .keys import (
     MAX_GRACE_S,
     IssuedKey,
     Key,
-    Principal,
     checked_scopes,
     digest_of,
     mint,

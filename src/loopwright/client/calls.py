@@ -16,8 +16,8 @@ import msgspec
 from loopwright.core.context import Context
 from loopwright.core.errors import ContextInvalid, Invalid, RewardInvalid
 from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
-from loopwright.core.gate import Gate
 from loopwright.core.reward import RewardSpec
+from loopwright.core.targeting import Gate
 
 from .answers import (
     SKIPPED,

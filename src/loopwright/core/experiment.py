@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from .context import MAX_DIMENSION
-from .gate import Gate
 from .reward import RewardSpec
+from .targeting import Gate
 
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}(?!\n)$")]
 """A stable id chosen by the user: letters, digits and . _ : - (at most 128 characters), so it fits in a path."""

@@ -29,6 +29,15 @@ class Batch(msgspec.Struct, frozen=True):
         return self.first + self.count - 1
 
 
+class Committed(msgspec.Struct, frozen=True):
+    """What became of one submission, now durable."""
+
+    first_offset: int | None
+    """Offset of the first fact stored; the others follow without gaps. None when all were duplicates."""
+    duplicates: list[bool]
+    """For each submitted fact, whether its key was already taken; such facts are not stored."""
+
+
 class EventLog(Protocol):
     """Durable, append-only batches of records with gapless offsets from 1, and a set of unique keys."""
 

@@ -3,6 +3,6 @@
 from .consumers import Consumers
 from .reader import Reader
 from .seal import Sealer, Segment, Segments
-from .writer import Committed, Writer
+from .writer import Writer
 
-__all__ = ["Committed", "Consumers", "Reader", "Sealer", "Segment", "Segments", "Writer"]
+__all__ = ["Consumers", "Reader", "Sealer", "Segment", "Segments", "Writer"]

@@ -21,7 +21,7 @@ from loopwright.core import upcast
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken, Invalid, LoopError, Overloaded
 from loopwright.core.events import Fact
-from loopwright.core.ports import EventLog, KeyTaken
+from loopwright.core.ports import Committed, EventLog, KeyTaken
 
 GATHER_S: Final = 0.2
 """How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
@@ -34,15 +34,6 @@ _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msg
 _T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What became of one submission, now durable."""
-
-    first_offset: int | None
-    """Offset of the first fact stored; the others follow without gaps. None when all were duplicates."""
-    duplicates: list[bool]
-    """For each submitted fact, whether its key was already taken; such facts are not stored."""
 
 
 Done = Callable[[Committed | LoopError], None]

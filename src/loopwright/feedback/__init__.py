@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .people import People
+from loopwright.people.people import People
+from loopwright.people.raw import RawCopies
+
 from .pipeline import Pipeline, TypedIntake
 from .quarantine import Quarantine
-from .raw import RawCopies
 from .routing import Router
 from .service import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
 from .shapes import restore

@@ -10,11 +10,11 @@ import msgspec
 
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact, Interacted, Reported, Stepped
+from loopwright.core.ports import Committed
 from loopwright.core.problem import document_of
-from loopwright.eventlog import Committed
+from loopwright.people.raw import Original, RawCopies
 
 from .pipeline import Prepared, Refusal, TypedIntake
-from .raw import Original, RawCopies
 from .shapes import Path
 
 INLINE_BYTES: Final = 65_536

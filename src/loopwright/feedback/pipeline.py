@@ -21,21 +21,22 @@ from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, TokenForeign
 from loopwright.core.events import Fact
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
-from loopwright.eventlog import Committed
-from loopwright.eventlog.redact import Redactor, Rules
+from loopwright.feedback.originals import originals
+from loopwright.people.consent import require_store
+from loopwright.people.people import People, Person, address_pseudonym
+from loopwright.people.raw import Original, RawCopies
+from loopwright.texts.classify import Classifier
+from loopwright.texts.redact import Redactor, Rules
+from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 from . import stages
-from .classify import Classifier
-from .consent import require_store
 from .draft import Draft, Verify
-from .people import People, Person, address_pseudonym
 from .quarantine import Held, Quarantine, known_address, known_person, replayable, shield
-from .raw import Original, RawCopies, originals
 from .routing import Router
 from .service import BATCH_LIMIT
 from .shapes import Path, malformed, plain
-from .wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 REMEMBERED: Final = 50_000
 """Votes and sessions that contradictions and order are judged against, each; the oldest are forgotten."""

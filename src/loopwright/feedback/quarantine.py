@@ -17,10 +17,10 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
-from loopwright.eventlog.redact import Redactor
+from loopwright.people.people import Person, address_pseudonym
+from loopwright.texts.redact import Redactor
 
 from .draft import FREE_TEXT
-from .people import Person, address_pseudonym
 
 BODY_BYTES: Final = 65_536
 KEPT_CHARS: Final = 1024

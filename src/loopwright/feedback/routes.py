@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import msgspec
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
@@ -24,43 +23,22 @@ from litestar.openapi.spec import (
     RequestBody,
     Schema,
 )
-from litestar.params import Body, FromPath, QueryParameter, SkipValidation
+from litestar.params import FromPath, QueryParameter, SkipValidation
 
-from loopwright.catalog import Principal
 from loopwright.core.errors import WrongMediaType
-from loopwright.core.feedback import ConsentScope
-from loopwright.core.problem import Problem
+from loopwright.core.principal import Principal
+from loopwright.web import Asking, problems
 
 from .answers import Answer, Append, TypedAccepted, TypedBatch, answer, finish
-from .people import CountRows, Erasure, People, change_consent, erase_person
 from .pipeline import TypedIntake
 from .quarantine import Held, Page, Quarantine
-from .raw import OFF, RawCopies, RawCopy, RawNotKept
 from .shapes import Path
 
 MAX_PAGE: Final = 1000
 
-Asking = NamedDependency[SkipValidation[Principal]]
 Intaking = NamedDependency[SkipValidation[TypedIntake]]
 Appending = NamedDependency[SkipValidation[Append]]
-Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantine]]
-Counting = NamedDependency[SkipValidation[CountRows]]
-Copies = NamedDependency[SkipValidation[RawCopies | None]]
-
-
-class ConsentWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person allows: any of store, analyze, train, share. An empty list withdraws everything."""
-
-    scopes: list[str]
-
-
-class ConsentGiven(msgspec.Struct, frozen=True):
-    """A person's consent as it now holds, for everything they ever said."""
-
-    person: str
-    scopes: tuple[ConsentScope, ...]
-    offset: int | None = None
 
 
 def _documented(summary: str, examples: Mapping[str, Any]) -> type[Operation]:
@@ -91,18 +69,6 @@ def _documented(summary: str, examples: Mapping[str, Any]) -> type[Operation]:
     return Described
 
 
-def _problems(*statuses: int) -> dict[int, ResponseSpec]:
-    return {
-        status: ResponseSpec(
-            Problem,
-            description=_WHY[status],
-            media_type="application/problem+json",
-            generate_examples=False,
-        )
-        for status in sorted({400, 401, 403, *statuses})
-    }
-
-
 _WHY: Final = {
     400: "The body is not JSON, or a request_id is malformed.",
     401: "No valid API key.",
@@ -116,6 +82,11 @@ _WHY: Final = {
     507: "The disk is full.",
 }
 
+
+def _why(*statuses: int) -> dict[int, ResponseSpec]:
+    return problems(*statuses, why=_WHY)
+
+
 _SENT: Final[dict[int, ResponseSpec]] = {
     201: ResponseSpec(
         TypedAccepted, generate_examples=False, description="Stored durably before this answer."
@@ -125,7 +96,7 @@ _SENT: Final[dict[int, ResponseSpec]] = {
         generate_examples=False,
         description="Known already, so it does not count again; for a batch, a verdict per item.",
     ),
-    **_problems(410, 413, 415, 422, 503, 507),
+    **_why(410, 413, 415, 422, 503, 507),
 }
 
 EVENT: Final = {
@@ -364,7 +335,7 @@ class QuarantineController(Controller):
     path = "/api/v1/quarantine"
     tags: Sequence[str] = ("quarantine",)
 
-    @get(summary="List refused items", responses=_problems(), sync_to_thread=True)
+    @get(summary="List refused items", responses=_why(), sync_to_thread=True)
     def list(
         self,
         principal: Asking,
@@ -383,7 +354,7 @@ class QuarantineController(Controller):
     @get(
         "/{item_id:str}",
         summary="Read a refused item",
-        responses=_problems(404),
+        responses=_why(404),
         sync_to_thread=True,
     )
     def read(self, item_id: FromPath[str], principal: Asking, quarantine: Keeping) -> Held:
@@ -399,7 +370,7 @@ class QuarantineController(Controller):
                 TypedAccepted, generate_examples=False, description="Accepted this time."
             ),
             200: ResponseSpec(TypedAccepted, generate_examples=False, description="Known already."),
-            **_problems(404, 410, 422, 503, 507),
+            **_why(404, 410, 422, 503, 507),
         },
     )
     async def replay(
@@ -420,7 +391,7 @@ class QuarantineController(Controller):
     @delete(
         "/{item_id:str}",
         summary="Discard a refused item",
-        responses=_problems(404),
+        responses=_why(404),
         status_code=204,
         sync_to_thread=True,
     )
@@ -430,96 +401,8 @@ class QuarantineController(Controller):
         quarantine.discard(principal.tenant_id, item_id)
 
 
-class RawController(Controller):
-    """Raw copies."""
-
-    path = "/api/v1/feedback/raw"
-    tags: Sequence[str] = ("feedback",)
-
-    @get("/{event_id:str}", summary="Read a raw copy", responses=_problems(404, 503, 507))
-    async def read(
-        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, append: Appending
-    ) -> Response[RawCopy]:
-        """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
-        principal.require("admin")
-        if raw_copies is None:
-            raise RawNotKept(OFF)
-        copy = await raw_copies.look(
-            append, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
-        )
-        return Response(copy, headers={"cache-control": "no-store"})
-
-
-class PeopleController(Controller):
-    """People: consent and erasure."""
-
-    path = "/api/v1/people"
-    tags: Sequence[str] = ("people",)
-
-    @post(
-        "/{person_id:str}/consent",
-        summary="Change a person's consent",
-        responses=_problems(422, 503, 507),
-        status_code=200,
-    )
-    async def consent(
-        self,
-        person_id: FromPath[str],
-        data: Annotated[
-            ConsentWord, Body(examples=[Example(value={"scopes": ["store", "analyze"]})])
-        ],
-        principal: Asking,
-        people: Known,
-        append: Appending,
-        raw_copies: Copies,
-    ) -> ConsentGiven:
-        """Say what a person, named by your user id, allows. It holds for all they ever said."""
-        principal.require("manage")
-        person, offset = await change_consent(
-            people,
-            append,
-            tenant_id=principal.tenant_id,
-            id=person_id,
-            scopes=data.scopes,
-            at_ms=people.now_ms(),
-            forget_raw=None if raw_copies is None else raw_copies.forget,
-        )
-        return ConsentGiven(person.id, person.consent or (), offset)
-
-    @post(
-        "/{person_id:str}/erase",
-        summary="Erase a person",
-        responses=_problems(404, 503, 507),
-        status_code=200,
-    )
-    async def erase(
-        self,
-        person_id: FromPath[str],
-        principal: Asking,
-        people: Known,
-        append: Appending,
-        quarantine: Keeping,
-        count_rows: Counting,
-        raw_copies: Copies,
-    ) -> Erasure:
-        """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
-        principal.require("manage")
-        return await erase_person(
-            people,
-            append,
-            tenant_id=principal.tenant_id,
-            id=person_id,
-            count_rows=count_rows,
-            forget_quarantined=quarantine.forget,
-            at_ms=people.now_ms(),
-            forget_raw=None if raw_copies is None else raw_copies.forget,
-        )
-
-
 CONTROLLERS: Final = (
     TypedFeedbackController,
     QuarantineController,
-    RawController,
-    PeopleController,
 )
 """What the application registers."""

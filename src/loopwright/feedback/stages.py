@@ -30,15 +30,15 @@ from loopwright.core.feedback import (
 )
 from loopwright.core.ids import time_of
 from loopwright.core.reward import RewardSpec, normalise
-from loopwright.eventlog.redact import Redacted, Redactor
+from loopwright.people.consent import require_store
+from loopwright.people.people import Person
+from loopwright.texts.classify import Classifier, Scores
+from loopwright.texts.distance import edit_distance
+from loopwright.texts.redact import Redacted, Redactor
 
-from .classify import Classifier, Scores
-from .consent import require_store
 from .draft import FREE_TEXT, TEXT_CHARS, WIRE_BYTES, Draft, Verify
-from .people import Person
 from .service import identity_of, reward_key
 from .shapes import Path, read
-from .signals import edit_distance
 
 AHEAD_MS: Final = 300_000
 """How far a sender's clock may be ahead of ours before the fact is flagged."""

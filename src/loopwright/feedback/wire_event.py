@@ -21,8 +21,8 @@ from loopwright.core.feedback import (
     Source,
     Target,
 )
+from loopwright.people.consent import is_limited, said_consent, scopes_of
 
-from .consent import is_limited, said_consent, scopes_of
 from .draft import (
     TEXT_CHARS,
     Draft,

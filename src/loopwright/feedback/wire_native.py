@@ -24,8 +24,8 @@ from loopwright.core.feedback import (
     Target,
 )
 from loopwright.core.interaction import Interaction, Step, StepOutcome
+from loopwright.people.consent import is_limited, said_consent, scopes_of
 
-from .consent import is_limited, said_consent, scopes_of
 from .draft import (
     ID_CHARS,
     MAX_ENTRIES,

@@ -1,6 +1,7 @@
 """The numbers and patterns people read: quality reports with intervals, trends, version comparisons, failure patterns, drift."""
 
-from .period import Period
+from loopwright.warehouse.period import Period
+
 from .report import QualityReport
 from .service import Insights
 

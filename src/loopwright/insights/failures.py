@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from .patterns import CorrectedQuery, clusters, failures, most_corrected
+from loopwright.stats.patterns import CorrectedQuery, clusters, failures, most_corrected
 
 SHOWN_CHARACTERS: Final = 240
 

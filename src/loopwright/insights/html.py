@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from .intervals import Interval
+from loopwright.stats.intervals import Interval
+from loopwright.trust.summary import Burst, TrustSummary
+
 from .joins import JoinHealth
 from .metrics import Breakdown, Course, MetricLine, SegmentLine
 from .report import QualityReport
 from .shifts import Drifts
 from .targets import metric
-from .trust import Burst, TrustSummary
 
 TITLES: Final = {
     "satisfaction": "Satisfaction",

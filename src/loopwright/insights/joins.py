@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from .intervals import Interval, wilson
+from loopwright.stats.intervals import Interval, wilson
 
 LEAST_RATE: Final = 0.9
 """Below this the alarm is raised, as soon as the whole interval lies below it."""

@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 
 from loopwright.core.errors import Invalid
-
-from .intervals import (
+from loopwright.stats.intervals import (
     LEVEL,
     Floats,
     Interval,
@@ -29,9 +28,10 @@ from .intervals import (
     normal_quantile,
     wilson,
 )
-from .period import DAY_MS, Period, seeded
+from loopwright.stats.trend import changes, slope
+from loopwright.warehouse.period import DAY_MS, Period, seeded
+
 from .targets import CATALOGUE, Metric, judge
-from .trend import changes, slope
 
 FEW_UNITS: Final = 20
 """Below so many people, resampling them says little: each then counts as one observation at most."""

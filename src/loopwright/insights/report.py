@@ -12,9 +12,13 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.stats.intervals import Interval
+from loopwright.stats.patterns import CorrectedQuery
+from loopwright.trust.summary import TrustSummary
+from loopwright.warehouse.period import Period, seeded
+from loopwright.warehouse.queries import POSITIVE
 
 from .failures import Asked, Failures, Text, corrected_queries, failure_patterns
-from .intervals import Interval
 from .joins import LEAST_RATE, JoinHealth, JoinTally, join_health
 from .metrics import (
     Breakdown,
@@ -29,18 +33,12 @@ from .metrics import (
     metric_lines,
     weighted_rate_of,
 )
-from .patterns import CorrectedQuery
-from .period import Period, seeded
 from .shifts import Drifts, drift_of_numbers, drift_of_shares, rating_changes
 from .targets import TAXONOMY
-from .trust import TrustSummary
 from .versions import VersionChange, VersionValues, version_changes
 
 Section = Literal["metrics", "breakdown", "versions", "failures", "corrected", "joins", "drift"]
 SECTIONS: Final[tuple[Section, ...]] = get_args(Section)
-
-POSITIVE: Final = 0.75
-"""A rating on [0, 1] is positive from here on: thumbs up, or at least 4 of 5 stars."""
 
 _COUNTED: Final = {
     "satisfaction": "satisfaction",

@@ -7,7 +7,7 @@ its own tenant: of another one nothing exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency, Provide
@@ -15,17 +15,19 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from litestar.response import Stream
 
-from loopwright.catalog.routes import TENANT, Acting, Asking, Catalogued, problems
+from loopwright.catalog.routes import Catalogued
 from loopwright.core.clock import SystemClock
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import Invalid
+from loopwright.trust import Trust, TrustSummary
 from loopwright.warehouse import Warehouse
+from loopwright.warehouse.period import Period, period
+from loopwright.web import TENANT, Acting, Asking, problems
 
 from .html import html
 from .joins import JoinHealth
-from .period import Period, period
 from .report import SECTIONS, QualityReport
 from .service import ExportFormat, ExportScope, Insights, SessionDecisions, Stats
-from .trust import TrustSummary
+from .trusted import trusted_report
 
 Stored = NamedDependency[SkipValidation[Warehouse]]
 Days = Annotated[
@@ -66,21 +68,7 @@ def insights(warehouse: Stored) -> Insights:
 Read = NamedDependency[SkipValidation[Insights]]
 
 
-class Trust(Protocol):
-    """What weighs feedback by trust. It belongs to the application, for insights do not know how."""
-
-    def report(
-        self, insights: Insights, tenant_id: str, of: Period, *, task: str | None = None
-    ) -> QualityReport:
-        """Return the quality report with what trust makes of it beside the raw figures."""
-
-    def summary(
-        self, tenant_id: str, of: Period, *, now_ms: int, task: str | None = None
-    ) -> TrustSummary:
-        """Return the trust view of a period in numbers."""
-
-
-Weighing = NamedDependency[SkipValidation[Trust | None]]
+Weighing = NamedDependency[SkipValidation[Trust]]
 
 
 def asked_period(
@@ -153,6 +141,7 @@ class InsightsController(Controller):
         of_tenant: FromPath[str],
         of: Asked,
         insights: Read,
+        weighing: Weighing,
         catalog: Catalogued,
         principal: Asking,
         request: Request[Any, Any, Any],
@@ -163,14 +152,13 @@ class InsightsController(Controller):
         trust: Annotated[
             str, QueryParameter(description="on: the figures by trust too; off: as they were said.")
         ] = "on",
-        weighing: Weighing = None,
     ) -> Response[Any]:
         """Return everything there is to know about a period, what is most urgent first."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         wanted = _among("format", format or _accepted(request), _FORMATS)
-        if _among("trust", trust, _SWITCH) == "on" and weighing is not None:
-            report = weighing.report(insights, tenant, of, task=task)
+        if _among("trust", trust, _SWITCH) == "on":
+            report = trusted_report(insights, weighing, tenant, of, task=task)
         else:
             report = insights.report(tenant, of, task=task)
         if wanted == "json":
@@ -190,14 +178,12 @@ class InsightsController(Controller):
         insights: Read,
         catalog: Catalogued,
         principal: Asking,
+        weighing: Weighing,
         task: Task = None,
-        weighing: Weighing = None,
     ) -> TrustSummary:
         """Return how many facts count, how many are capped or quarantined and why, and the bursts, newest first."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
-        if weighing is None:
-            raise NotFound("this application does not weigh feedback by trust")
         return weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task)
 
     @get(

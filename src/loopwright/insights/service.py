@@ -15,11 +15,11 @@ import msgspec
 from loopwright.core.clock import Clock
 from loopwright.core.errors import NotFound
 from loopwright.warehouse import TABLES, Answer, Warehouse
+from loopwright.warehouse.period import Period
 
 from .failures import Asked, Text
 from .joins import LEAST_RATE, JoinHealth, JoinTally, join_health
 from .metrics import DayTally, RatedFact, SegmentTally, UnitTally
-from .period import Period
 from .report import Census, Material, QualityReport, Section, quality_report, sections
 from .versions import VersionValues
 

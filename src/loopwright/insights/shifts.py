@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from .drift import Psi, adwin, psi, psi_counts
+from loopwright.stats.drift import Psi, adwin, psi, psi_counts
 
 MOST_DRAWN: Final = 2_000
 """Values of a stream that are looked at; more are averaged in runs."""

@@ -12,8 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from loopwright.core.errors import NotFound
-
-from .intervals import Interval
+from loopwright.stats.intervals import Interval
 
 TAXONOMY: Final = 1
 """The version of the definitions below."""

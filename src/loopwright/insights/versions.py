@@ -12,8 +12,8 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from .intervals import Codes, Floats, Interval
-from .trend import NONE, Comparison, regressions
+from loopwright.stats.intervals import Codes, Floats, Interval
+from loopwright.stats.trend import NONE, Comparison, regressions
 
 ALPHA: Final = 0.05
 """Chance of one wrong verdict over all versions of a dimension, in either direction."""

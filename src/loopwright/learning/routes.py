@@ -13,8 +13,9 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 
-from loopwright.catalog.routes import TENANT, Acting, Asking, Catalogued, problems
+from loopwright.catalog.routes import Catalogued
 from loopwright.core.errors import NotFound
+from loopwright.web import TENANT, Acting, Asking, problems
 
 from .advice import Advice, advise
 from .status import SnapshotInfo, Status

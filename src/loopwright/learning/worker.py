@@ -20,8 +20,8 @@ from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken, Conflict, LoopError, NotFound, Overloaded
 from loopwright.core.events import Fact, RolledBack, Ticked
 from loopwright.core.experiment import Experiment
-from loopwright.core.ports import Database
-from loopwright.eventlog import Committed, Reader, Writer
+from loopwright.core.ports import Committed, Database
+from loopwright.eventlog import Reader, Writer
 from loopwright.policies import Snapshots
 
 from .course import Course

@@ -34,7 +34,7 @@ from loopwright.core.context import Context
 from loopwright.core.decision import Mode
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Experiment
-from loopwright.core.gate import BY_ROLLOUT, BY_SCHEDULE, STEPS, Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import BY_ROLLOUT, BY_SCHEDULE, STEPS, Condition, Fixed, Gate, Rule
 from loopwright.policies import Draw
 
 Test = Callable[[Any], bool]

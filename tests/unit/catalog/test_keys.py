@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from loopwright.backends.sqlite import SqliteDatabase
-from loopwright.catalog import Catalog, Principal
+from loopwright.catalog import Catalog
 from loopwright.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from loopwright.core.ids import Ids
+from loopwright.core.principal import Principal
 from loopwright.testing import ManualClock
 
 

@@ -15,8 +15,8 @@ from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import DiskFull, Invalid, LoopError, Overloaded
 from loopwright.core.events import Decided, Fact, Received, Ticked
-from loopwright.core.ports import EventLog
-from loopwright.eventlog import Committed, Reader, Writer
+from loopwright.core.ports import Committed, EventLog
+from loopwright.eventlog import Reader, Writer
 from loopwright.testing import ManualClock
 
 TIMEOUT_S = 10.0

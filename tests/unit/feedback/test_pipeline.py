@@ -21,12 +21,15 @@ from loopwright.core.errors import (
 )
 from loopwright.core.events import Fact, Received, Reported, Stepped
 from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, Target
+from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode, encode
-from loopwright.eventlog import Committed
 from loopwright.feedback import FeedbackRequest, Intake
 from loopwright.feedback.answers import TypedAccepted, TypedBatch, answer
-from loopwright.feedback.classify import (
+from loopwright.feedback.pipeline import REMEMBERED, _Memory
+from loopwright.feedback.routing import CORRECTIONS, EVENTS, METRICS, RATINGS, key_of, topic_of
+from loopwright.feedback.stages import reference
+from loopwright.texts.classify import (
     CATEGORY_TERMS,
     SENTIMENT_TERMS,
     RuleClassifier,
@@ -34,10 +37,7 @@ from loopwright.feedback.classify import (
     _words,
     sentiment_rules,
 )
-from loopwright.feedback.pipeline import REMEMBERED, _Memory
-from loopwright.feedback.routing import CORRECTIONS, EVENTS, METRICS, RATINGS, key_of, topic_of
-from loopwright.feedback.stages import reference
-from loopwright.feedback.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
+from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
 

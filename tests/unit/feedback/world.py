@@ -10,12 +10,13 @@ from loopwright.core.decision import Decision
 from loopwright.core.events import Reported
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.token import Signer
-from loopwright.eventlog import Committed
-from loopwright.feedback import People, Pipeline, Quarantine, TypedIntake
+from loopwright.feedback import Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.pipeline import Prepared
 from loopwright.feedback.shapes import Path
+from loopwright.people.people import People
 from loopwright.testing import ManualClock
 
 SIGNER = Signer({1: bytes(range(32))}, active=1)

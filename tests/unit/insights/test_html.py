@@ -11,11 +11,11 @@ from loopwright.insights.failures import Asked, Text
 from loopwright.insights.html import TITLES, html
 from loopwright.insights.joins import JoinTally
 from loopwright.insights.metrics import DayTally, SegmentTally, UnitTally
-from loopwright.insights.period import DAY_MS, Period
 from loopwright.insights.report import Census, Material, QualityReport, quality_report
 from loopwright.insights.targets import CATALOGUE
-from loopwright.insights.trust import Burst, BurstRelease, TrustSummary
 from loopwright.insights.versions import VersionValues
+from loopwright.trust.summary import Burst, BurstRelease, TrustSummary
+from loopwright.warehouse.period import DAY_MS, Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from loopwright.core.errors import Invalid
-from loopwright.insights.intervals import wilson
 from loopwright.insights.metrics import (
     DayTally,
     RatedFact,
@@ -17,8 +16,9 @@ from loopwright.insights.metrics import (
     metric_lines,
     weighted_rate_of,
 )
-from loopwright.insights.period import DAY_MS, Period, instant, period, seeded
 from loopwright.insights.targets import metric
+from loopwright.stats.intervals import wilson
+from loopwright.warehouse.period import DAY_MS, Period, instant, period, seeded
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -9,7 +9,6 @@ import pytest
 from loopwright.core.errors import Invalid
 from loopwright.insights.joins import JoinTally, join_health
 from loopwright.insights.metrics import RatedFact, UnitTally
-from loopwright.insights.period import DAY_MS, Period
 from loopwright.insights.report import (
     SECTIONS,
     Census,
@@ -20,6 +19,7 @@ from loopwright.insights.report import (
     sections,
 )
 from loopwright.insights.versions import VersionValues, version_changes
+from loopwright.warehouse.period import DAY_MS, Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from loopwright.core.errors import NotFound
-from loopwright.insights.intervals import Interval, wilson
 from loopwright.insights.targets import CATALOGUE, Point, judge, lines, metric
+from loopwright.stats.intervals import Interval, wilson
 
 
 def between(low: float, high: float) -> Interval:

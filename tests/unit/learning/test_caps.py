@@ -11,9 +11,9 @@ from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided, Reported, Ticked
 from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
-from loopwright.feedback.trust import TrustPolicy
 from loopwright.learning.advice import advise
 from loopwright.learning.joiner import Group
+from loopwright.trust.weights import TrustPolicy
 
 DAY_S = 86_400
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loopwright.core.context import EMPTY, Context
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.gate import Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import Condition, Fixed, Gate, Rule
 from loopwright.serving.assign import LIVE, Assigner
 
 UNITS = [f"user-{n}" for n in range(20_000)]
@@ -226,7 +226,7 @@ GOLDEN_PLACES = [646, 7887, 3296, 4492]
 
 PROGRAM = """
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.gate import Gate
+from loopwright.core.targeting import Gate
 from loopwright.serving.assign import Assigner
 gate = Gate(sticky=True)
 arms = tuple(Arm(id=f"a{n}") for n in range(3))

@@ -21,8 +21,8 @@ from loopwright.core.errors import (
 )
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
-from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from loopwright.core.ids import Ids, time_of
+from loopwright.core.targeting import Condition, Fixed, Gate, Rule
 from loopwright.core.token import Signer
 from loopwright.policies import Allocation, Problem, Published, Snapshots, make
 from loopwright.serving import Selection, Selector, SelectRequest

@@ -15,7 +15,7 @@ from .options import HERE, AsJson, Server
 from .show import console, number, percent, put_json, say, table
 
 if TYPE_CHECKING:
-    from loopwright.feedback.surrogate import Surrogate
+    from loopwright.signals.surrogate import Surrogate
 
 _TIMEOUT_S: Final = 300.0
 """A server may have to read the whole log of a tenant."""
@@ -79,10 +79,10 @@ class _Asked:
 
 def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
     """Fit on a directory that no server holds."""
-    from loopwright.app.surrogates import calibrate as fitted
-    from loopwright.app.surrogates import store, window_ms
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.core.clock import SystemClock
+    from loopwright.signals.registry import calibrate as fitted
+    from loopwright.signals.registry import store, window_ms
 
     tenant_id, window = tenant or DEFAULT_TENANT, window_ms(asked.window_days)
     with warehouse_of(data) as warehouse:
@@ -102,7 +102,7 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> Surrogate:
     """Let a server fit."""
     import msgspec
 
-    from loopwright.feedback.surrogate import Surrogate
+    from loopwright.signals.surrogate import Surrogate
 
     if tenant is not None:
         raise Invalid("a server fits for the tenant of the API key; leave --tenant out")

@@ -206,7 +206,7 @@ def _databases(data: Path) -> Iterator[Finding]:
 def _raw_copies(data: Path) -> Iterator[Finding]:
     from loopwright.app.settings import load_settings
     from loopwright.backends.sqlite import SqliteDatabase
-    from loopwright.feedback.raw import census
+    from loopwright.people.raw import census
 
     settings = load_settings(data_dir=data)
     state = f"on, for {settings.raw_ttl_days} days" if settings.raw_copies else "off"

@@ -20,11 +20,11 @@ from .show import FAILED, console, percent, say, sparkline, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from loopwright.app.trust import Trust
-    from loopwright.insights.intervals import Interval
     from loopwright.insights.metrics import MetricLine
     from loopwright.insights.report import QualityReport
     from loopwright.insights.service import Insights
+    from loopwright.stats.intervals import Interval
+    from loopwright.trust.view import Trust
 
 TIMEOUT_S: Final = 60.0
 _SHOWN: Final = 8
@@ -108,14 +108,15 @@ def report(
 def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
     """Read the data directory itself, or ask the server that holds it."""
     from loopwright.catalog import DEFAULT_TENANT
-    from loopwright.insights.period import period
+    from loopwright.insights.trusted import trusted_report
+    from loopwright.warehouse.period import period
 
     try:
         with _insights(server.data) as (insights, weighing):
             of = period(insights.now_ms(), days=asked.days, since=asked.since, until=asked.until)
             name = tenant or DEFAULT_TENANT
             if asked.trust == "on":
-                return weighing.report(insights, name, of, task=asked.task)
+                return trusted_report(insights, weighing, name, of, task=asked.task)
             return insights.report(name, of, task=asked.task)
     except DirectoryLocked:
         return _fetched(server, tenant, asked)
@@ -124,12 +125,12 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
 @contextmanager
 def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     """Open what answers questions about a directory that no server holds."""
-    from loopwright.app.trust import Trust
     from loopwright.backends.sqlite import SqliteDatabase
     from loopwright.core.clock import SystemClock
-    from loopwright.feedback import People
-    from loopwright.feedback.releases import Releases
     from loopwright.insights.service import Insights
+    from loopwright.people.people import People
+    from loopwright.trust.releases import Releases
+    from loopwright.trust.view import Trust
 
     with ExitStack() as opened:
         warehouse = opened.enter_context(warehouse_of(data))

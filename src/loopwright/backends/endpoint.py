@@ -1,0 +1,258 @@
+"""A language model as the classifier of comments, over any endpoint that speaks OpenAI's chat completions.
+
+The model is asked with redacted text only: intake redacts before it classifies. Rules stand behind it and answer
+whenever the model does not: too slow, down, rate limited, or answering with what is no label. Intake is never held
+up for long: one answer is waited for at most `timeout_s`, waiting takes at most a tenth of the time, and after
+repeated failures the model is left alone for a while.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+import httpx
+import msgspec
+
+from loopwright.core.clock import Clock
+from loopwright.core.errors import Invalid, LoopError, SettingsInvalid
+from loopwright.texts.classify import (
+    READ_CHARS,
+    Classifier,
+    Scores,
+    chat_request,
+    parse_choice,
+)
+
+logger = logging.getLogger(__name__)
+
+ANSWER_BYTES: Final = 65_536
+"""Largest response that is read: a label is short."""
+FAILURES: Final = 3
+"""Failures in a row after which the model is left alone."""
+PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 3600.0
+WAIT_SHARE: Final = 0.1
+"""Share of the time that intake may spend waiting for the model."""
+REMEMBERED: Final = 4096
+
+Why = Literal[
+    "timeout", "unreachable", "status", "rate_limited", "garbage", "paused", "waited", "busy"
+]
+"""Why the rules answered: it failed in one of five ways; after failures it is left alone (`paused`); waiting has
+taken its share of the time (`waited`); or the request before is still open (`busy`)."""
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class EndpointClassifier:
+    """Asks a language model which label fits, and `fallback` when it does not answer.
+
+    Whose answer it is shows in `Scores.version`: the fallback's own, or `endpoint-…` of the model, its labels and
+    the question. A completion names one label and no probabilities, so that label gets 1. Equal texts are asked
+    once; only their digests are remembered. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        fallback: Classifier,
+        clock: Clock,
+        api_key: str | None = None,
+        timeout_s: float = 0.5,
+    ) -> None:
+        """Take the address up to the version, such as `https://models.example/v1`.
+
+        Raises `SettingsInvalid` when it is no address, the model has no name, or `timeout_s` is not within 0 and 10.
+        """
+        self._url = _checked(url)
+        if not model or not 0 < timeout_s <= 10:
+            raise SettingsInvalid(
+                f"classifier model is {model!r} with timeout {timeout_s} s; name a model, and give more than 0 "
+                "and at most 10 seconds"
+            )
+        self._model, self._fallback, self._clock = model, fallback, clock
+        self._timeout_s = timeout_s
+        self.labels = fallback.labels
+        self.version = _version(model, self.labels)
+        self.answered = 0
+        """Texts that the model named a label for, each once."""
+        self.fell_back: Counter[str] = Counter()
+        """How often the rules answered, by why."""
+        self._http = httpx.Client(
+            base_url=self._url,
+            headers={"content-type": "application/json"}
+            | ({} if api_key is None else {"authorization": f"Bearer {api_key}"}),
+            timeout=timeout_s,
+            # A proxy named by the environment cannot reach this machine's own loopback address.
+            trust_env=httpx.URL(self._url).host not in _LOOPBACK,
+        )
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="loopwright-classifier")
+        self._open: Future[str] | None = None
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._failures = 0
+        self._paused_until_ms = 0
+        self._waits_again_ms = 0
+        self._lock = threading.Lock()
+
+    def classify(self, text: str) -> Scores:
+        """Return the model's answer, at once when it is known, else after `timeout_s` at most; or the fallback's."""
+        digest = blake2b(text[:READ_CHARS].encode("utf-8", "replace"), digest_size=16).digest()
+        found = self._ask(text, digest)
+        if found in self.labels:
+            return Scores({label: float(label == found) for label in self.labels}, self.version)
+        return self._fallback.classify(text)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the model is left alone because of failures."""
+        return self._clock.now_ms() < self._paused_until_ms
+
+    def close(self) -> None:
+        """Let the connection go; a request that is open ends first, by its timeout at the latest."""
+        self._asker.shutdown(cancel_futures=True)
+        self._http.close()
+
+    def _ask(self, text: str, digest: bytes) -> str | None:
+        """Return the label that the model names; None when it is not asked, or does not name one in time."""
+        with self._lock:
+            if (known := self._known.get(digest)) is not None:
+                self._known.move_to_end(digest)
+                return known
+            if (why := self._unasked()) is not None:
+                self.fell_back[why] += 1
+                return None
+            asked = self._open = self._asker.submit(self._request, text)
+        started = time.perf_counter()
+        try:
+            label = asked.result(self._timeout_s)
+        except TimeoutError:  # the request goes on; its answer, if any, is too late
+            outcome: str | _Failed = _Failed("timeout", f"no answer within {self._timeout_s} s")
+        except _Failed as error:
+            outcome = error
+        else:
+            outcome = label
+        waited_s = time.perf_counter() - started
+        with self._lock:
+            return self._learn(digest, outcome, waited_s)
+
+    def _unasked(self) -> Why | None:
+        now_ms = self._clock.now_ms()
+        if now_ms < self._paused_until_ms:
+            return "paused"
+        if self._open is not None and not self._open.done():
+            return "busy"
+        return "waited" if now_ms < self._waits_again_ms else None
+
+    def _learn(self, digest: bytes, outcome: str | _Failed, waited_s: float) -> str | None:
+        now_ms = self._clock.now_ms()
+        self._waits_again_ms = now_ms + round(waited_s * (1 / WAIT_SHARE - 1) * 1000)
+        if isinstance(outcome, _Failed):
+            self.fell_back[outcome.why] += 1
+            self._failures += 1
+            if self._failures >= FAILURES or outcome.pause_s is not None:
+                self._pause(outcome, now_ms)
+            return None
+        self._failures = 0
+        self.answered += 1
+        self._known[digest] = outcome
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return outcome
+
+    def _pause(self, failed: _Failed, now_ms: int) -> None:
+        pause_s = min(PAUSE_S if failed.pause_s is None else failed.pause_s, LONGEST_PAUSE_S)
+        self._paused_until_ms = now_ms + round(pause_s * 1000)
+        # Once it is over, a single failure is enough: the count stays until an answer comes.
+        logger.warning(
+            "the classifier's endpoint fails; rules classify comments for now",
+            extra={"url": self._url, "reason": failed.message, "pause_s": pause_s},
+        )
+
+    def _request(self, text: str) -> str:
+        """Ask once. Raises `_Failed`; takes at most twice `timeout_s`, however slowly the answer trickles in."""
+        # Escaped to ASCII: a text may hold half a surrogate pair, which UTF-8 has no bytes for.
+        body = json.dumps(chat_request(text, self.labels, model=self._model)).encode("ascii")
+        ends = time.perf_counter() + self._timeout_s
+        content = b""
+        try:
+            with self._http.stream("POST", "chat/completions", content=body) as response:
+                _check(response)
+                for part in response.iter_bytes():
+                    content += part
+                    if len(content) > ANSWER_BYTES:
+                        raise _Failed("garbage", f"the answer exceeds {ANSWER_BYTES} bytes")
+                    if time.perf_counter() > ends:
+                        raise _Failed("timeout", f"no whole answer within {self._timeout_s} s")
+        except httpx.TimeoutException as error:
+            raise _Failed("timeout", f"{type(error).__name__} after {self._timeout_s} s") from error
+        except httpx.HTTPError as error:
+            raise _Failed("unreachable", f"{type(error).__name__}: {error}") from error
+        return self._read(content)
+
+    def _read(self, content: bytes) -> str:
+        try:
+            return parse_choice(json.loads(content), self.labels)
+        except Invalid as error:
+            raise _Failed("garbage", error.message) from error
+        except (ValueError, RecursionError) as error:
+            raise _Failed("garbage", f"the answer is not JSON: {error}") from error
+
+
+class _Failed(LoopError):
+    """The model was asked and named no label."""
+
+    code = "classifier_failed"
+
+    def __init__(self, why: Why, message: str, *, pause_s: float | None = None) -> None:
+        super().__init__(message)
+        self.why: Final = why
+        self.pause_s = pause_s
+        """How long to leave the model alone; None when a single failure of this kind is no reason to."""
+
+
+def _check(response: httpx.Response) -> None:
+    status = response.status_code
+    if status == 200:
+        return
+    if status in (429, 503):
+        pause_s = _retry_after(response.headers)
+        why: Why = "rate_limited" if status == 429 else "status"
+        raise _Failed(why, f"the endpoint answered {status}", pause_s=pause_s)
+    # Anything below 500 is about us, a wrong key or model: asking again at once does not help.
+    raise _Failed(
+        "status", f"the endpoint answered {status}", pause_s=PAUSE_S if status < 500 else None
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds the endpoint asks for; the usual pause when it says nothing, or gives a date."""
+    said = headers.get("retry-after", "")
+    return float(said) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", said) else PAUSE_S
+
+
+def _version(model: str, labels: tuple[str, ...]) -> str:
+    question: dict[str, Any] = chat_request("", labels, model=model)
+    return f"endpoint-{model}-{blake2b(msgspec.json.encode(question), digest_size=4).hexdigest()}"
+
+
+def _checked(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise SettingsInvalid(f"classifier url {url!r} is not an address: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise SettingsInvalid(
+            f"classifier url {url!r} is not the address of a server; write it like https://models.example/v1"
+        )
+    return url.rstrip("/")

@@ -1,0 +1,43 @@
+"""Who asks: the tenant and the scopes of an API key that was checked."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from .errors import Forbidden, NotFound
+
+Scope = Literal["select", "feedback", "read", "manage", "admin"]
+
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking, and what that key may do. `admin` has every scope, in every tenant."""
+
+    tenant_id: str
+    key_id: str
+    scopes: frozenset[str]
+
+    def require(self, scope: Scope) -> None:
+        """Raise `Forbidden` when the key lacks `scope`."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            found = sorted(self.scopes)
+            raise Forbidden(
+                f"this needs the scope '{scope}'; the key has {', '.join(found) or 'none'}: "
+                "use another key, or create one with that scope",
+                found=found,
+                expected=scope,
+            )
+
+    def acting_for(self, tenant_id: str | None) -> str:
+        """Return the tenant to act for: the key's own, or any for an admin.
+
+        Raises `NotFound` for anybody else, so that a key learns nothing about other tenants.
+        """
+        if tenant_id is None or tenant_id == self.tenant_id:
+            return self.tenant_id
+        if "admin" not in self.scopes:
+            raise NotFound(f"there is no tenant '{tenant_id}'")
+        return tenant_id

@@ -1,0 +1,41 @@
+"""Which items of a body need a raw copy: those that redaction changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loopwright.people.people import Person
+from loopwright.people.raw import Original
+
+from .draft import Draft
+
+
+def originals(
+    path: str,
+    items: Sequence[Any],
+    *,
+    drafts: Sequence[tuple[int, Draft]],
+    made: Sequence[Sequence[tuple[Any, bytes]]],
+    persons: Mapping[str, Person],
+    received_ms: int,
+) -> list[Original]:
+    """Return the items that redaction changed; `drafts` name their places, `made` has the facts of each."""
+    found: list[Original] = []
+    n = 0
+    for (place, draft), facts in zip(drafts, made, strict=True):
+        if draft.note.redactions:
+            user, reviewer = draft.user_id, draft.reviewer_id
+            found.append(
+                Original(
+                    first=n,
+                    event_id=facts[0][0].event_id,
+                    path=path,
+                    person="" if user is None else persons[user].id,
+                    reviewer="" if reviewer is None else persons[reviewer].id,
+                    received_ms=received_ms,
+                    item=items[place],
+                )
+            )
+        n += len(facts)
+    return found

@@ -1,0 +1,313 @@
+"""Raw copies: items as they came, of those that redaction changed, so that a wrong redaction can be seen and mended.
+
+Off unless it is asked for. A copy lives in a database of its own, encrypted, for a limited time, and every look at
+it is in the event log before it is shown. Its key is made from the key of the person it is about, which stands in
+the people's file and goes with the person: then no copy of theirs can be read again, in a backup neither.
+
+An item that redaction left alone needs no copy: the log has its texts as they came.
+
+A copy is encrypted with AES-256-GCM (NIST SP 800-38D) under a key of its own, derived by HKDF-Expand (RFC 5869). The
+name of the copy, its people and its times go into both, so a row that was moved or changed does not open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from loopwright.core.clock import Clock
+from loopwright.core.errors import Broken, LoopError, NotFound
+from loopwright.core.events import Changed
+from loopwright.core.ports import Database
+from loopwright.core.schema import apply_schema
+
+from .people import Append, People
+
+FORMAT: Final = 1
+"""How copies are encrypted; kept with each."""
+
+NONCE_BYTES: Final = 12
+DAY_MS: Final = 86_400_000
+
+SWEPT: Final = 2_000
+"""Copies that one sweep deletes at most, so that it is done in a moment."""
+
+SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+    CREATE TABLE raw_copies (
+        tenant_id TEXT NOT NULL,
+        event_id TEXT NOT NULL,
+        version BIGINT NOT NULL,
+        path TEXT NOT NULL,
+        person TEXT NOT NULL,
+        reviewer TEXT NOT NULL,
+        received_ms BIGINT NOT NULL,
+        expires_ms BIGINT NOT NULL,
+        nonce TEXT NOT NULL,
+        ciphertext BLOB NOT NULL,
+        PRIMARY KEY (tenant_id, event_id)
+    )
+    """,
+        "CREATE INDEX raw_copies_by_person ON raw_copies (tenant_id, person)",
+        "CREATE INDEX raw_copies_by_reviewer ON raw_copies (tenant_id, reviewer)",
+        "CREATE INDEX raw_copies_by_end ON raw_copies (expires_ms)",
+    ),
+)
+"""Scripts for `apply_schema`, oldest first. An erased copy keeps its row, emptied, until its time ends."""
+
+OFF: Final = "raw copies are off and there are none; the setting raw_copies makes them from then on"
+
+logger = logging.getLogger(__name__)
+
+
+class RawNotKept(NotFound):
+    """There is no raw copy under this event id."""
+
+    code = "raw_not_kept"
+
+
+class RawExpired(NotFound):
+    """The raw copy's time to live is over."""
+
+    code = "raw_expired"
+
+
+class RawErased(NotFound):
+    """The person whom the raw copy is about was erased, or withdrew the consent to store."""
+
+    code = "raw_erased"
+
+
+class RawDamaged(Broken):
+    """The raw copy does not match its seal: it was changed, or moved from another place."""
+
+    code = "raw_damaged"
+
+
+class Original(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted item from which redaction took something out, as it came."""
+
+    first: int
+    """Place of its first fact among those of the body."""
+    event_id: str
+    path: str
+    person: str = ""
+    """Pseudonyms of whom it is about and of who judged; empty when nobody is known."""
+    reviewer: str = ""
+    received_ms: int
+    item: Any
+    """The bytes that came, or the objects that JSON became."""
+
+
+class RawCopy(msgspec.Struct, frozen=True):
+    """An item as it came in on `path`, until its time to live ends."""
+
+    event_id: str
+    path: str
+    received_ms: int
+    expires_ms: int
+    item: Any
+
+
+class Census(msgspec.Struct, frozen=True):
+    """How many raw copies there are, and how many of them are only waiting to be swept."""
+
+    kept: int
+    expired: int
+
+
+class RawCopies:
+    """Raw copies of every tenant. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        people: People,
+        clock: Clock,
+        ttl_days: int,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        scrub: Callable[[], object] = lambda: None,
+    ) -> None:
+        # Imported where it is needed: most servers keep no raw copies.
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        apply_schema(database, "raw_copies", SCHEMA)
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("kept", "failed", "read", "swept", "erased"), 0
+        )
+        """What became of copies since the start."""
+        self._now_ms = clock.now_ms
+        self._database = database
+        self._people = people
+        self._ttl_ms = ttl_days * DAY_MS
+        self._random_bytes = random_bytes
+        self._scrub = scrub
+        self._cipher, self._wrong_seal = AESGCM, InvalidTag
+        self._is_failing = False
+        self._counting = threading.Lock()
+
+    def keep(
+        self, tenant_id: str, originals: Sequence[Original], *, duplicates: Sequence[bool]
+    ) -> None:
+        """Keep items whose first fact is new.
+
+        Their facts are in the log by now, so a copy that cannot be kept refuses nothing: it is counted and logged.
+        """
+        fresh = [original for original in originals if not duplicates[original.first]]
+        if not fresh:
+            return
+        try:
+            rows = self._sealed(tenant_id, fresh)
+            with self._database.transaction() as session:
+                kept = session.executemany(
+                    "INSERT INTO raw_copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (tenant_id, event_id) DO NOTHING",
+                    rows,
+                )
+        except LoopError as error:
+            self.count("failed", len(fresh))
+            if not self._is_failing:  # once, not for each item while a disk is full
+                logger.error("raw copies cannot be kept", extra={"reason": error.message})
+            self._is_failing = True
+            return
+        self._is_failing = False
+        self.count("kept", kept)
+
+    def read(self, tenant_id: str, event_id: str) -> RawCopy:
+        """Return a copy, for the eyes of nobody yet: `look` logs it first.
+
+        Raises `RawNotKept`, `RawExpired` or `RawErased`, and `RawDamaged` when the row is not as it was written.
+        """
+        rows = self._database.query(
+            "SELECT * FROM raw_copies WHERE tenant_id = ? AND event_id = ?", (tenant_id, event_id)
+        )
+        if not rows:
+            raise RawNotKept(
+                f"there is no raw copy of {event_id!r}: one is kept, for a limited time, only of feedback from "
+                "which redaction took something out while raw copies were on"
+            )
+        *about, nonce, ciphertext = rows[0]
+        path, person, reviewer, received_ms, expires_ms = about[3:]
+        if expires_ms <= self._now_ms():
+            raise RawExpired(
+                f"the raw copy of {event_id!r} has passed its time to live; read the redacted feedback instead",
+                expires_ms=expires_ms,
+            )
+        named = _named(person, reviewer)
+        keys = [self._people.person_key(tenant_id, name) for name in named]
+        if not ciphertext or None in keys:
+            raise RawErased(
+                f"the raw copy of {event_id!r} is gone for good: the person was erased, or withdrew the consent "
+                "to store"
+            )
+        key, context = self._key_of(about, [key for key in keys if key is not None])
+        try:
+            item = self._cipher(key).decrypt(bytes.fromhex(nonce), ciphertext, context)
+        except (self._wrong_seal, TypeError, ValueError):
+            raise RawDamaged(
+                f"the raw copy of {event_id!r} does not match its seal: it was changed or moved; find out by whom, "
+                "and restore raw.db from a backup"
+            ) from None
+        return RawCopy(event_id, path, received_ms, expires_ms, msgspec.Raw(item))
+
+    async def look(self, append: Append, *, tenant_id: str, event_id: str, actor: str) -> RawCopy:
+        """Return a copy, once the log says durably that `actor` looks at it; raises like `read`."""
+        copy = await asyncio.to_thread(self.read, tenant_id, event_id)
+        await append([self.looked(tenant_id, event_id, actor=actor)], [None])
+        self.count("read")
+        return copy
+
+    def looked(self, tenant_id: str, event_id: str, *, actor: str) -> Changed:
+        """Return the fact that `actor` looks at a copy now."""
+        return Changed(self._now_ms(), tenant_id, actor, f"raw/{event_id}", "read")
+
+    def count(self, result: str, n: int = 1) -> None:
+        """Add to what became of copies."""
+        with self._counting:
+            self.counts[result] += n
+
+    def forget(self, tenant_id: str, person: str) -> int:
+        """Destroy the copies that are about a person, or judged by them; return how many that were."""
+        with self._database.transaction() as session:
+            gone = session.execute(
+                "UPDATE raw_copies SET person = '', reviewer = '', nonce = '', ciphertext = ? "
+                "WHERE tenant_id = ? AND (person = ? OR reviewer = ?)",
+                (b"", tenant_id, person, person),
+            )
+        self._scrub()
+        self.count("erased", gone)
+        return gone
+
+    def sweep(self, *, limit: int = SWEPT) -> int:
+        """Delete copies whose time is over, at most `limit`, the oldest first; return how many."""
+        with self._database.transaction() as session:
+            gone = session.execute(
+                "DELETE FROM raw_copies WHERE (tenant_id, event_id) IN (SELECT tenant_id, event_id "
+                "FROM raw_copies WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
+                (self._now_ms(), limit),
+            )
+        self.count("swept", gone)
+        return gone
+
+    def _sealed(self, tenant_id: str, originals: Sequence[Original]) -> list[tuple[Any, ...]]:
+        """Return rows for those whose people are still there."""
+        people = {name for o in originals for name in _named(o.person, o.reviewer)}
+        keys = self._people.person_keys(tenant_id, people)
+        rows: list[tuple[Any, ...]] = []
+        for o in originals:
+            named = _named(o.person, o.reviewer)
+            held = [keys[name] for name in named if name in keys]
+            if len(held) < len(named):
+                continue  # erased while the feedback was on its way
+            times = (o.received_ms, o.received_ms + self._ttl_ms)
+            about = (tenant_id, o.event_id, FORMAT, o.path, o.person, o.reviewer, *times)
+            key, context = self._key_of(about, held)
+            nonce = self._random_bytes(NONCE_BYTES)
+            ciphertext = self._cipher(key).encrypt(nonce, _spelt(o.item), context)
+            rows.append((*about, nonce.hex(), ciphertext))
+        return rows
+
+    def _key_of(self, about: Sequence[Any], held: Sequence[bytes]) -> tuple[bytes, bytes]:
+        """Return the key of one copy, and what its seal vouches for besides the content: all else in its row.
+
+        With a key of its own for each copy, no nonce can come twice under one key, however many copies there are.
+        """
+        context = msgspec.msgpack.encode(about)
+        root = b"".join(held) or _nobodys(self._people.key(about[0]))
+        return hmac.digest(root, b"raw copy\0" + context + b"\1", "sha256"), context
+
+
+def census(database: Database, *, now_ms: int) -> Census:
+    """Count the copies in a database."""
+    rows = database.query(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN expires_ms <= ? THEN 1 ELSE 0 END), 0) "
+        "FROM raw_copies WHERE nonce <> ''",
+        (now_ms,),
+    )
+    return Census(*map(int, rows[0]))
+
+
+def _named(person: str, reviewer: str) -> list[str]:
+    return [name for name in dict.fromkeys((person, reviewer)) if name]
+
+
+def _nobodys(tenant_key: bytes) -> bytes:
+    """Return the key for copies about nobody known, unlike anything else that the tenant's key makes."""
+    return blake2b(key=tenant_key, digest_size=32, person=b"raw copies").digest()
+
+
+def _spelt(item: Any) -> bytes:
+    # Not msgspec: what comes from the same process may hold lone surrogates.
+    return bytes(item) if isinstance(item, msgspec.Raw) else json.dumps(item).encode()

@@ -1,0 +1,148 @@
+"""People over HTTP: consent, erasure, and raw copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Protocol
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import Body, FromPath, SkipValidation
+
+from loopwright.core.feedback import ConsentScope
+from loopwright.web import Asking, problems
+
+from .people import Append, CountRows, Erasure, People, change_consent, erase_person
+from .raw import OFF, RawCopies, RawCopy, RawNotKept
+
+
+class Quarantined(Protocol):
+    """Keeps refused items, some of them about people."""
+
+    def forget(self, tenant_id: str, person: str) -> int:
+        """Delete what is about a person; return how many items that were."""
+        ...
+
+
+Appending = NamedDependency[SkipValidation[Append]]
+Known = NamedDependency[SkipValidation[People]]
+Keeping = NamedDependency[SkipValidation[Quarantined]]
+Counting = NamedDependency[SkipValidation[CountRows]]
+Copies = NamedDependency[SkipValidation[RawCopies | None]]
+
+_WHY: Final = {
+    404: "There is no such person or raw copy for this tenant; the code says more.",
+    503: "The queue is full; come back after Retry-After.",
+    507: "The disk is full.",
+}
+
+
+def _why(*statuses: int) -> dict[int, ResponseSpec]:
+    return problems(*statuses, why=_WHY)
+
+
+class ConsentWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person allows: any of store, analyze, train, share. An empty list withdraws everything."""
+
+    scopes: list[str]
+
+
+class ConsentGiven(msgspec.Struct, frozen=True):
+    """A person's consent as it now holds, for everything they ever said."""
+
+    person: str
+    scopes: tuple[ConsentScope, ...]
+    offset: int | None = None
+
+
+class RawController(Controller):
+    """Raw copies."""
+
+    path = "/api/v1/feedback/raw"
+    tags: Sequence[str] = ("feedback",)
+
+    @get("/{event_id:str}", summary="Read a raw copy", responses=_why(404, 503, 507))
+    async def read(
+        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, append: Appending
+    ) -> Response[RawCopy]:
+        """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
+        principal.require("admin")
+        if raw_copies is None:
+            raise RawNotKept(OFF)
+        copy = await raw_copies.look(
+            append, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
+        )
+        return Response(copy, headers={"cache-control": "no-store"})
+
+
+class PeopleController(Controller):
+    """People: consent and erasure."""
+
+    path = "/api/v1/people"
+    tags: Sequence[str] = ("people",)
+
+    @post(
+        "/{person_id:str}/consent",
+        summary="Change a person's consent",
+        responses=_why(422, 503, 507),
+        status_code=200,
+    )
+    async def consent(
+        self,
+        person_id: FromPath[str],
+        data: Annotated[
+            ConsentWord, Body(examples=[Example(value={"scopes": ["store", "analyze"]})])
+        ],
+        principal: Asking,
+        people: Known,
+        append: Appending,
+        raw_copies: Copies,
+    ) -> ConsentGiven:
+        """Say what a person, named by your user id, allows. It holds for all they ever said."""
+        principal.require("manage")
+        person, offset = await change_consent(
+            people,
+            append,
+            tenant_id=principal.tenant_id,
+            id=person_id,
+            scopes=data.scopes,
+            at_ms=people.now_ms(),
+            forget_raw=None if raw_copies is None else raw_copies.forget,
+        )
+        return ConsentGiven(person.id, person.consent or (), offset)
+
+    @post(
+        "/{person_id:str}/erase",
+        summary="Erase a person",
+        responses=_why(404, 503, 507),
+        status_code=200,
+    )
+    async def erase(
+        self,
+        person_id: FromPath[str],
+        principal: Asking,
+        people: Known,
+        append: Appending,
+        quarantine: Keeping,
+        count_rows: Counting,
+        raw_copies: Copies,
+    ) -> Erasure:
+        """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
+        principal.require("manage")
+        return await erase_person(
+            people,
+            append,
+            tenant_id=principal.tenant_id,
+            id=person_id,
+            count_rows=count_rows,
+            forget_quarantined=quarantine.forget,
+            at_ms=people.now_ms(),
+            forget_raw=None if raw_copies is None else raw_copies.forget,
+        )
+
+
+CONTROLLERS: Final = (RawController, PeopleController)
+"""What the application registers."""

@@ -1,0 +1,327 @@
+"""Implicit signals: what people do with an answer, turned into numbers.
+
+Everything here is a pure function of recorded actions. A signal is one `SignalValue`: its kind, a number and
+the time of the action that settled it. A kind that did not happen is absent, never zero, because nothing done
+yet and decided against look alike until the session is over.
+
+| kind | value | settled by |
+|---|---|---|
+| `edit_distance` | Levenshtein distance ÷ longer text, 0 (kept as it was) to 1 (nothing left) | the edit |
+| `edits_to_accept` | words inserted, deleted or replaced from proposal to accepted text, over all saved versions | the accepted version |
+| `copy`, `export`, `dashboard`, `escalate`, `accept` | 1 | the first such action |
+| `retry` | how often the answer was asked for again, by button or by the same query within `within_ms` | the latest |
+| `refinement` | likeness of the next query in the session, `alike` to below 1, asked within `within_ms` | that query |
+| `follow_up` | 1 when the next query within `within_ms` is neither retry nor refinement | that query |
+| `dwell` | time in view on a log scale: 0 at 0 s, 1 at `DWELL_FULL_MS` and beyond | the last report of it |
+| `first_action` | time from shown to the first deliberate action, on the same scale | that action |
+| `abandonment` | 1 when the session ran out, or was left, after the answer and nobody used it or asked on | the end of the session |
+
+Sessions end in event time: `fold` takes actions in any order, keeps a session open until the watermark (the
+latest time seen less the allowed lateness) has passed its last action by the timeout, and hands back what
+came too late instead of dropping it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from loopwright.core.errors import Invalid
+from loopwright.texts.distance import edit_distance, edits_to_accept, likeness
+
+DWELL_FULL_MS: Final = 300_000
+
+Kind = Literal[
+    "edit_distance",
+    "edits_to_accept",
+    "copy",
+    "retry",
+    "refinement",
+    "follow_up",
+    "dwell",
+    "first_action",
+    "export",
+    "dashboard",
+    "escalate",
+    "accept",
+    "abandonment",
+]
+
+Act = Literal[
+    "shown",
+    "query",
+    "copy",
+    "retry",
+    "dwell",
+    "export",
+    "dashboard",
+    "escalate",
+    "accept",
+    "edit",
+    "leave",
+]
+
+_ONCE: Final[tuple[Kind, ...]] = ("copy", "export", "dashboard", "escalate", "accept")
+_DELIBERATE: Final = frozenset(
+    {"copy", "retry", "export", "dashboard", "escalate", "accept", "edit"}
+)
+
+
+class SignalValue(msgspec.Struct, frozen=True):
+    """One implicit signal about a decision."""
+
+    kind: Kind
+    value: float
+    at_ms: int
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One thing a person did, in event time.
+
+    `query` acts carry the `text` that was asked and the decision that answered it; `edit` acts carry the text
+    before and after; `dwell` acts carry the milliseconds in view so far.
+    """
+
+    session_id: str
+    decision_id: str
+    act: Act
+    at_ms: int
+    text: str = ""
+    after: str = ""
+    duration_ms: int = 0
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """The limits that the definitions above speak of."""
+
+    within_ms: int = 120_000
+    alike: float = 0.5
+    same: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.within_ms <= 0 or not 0 < self.alike <= self.same <= 1:
+            raise ValueError(
+                f"within_ms {self.within_ms}, alike {self.alike}, same {self.same}: "
+                "give within_ms above 0 and 0 < alike <= same <= 1"
+            )
+
+
+DEFAULT: Final = Definition()
+
+
+def log_scaled(duration_ms: int, *, full_ms: int = DWELL_FULL_MS) -> float:
+    """Return a duration on a log scale: 0 at zero, 1 at `full_ms` and beyond; one second counts most.
+
+    Raises `Invalid` for a negative duration.
+    """
+    if duration_ms < 0:
+        raise Invalid(f"a duration of {duration_ms} ms lies before its beginning; give 0 or more")
+    return min(1.0, math.log1p(duration_ms / 1000) / math.log1p(full_ms / 1000))
+
+
+class Session(msgspec.Struct, frozen=True):
+    """The actions of one session, ordered by time, whatever order they came in."""
+
+    session_id: str
+    actions: tuple[Action, ...]
+
+    @property
+    def started_ms(self) -> int:
+        """When the first action was."""
+        return self.actions[0].at_ms
+
+    @property
+    def ended_ms(self) -> int:
+        """When the last action was."""
+        return self.actions[-1].at_ms
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Sessions that may still grow, and the latest event time seen. The state of `fold`."""
+
+    sessions: Mapping[str, tuple[Session, ...]] = {}
+    latest_ms: int = -1
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """What one step of `fold` gave: the new state, sessions that are over, and actions that came too late."""
+
+    open: Open
+    closed: tuple[Session, ...]
+    late: tuple[Action, ...]
+
+
+def fold(
+    state: Open,
+    actions: Iterable[Action],
+    *,
+    timeout_ms: int,
+    lateness_ms: int = 0,
+    now_ms: int | None = None,
+) -> Folded:
+    """Return `state` after more actions, with the sessions that ended meanwhile.
+
+    Two actions of one session id belong together when no gap of more than `timeout_ms` lies between them; a
+    late one can join two sessions into one. `now_ms` moves time on where no action does. As long as no action
+    is more than `lateness_ms` behind the latest, any order and any split into steps gives the same sessions.
+    """
+    if timeout_ms <= 0 or lateness_ms < 0:
+        raise Invalid(
+            f"timeout_ms is {timeout_ms} and lateness_ms is {lateness_ms}; give more than 0 and at least 0"
+        )
+    sessions = dict(state.sessions)
+    latest_ms = state.latest_ms
+    late = []
+    for action in actions:
+        held = sessions.get(action.session_id, ())
+        joined = _join(held, action, timeout_ms=timeout_ms)
+        if len(joined) > len(held) and action.at_ms < latest_ms - lateness_ms:
+            late.append(action)  # the session that it belonged to may be closed already
+            continue
+        latest_ms = max(latest_ms, action.at_ms)
+        sessions[action.session_id] = joined
+    latest_ms = latest_ms if now_ms is None else max(latest_ms, now_ms)
+    closed, still = _close(sessions, before_ms=latest_ms - lateness_ms - timeout_ms)
+    return Folded(Open(still, latest_ms), closed, tuple(late))
+
+
+def _order(action: Action) -> tuple[int, str, str, str, str, int]:
+    """Order by time, and by content within a millisecond, so that arrival plays no part."""
+    return (
+        action.at_ms,
+        action.decision_id,
+        action.act,
+        action.text,
+        action.after,
+        action.duration_ms,
+    )
+
+
+def _join(sessions: tuple[Session, ...], action: Action, *, timeout_ms: int) -> tuple[Session, ...]:
+    """Put an action into the session or sessions it touches, or into a new one."""
+    touched, others = [action], []
+    for session in sessions:
+        if session.started_ms - timeout_ms <= action.at_ms <= session.ended_ms + timeout_ms:
+            touched += session.actions
+        else:
+            others.append(session)
+    made = Session(action.session_id, tuple(sorted(touched, key=_order)))
+    return tuple(sorted([*others, made], key=lambda session: session.started_ms))
+
+
+def _close(
+    sessions: Mapping[str, tuple[Session, ...]], *, before_ms: int
+) -> tuple[tuple[Session, ...], dict[str, tuple[Session, ...]]]:
+    closed: list[Session] = []
+    still: dict[str, tuple[Session, ...]] = {}
+    for session_id, held in sessions.items():
+        closed += [session for session in held if session.ended_ms < before_ms]
+        if kept := tuple(session for session in held if session.ended_ms >= before_ms):
+            still[session_id] = kept
+    return tuple(sorted(closed, key=lambda s: (s.ended_ms, s.session_id))), still
+
+
+def derive(
+    session: Session,
+    *,
+    over: bool,
+    definition: Definition = DEFAULT,
+) -> dict[str, tuple[SignalValue, ...]]:
+    """Return the signals of each decision in a session.
+
+    `over` says that the session has ended; before that, nothing counts as abandoned unless the last action
+    was to leave.
+    """
+    over = over or session.actions[-1].act == "leave"
+    of: dict[str, list[Action]] = {}
+    for action in session.actions:
+        of.setdefault(action.decision_id, []).append(action)
+    made: dict[str, tuple[SignalValue, ...]] = {}
+    for decision_id, actions in of.items():
+        asked = _asked_next(session, actions, definition=definition)
+        values = [
+            *_once(actions),
+            *_edits(actions),
+            *_retries(actions, asked),
+            *(signal for signal in asked if signal.kind != "retry"),
+            *_times(actions),
+        ]
+        if over and not asked and (left := _abandoned(session, actions)):
+            values.append(left)
+        made[decision_id] = tuple(values)
+    return made
+
+
+def _once(actions: Sequence[Action]) -> list[SignalValue]:
+    found = []
+    for kind in _ONCE:
+        first = next((action for action in actions if action.act == kind), None)
+        if first is not None:
+            found.append(SignalValue(kind, 1.0, first.at_ms))
+    return found
+
+
+def _edits(actions: Sequence[Action]) -> list[SignalValue]:
+    edits = [action for action in actions if action.act == "edit"]
+    if not edits:
+        return []
+    first, last = edits[0], edits[-1]
+    changed = edit_distance(first.text, last.after)
+    found = [SignalValue("edit_distance", changed, last.at_ms)]
+    if any(action.act in _ONCE and action.act != "escalate" for action in actions):
+        versions = [first.text, *(edit.after for edit in edits)]
+        words = edits_to_accept(versions)
+        found.append(SignalValue("edits_to_accept", float(words), last.at_ms))
+    return found
+
+
+def _asked_next(
+    session: Session, actions: Sequence[Action], *, definition: Definition
+) -> list[SignalValue]:
+    """Classify the query that follows the one this decision answered."""
+    asked = next((action for action in actions if action.act == "query"), None)
+    if asked is None:
+        return []
+    later = (a for a in session.actions if a.act == "query" and _order(a) > _order(asked))
+    following = next(later, None)
+    if following is None or following.at_ms - asked.at_ms > definition.within_ms:
+        return []
+    alike = likeness(asked.text, following.text)
+    if alike >= definition.same:
+        return [SignalValue("retry", 1.0, following.at_ms)]
+    if alike >= definition.alike:
+        return [SignalValue("refinement", alike, following.at_ms)]
+    return [SignalValue("follow_up", 1.0, following.at_ms)]
+
+
+def _retries(actions: Sequence[Action], asked: Sequence[SignalValue]) -> list[SignalValue]:
+    times = [action.at_ms for action in actions if action.act == "retry"]
+    times += [signal.at_ms for signal in asked if signal.kind == "retry"]
+    return [SignalValue("retry", float(len(times)), max(times))] if times else []
+
+
+def _times(actions: Sequence[Action]) -> list[SignalValue]:
+    found = []
+    dwells = [action for action in actions if action.act == "dwell"]
+    if dwells:
+        longest = max(action.duration_ms for action in dwells)
+        found.append(SignalValue("dwell", log_scaled(longest), dwells[-1].at_ms))
+    shown = next((action for action in actions if action.act == "shown"), None)
+    first = next((action for action in actions if action.act in _DELIBERATE), None)
+    if shown is not None and first is not None and first.at_ms >= shown.at_ms:
+        waited = log_scaled(first.at_ms - shown.at_ms)
+        found.append(SignalValue("first_action", waited, first.at_ms))
+    return found
+
+
+def _abandoned(session: Session, actions: Sequence[Action]) -> SignalValue | None:
+    """Return abandonment of an answer that was shown, never used, and followed by nothing."""
+    seen = [action for action in actions if action.act in ("shown", "query")]
+    if not seen or any(action.act in _DELIBERATE for action in actions):
+        return None
+    if any(a.act == "query" and _order(a) > _order(seen[-1]) for a in session.actions):
+        return None
+    return SignalValue("abandonment", 1.0, session.ended_ms)

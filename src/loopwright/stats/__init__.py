@@ -1,0 +1,1 @@
+"""Pure statistics on NumPy: intervals, agreement, trend, drift, patterns."""

@@ -1,0 +1,1 @@
+"""Pure text: redact personal data, classify comments, measure distance."""

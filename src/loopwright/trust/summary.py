@@ -1,0 +1,105 @@
+"""What a trust view says in a report: how much counts, what does not and why, and the bursts held back.
+
+How votes are weighed is no business of insights: the application fills these in.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from loopwright.warehouse.period import Period
+
+
+class ReasonTally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many facts a reason holds for; a fact may have several."""
+
+    reason: str
+    sentence: str
+    facts: int
+
+
+class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
+    """What trust makes of the facts of one kind."""
+
+    kind: str
+    facts: int
+    counted: int
+    """Facts of a weight above 0."""
+    weight: float
+    """Sum of the weights."""
+    capped: int
+    """Left out as repeated, or beyond the limit of a person, session or address."""
+    quarantined: int
+    """Held back as part of a burst."""
+    released: int
+    """Part of a burst that somebody has let count."""
+    adversarial: int
+    """Left out as their person is wrong more often than chance."""
+    reasons: tuple[ReasonTally, ...]
+    """The commonest first."""
+
+
+class BurstRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """Who let a burst count, when and why."""
+
+    id: str
+    released_by: str
+    """Id of the API key, or `embedded`."""
+    released_at_ms: int
+    note: str
+
+
+class Burst(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts of one kind about one arm that came in a rush; times are theirs, both included."""
+
+    experiment_id: str | None
+    """None: they are of no experiment."""
+    arm_id: str | None
+    kind: str
+    first_ms: int
+    last_ms: int
+    facts: int
+    held: int
+    """Those held back now; the others count, as they are released."""
+    praise: int | None
+    """Ratings among them that say good; null for other kinds."""
+    people: int
+    """Different people among those who said it and are known."""
+    new_accounts: int
+    """Facts of accounts that were first seen less than a day before."""
+    release: BurstRelease | None
+    """The latest that lets some of them count; null when nobody has."""
+
+
+class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A trust view in numbers: by which rules, how much was left out, and why."""
+
+    tenant_id: str
+    period: Period
+    task: str | None
+    version: int
+    """Of the rules; views of different versions do not compare."""
+    as_of_ms: int
+    """When the age of the facts was taken."""
+    offset: int
+    """Log offset through which the view is true."""
+    facts: int
+    counted: int
+    capped: int
+    quarantined: int
+    """Held back as part of a burst."""
+    released: int
+    """Part of a burst that somebody has let count."""
+    adversarial: int
+    goldens: int
+    """Answers whose worth reviewers have settled."""
+    reasons: tuple[ReasonTally, ...]
+    kinds: tuple[TrustTally, ...]
+    bursts: tuple[Burst, ...]
+    """The newest first."""
+    more_bursts: int
+    """How many older ones are not listed."""
+
+    def of(self, kind: str) -> TrustTally | None:
+        """Return what became of the facts of one kind; None when there are none."""
+        return next((tally for tally in self.kinds if tally.kind == kind), None)
