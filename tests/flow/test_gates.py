@@ -14,13 +14,13 @@ from loopwright.catalog import Amendment, ArmChange
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided
 from loopwright.core.experiment import ContextSpec
-from loopwright.core.targeting import Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import Condition, Fixed, Rule, Targeting
 from loopwright.core.upcast import decode
 
 from .conftest import Server
 
 UNITS = [f"user-{n}" for n in range(300)]
-ROLLOUT = Gate(rollout=40, default_arm="a")
+ROLLOUT = Targeting(percentage=40, default_arm="a")
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def test_the_gate_of_a_running_experiment_may_change(loop: Loop) -> None:
         found = {unit: loop.agent.select("greeting", unit_id=unit) for unit in UNITS}
         return {unit for unit, selection in found.items() if selection.mode == "live"}
 
-    def change(gate: Gate | None) -> set[str]:
-        loop.experiments.update("greeting", Amendment(gate=gate))
+    def change(gate: Targeting | None) -> set[str]:
+        loop.experiments.update("greeting", Amendment(targeting=gate))
         return live()
 
     assert live() == set(UNITS)
     few = change(ROLLOUT)
-    more = change(Gate(rollout=70, default_arm="a"))
+    more = change(Targeting(percentage=70, default_arm="a"))
     assert set() < few < more < set(UNITS)
     assert change(None) == set(UNITS)
     assert loop.experiments.get("greeting").revision == 5
@@ -71,7 +71,7 @@ def test_sticky_units_keep_their_arm_across_a_restart(tmp_path: Path) -> None:
         return [loop.agent.select("greeting", unit_id=unit).arm.id for unit in UNITS]
 
     with loopwright.open(tmp_path / "data") as loop:
-        loop.experiments.create("greeting", arms=["a", "b", "c"], gate=Gate(sticky=True))
+        loop.experiments.create("greeting", arms=["a", "b", "c"], gate=Targeting(sticky=True))
         before = arms(loop)
     assert set(before) == {"a", "b", "c"}
     with loopwright.open(tmp_path / "data") as loop:
@@ -83,18 +83,18 @@ def test_an_arm_that_the_gate_gives_cannot_be_taken_out_of_service(loop: Loop) -
     off = ArmChange(state="disabled")
     with pytest.raises(Invalid, match="default_arm gives the arm 'a', which is disabled"):
         loop.experiments.change_arm("greeting", "a", off)
-    both = Amendment(gate=Gate(rollout=40, default_arm="b"), arms={"a": off})
+    both = Amendment(targeting=Targeting(percentage=40, default_arm="b"), arms={"a": off})
     assert loop.experiments.update("greeting", both).arms[0].state == "disabled"
 
 
 def test_a_gate_that_names_no_arm_of_the_experiment_is_refused(loop: Loop) -> None:
-    gate = Gate(rules=(Rule("r", (), Fixed("z")),))
+    gate = Targeting(rules=(Rule("r", (), Fixed("z")),))
     with pytest.raises(Invalid, match="rule 'r' names the arm 'z'"):
         loop.experiments.create("greeting", arms=["a", "b"], gate=gate)
 
 
 def test_a_gated_experiment_still_wants_its_context(loop: Loop) -> None:
-    gate = Gate(rollout=0, default_arm="a")
+    gate = Targeting(percentage=0, default_arm="a")
     loop.experiments.create("routing", arms=["a", "b"], dimension=2, gate=gate)
     assert loop.experiments.get("routing").context == ContextSpec(2)
     with pytest.raises(Invalid, match="vector is missing"):
@@ -148,7 +148,7 @@ def test_a_gate_that_cannot_work_is_refused_in_words(shared: Server, gate: Any, 
 
 def test_a_rule_lets_a_team_through_before_anybody_else(loop: Loop) -> None:
     team = Rule("team", (Condition("unit_id", "in", ("ann", "bo")),))
-    gate = Gate(rules=(team,), rollout=0, default_arm="a")
+    gate = Targeting(rules=(team,), rollout=0, default_arm="a")
     loop.experiments.create("greeting", arms=["a", "b"], gate=gate)
     inside = loop.agent.select("greeting", unit_id="ann")
     outside = loop.agent.select("greeting", unit_id="zoe")

@@ -25,7 +25,7 @@ from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
-from loopwright.core.targeting import Gate
+from loopwright.core.targeting import Targeting
 from loopwright.feedback import FeedbackRequest
 from loopwright.feedback.answers import TypedBatch, TypedResult, finish
 from loopwright.feedback.shapes import Path as WirePath
@@ -262,7 +262,7 @@ class Experiments:
         reward: RewardSpec | str = "binary",
         dimension: int | None = None,
         explore_floor: float = 0.01,
-        gate: Gate | None = None,
+        gate: Targeting | None = None,
         trust: Caps | None = None,
         name: str = "",
         start: bool = True,

@@ -25,7 +25,7 @@ from loopwright.core.experiment import (
     Share,
 )
 from loopwright.core.reward import RewardSpec
-from loopwright.core.targeting import Gate, check_arms
+from loopwright.core.targeting import Targeting, check_arms
 
 from .tenants import slug
 
@@ -43,7 +43,11 @@ _MOVES: Final[dict[Move, tuple[tuple[ExperimentState, ...], ExperimentState]]] =
     "resume": (("paused",), "running"),
     "end": (("draft", "running", "paused"), "ended"),
 }
-_FROZEN: Final = ("policy", "reward", "context", "trust")
+_FROZEN: Final = ("policy", "reward", "context", "caps")
+_ON_WIRE: Final = dict(
+    zip(Experiment.__struct_fields__, Experiment.__struct_encode_fields__, strict=True)
+)
+"""What clients call the fields of an experiment."""
 
 
 class ArmChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +72,9 @@ class Amendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     policy: PolicyChoice | UnsetType = UNSET
     reward: RewardSpec | UnsetType = UNSET
     context: ContextSpec | UnsetType | None = UNSET
-    trust: Caps | UnsetType | None = UNSET
+    caps: Caps | UnsetType | None = msgspec.field(name="trust", default=UNSET)
     explore_floor: Share | UnsetType = UNSET
-    gate: Gate | UnsetType | None = UNSET
+    targeting: Targeting | UnsetType | None = msgspec.field(name="gate", default=UNSET)
     """The whole new gate; None takes it away."""
 
 
@@ -122,7 +126,7 @@ def amended(experiment: Experiment, amendment: Amendment) -> Experiment:
     _refuse_ended(experiment)
     changes = {
         field: value
-        for field in ("name", "explore_floor", "gate", *_FROZEN)
+        for field in ("name", "explore_floor", "targeting", *_FROZEN)
         if (value := getattr(amendment, field)) is not UNSET
     }
     if experiment.state != "draft":
@@ -172,8 +176,9 @@ def difference(before: Experiment, after: Experiment) -> list[str]:
     old = {arm.id: arm for arm in before.arms}
     new = {arm.id: arm for arm in after.arms}
     arms = [f"arms/{arm}" for arm in {**old, **new} if old.get(arm) != new.get(arm)]
-    fields = ("name", "state", "explore_floor", "gate", *_FROZEN)
-    return [f for f in fields if getattr(before, f) != getattr(after, f)] + arms
+    fields = ("name", "state", "explore_floor", "targeting", *_FROZEN)
+    changed = [f for f in fields if getattr(before, f) != getattr(after, f)]
+    return [_ON_WIRE[f] for f in changed] + arms
 
 
 def normal(experiment: Experiment) -> tuple[Experiment, str]:
@@ -231,9 +236,9 @@ def _refuse_frozen(experiment: Experiment, changes: dict[str, Any]) -> None:
     for field in _FROZEN:
         if field in changes and changes[field] != getattr(experiment, field):
             raise Conflict(
-                f"experiment '{experiment.id}' is {experiment.state}, so its {field} can no longer change: "
+                f"experiment '{experiment.id}' is {experiment.state}, so its {_ON_WIRE[field]} can no longer change: "
                 "what it has learned would mean something else; make a new experiment",
-                field=field,
+                field=_ON_WIRE[field],
                 found=experiment.state,
                 expected="draft",
             )
@@ -305,8 +310,8 @@ def _check_shares(experiment: Experiment) -> None:
 
 def _check_gate(experiment: Experiment) -> None:
     """A gate gives enabled arms only: no unit may get, by a rule, what was taken out of service."""
-    if experiment.gate is not None:
-        check_arms(experiment.gate, {arm.id: arm.state for arm in experiment.arms})
+    if experiment.targeting is not None:
+        check_arms(experiment.targeting, {arm.id: arm.state for arm in experiment.arms})
 
 
 def _refuse_unwritable(value: Any, *, depth: int = 0) -> None:

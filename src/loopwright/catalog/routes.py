@@ -30,7 +30,7 @@ from loopwright.core.experiment import (
 )
 from loopwright.core.principal import Principal, Scope
 from loopwright.core.reward import RewardSpec, RewardType
-from loopwright.core.targeting import Gate
+from loopwright.core.targeting import Targeting
 from loopwright.web.asking import EXPECTED, TENANT, Acting, Asking, Expected
 from loopwright.web.problems import problems
 
@@ -66,8 +66,8 @@ class NewExperiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reward: RewardSpec = RewardSpec()
     context: ContextSpec | None = None
     explore_floor: Share = 0.01
-    gate: Gate | None = None
-    trust: Caps | None = None
+    targeting: Targeting | None = msgspec.field(name="gate", default=None)
+    caps: Caps | None = msgspec.field(name="trust", default=None)
 
 
 class ExperimentPage(msgspec.Struct, frozen=True):
@@ -192,8 +192,8 @@ class ExperimentsController(Controller):
             reward=data.reward,
             context=data.context,
             explore_floor=data.explore_floor,
-            gate=data.gate,
-            trust=data.trust,
+            targeting=data.targeting,
+            caps=data.caps,
         )
         return _tagged(catalog.create_experiment(experiment, actor=principal.key_id), 201)
 

@@ -17,7 +17,7 @@ from loopwright.core.context import Context
 from loopwright.core.errors import ContextInvalid, Invalid, RewardInvalid
 from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
 from loopwright.core.reward import RewardSpec
-from loopwright.core.targeting import Gate
+from loopwright.core.targeting import Targeting
 
 from .answers import (
     SKIPPED,
@@ -180,7 +180,7 @@ def create_experiment(
     reward: RewardSpec | Mapping[str, Any] | str = "binary",
     dimension: int | None = None,
     explore_floor: float = 0.01,
-    gate: Gate | Mapping[str, Any] | None = None,
+    gate: Targeting | Mapping[str, Any] | None = None,
     trust: Caps | Mapping[str, int] | None = None,
     name: str = "",
     start: bool = True,

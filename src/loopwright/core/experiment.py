@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from .context import MAX_DIMENSION
 from .reward import RewardSpec
-from .targeting import Gate
+from .targeting import Targeting
 
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}(?!\n)$")]
 """A stable id chosen by the user: letters, digits and . _ : - (at most 128 characters), so it fits in a path."""
@@ -77,7 +77,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every change."""
     created_at_ms: int = 0
     updated_at_ms: int = 0
-    gate: Gate | None = None
+    targeting: Targeting | None = msgspec.field(name="gate", default=None)
     """What stands before the bandit; None lets every request through."""
-    trust: Caps | None = None
+    caps: Caps | None = msgspec.field(name="trust", default=None)
     """How far one person may teach the policy; None learns from everybody without limit."""

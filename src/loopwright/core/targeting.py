@@ -104,7 +104,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Targeting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests reach the bandit, and what the others get.
 
     `rollout` is the percentage of units that see the bandit, in steps of 0.01. Raising it only adds units,
@@ -118,7 +118,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     rules: tuple[Rule, ...] = ()
-    rollout: Annotated[float, Meta(ge=0, le=100)] = 100.0
+    percentage: Annotated[float, Meta(ge=0, le=100)] = msgspec.field(name="rollout", default=100.0)
     starts_at_ms: Moment | None = None
     ends_at_ms: Moment | None = None
     default_arm: str | None = None
@@ -141,7 +141,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def steps(self) -> int:
         """The rollout as a number of `STEPS`."""
-        return round(self.rollout * STEPS / 100)
+        return round(self.percentage * STEPS / 100)
 
     @property
     def needs_unit(self) -> bool:
@@ -149,7 +149,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.sticky or 0 < self.steps < STEPS
 
     def _check_rollout(self) -> None:
-        rollout = self.rollout
+        rollout = self.percentage
         if not (math.isfinite(rollout) and 0 <= rollout <= 100):
             raise ValueError(f"rollout is {rollout}; give a percentage from 0 to 100")
         if abs(self.steps * 100 / STEPS - rollout) > 1e-9:
@@ -166,11 +166,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.starts_at_ms is not None or self.ends_at_ms is not None:
             return "the schedule"
         if self.steps < STEPS:
-            return f"a rollout of {self.rollout:g} %"
+            return f"a rollout of {self.percentage:g} %"
         return next((f"rule {rule.id!r}" for rule in self.rules if rule.then == "default"), None)
 
 
-def check_arms(gate: Gate, states: Mapping[str, str]) -> None:
+def check_arms(gate: Targeting, states: Mapping[str, str]) -> None:
     """Raise `Invalid` when `gate` gives an arm that cannot be given; `states` are the arms' states by id."""
     given = [(f"rule {r.id!r}", r.then.arm) for r in gate.rules if isinstance(r.then, Fixed)]
     if gate.default_arm is not None:

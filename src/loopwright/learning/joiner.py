@@ -107,7 +107,7 @@ class Group:
     @classmethod
     def of(cls, experiment: Experiment) -> Group:
         """Return an empty group for the facts of `experiment`."""
-        capped = experiment.trust is not None
+        capped = experiment.caps is not None
         return cls(traced=capped or needs_memory(experiment.reward), capped=capped)
 
 
@@ -118,7 +118,7 @@ class Joiner:
         self, experiment: Experiment, tally: Tally, memory: Memory, *, spent: Spent
     ) -> None:
         spec = experiment.reward
-        self._caps = experiment.trust
+        self._caps = experiment.caps
         self._spent = spent
         self._remembers = needs_memory(spec)
         context = experiment.context

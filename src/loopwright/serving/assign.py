@@ -34,7 +34,15 @@ from loopwright.core.context import Context
 from loopwright.core.decision import Mode
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Experiment
-from loopwright.core.targeting import BY_ROLLOUT, BY_SCHEDULE, STEPS, Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import (
+    BY_ROLLOUT,
+    BY_SCHEDULE,
+    STEPS,
+    Condition,
+    Fixed,
+    Rule,
+    Targeting,
+)
 from loopwright.policies import Draw
 
 Test = Callable[[Any], bool]
@@ -65,22 +73,25 @@ class Assigner:
     bandit leaves it `live`, with the law's propensity.
     """
 
-    def __init__(self, gate: Gate, experiment: Experiment) -> None:
+    def __init__(self, targeting: Targeting, experiment: Experiment) -> None:
         positions = {arm.id: position for position, arm in enumerate(experiment.arms)}
-        default = None if gate.default_arm is None else Draw(positions[gate.default_arm], 1.0)
+        default = (
+            None if targeting.default_arm is None else Draw(positions[targeting.default_arm], 1.0)
+        )
         salt = blake2b(f"{experiment.tenant_id}\0{experiment.id}".encode(), digest_size=32).digest()
-        self._needs_unit = gate.needs_unit
-        self._starts_ms = -math.inf if gate.starts_at_ms is None else gate.starts_at_ms
-        self._ends_ms = math.inf if gate.ends_at_ms is None else gate.ends_at_ms
+        self._needs_unit = targeting.needs_unit
+        self._starts_ms = -math.inf if targeting.starts_at_ms is None else targeting.starts_at_ms
+        self._ends_ms = math.inf if targeting.ends_at_ms is None else targeting.ends_at_ms
         self._closed = Assignment(default, "fallback", BY_SCHEDULE)
         self._held = Assignment(default, "holdout", BY_ROLLOUT)
-        self._steps = gate.steps
+        self._steps = targeting.steps
         self._rules = [
-            (_applies(rule), _assignment(rule, positions, default=default)) for rule in gate.rules
+            (_applies(rule), _assignment(rule, positions, default=default))
+            for rule in targeting.rules
         ]
         self._place = blake2b(key=salt, person=b"rollout", digest_size=8)
         self._clocks = [
-            blake2b(key=salt, person=b"arm", salt=struct.pack("<QQ", gate.epoch, block))
+            blake2b(key=salt, person=b"arm", salt=struct.pack("<QQ", targeting.epoch, block))
             for block in range(math.ceil(len(positions) / 8))
         ]
 

@@ -261,12 +261,12 @@ class _Plan:
         self.arms = [ArmView(a.id, a.payload, a.metadata) for a in experiment.arms]
         self.dimension = None if experiment.context is None else experiment.context.dimension
         self._index = {arm.id: position for position, arm in enumerate(experiment.arms)}
-        gate = experiment.gate
-        self.assigner = None if gate is None else Assigner(gate, experiment)
-        self.sticky = self.assigner if gate is not None and gate.sticky else None
+        targeting = experiment.targeting
+        self.assigner = None if targeting is None else Assigner(targeting, experiment)
+        self.sticky = self.assigner if targeting is not None and targeting.sticky else None
         served = published.served
         self.many = (
-            served.select_many if isinstance(served, ServedTogether) and gate is None else None
+            served.select_many if isinstance(served, ServedTogether) and targeting is None else None
         )
 
     def pack(self, context: Context) -> bytes | None:

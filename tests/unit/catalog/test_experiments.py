@@ -255,7 +255,7 @@ def test_a_draft_change_is_checked_like_a_new_experiment(catalog: Catalog):
         Amendment(policy=PolicyChoice("GaussianThompson")),
         Amendment(reward=RewardSpec(type="continuous")),
         Amendment(context=ContextSpec(3)),
-        Amendment(trust=Caps()),
+        Amendment(caps=Caps()),
     ],
 )
 @pytest.mark.parametrize("path", [["start"], ["start", "pause"]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loopwright.core.decision import Decision
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.targeting import Condition, Fixed, Gate, Rule, check_arms
+from loopwright.core.targeting import Condition, Fixed, Rule, Targeting, check_arms
 from loopwright.core.token import Signer
 
 
@@ -31,22 +31,22 @@ def test_a_gate_reads_like_the_json_that_is_sent() -> None:
         "default_arm": "formal",
         "sticky": True,
     }
-    gate = msgspec.convert(sent, Gate)
-    assert gate == Gate(
+    gate = msgspec.convert(sent, Targeting)
+    assert gate == Targeting(
         rules=(
             Rule("big accounts", (Condition("metadata.seats", "ge", 100),), Fixed("formal")),
             Rule("team", (Condition("unit_id", "in", ("ann", "bo")),), "bandit"),
         ),
-        rollout=12.5,
+        percentage=12.5,
         default_arm="formal",
         sticky=True,
     )
-    assert msgspec.json.decode(msgspec.json.encode(gate), type=Gate) == gate
+    assert msgspec.json.decode(msgspec.json.encode(gate), type=Targeting) == gate
 
 
 @given(st.integers(0, 10_000))
 def test_every_step_of_the_rollout_can_be_said_in_percent(steps: int) -> None:
-    gate = Gate(rollout=steps / 100, default_arm="a")
+    gate = Targeting(percentage=steps / 100, default_arm="a")
     assert gate.steps == steps
     assert gate.needs_unit == (0 < steps < 10_000)
 
@@ -54,7 +54,7 @@ def test_every_step_of_the_rollout_can_be_said_in_percent(steps: int) -> None:
 @pytest.mark.parametrize("rollout", [-0.01, 100.01, 0.001, 33.333, float("nan"), float("inf")])
 def test_a_rollout_that_is_no_number_of_steps_is_refused(rollout: float) -> None:
     with pytest.raises(ValueError, match="rollout is"):
-        Gate(rollout=rollout, default_arm="a")
+        Targeting(percentage=rollout, default_arm="a")
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_a_gate_that_contradicts_itself_is_refused_with_the_reason(
     shape: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(msgspec.ValidationError, match=why):
-        msgspec.convert(shape, Gate)
+        msgspec.convert(shape, Targeting)
 
 
 def test_a_gate_may_give_only_arms_that_are_there_and_enabled() -> None:
     states = {"a": "enabled", "b": "disabled"}
-    check_arms(Gate(default_arm="a", rollout=1, rules=(Rule("r", (), Fixed("a")),)), states)
+    check_arms(Targeting(default_arm="a", percentage=1, rules=(Rule("r", (), Fixed("a")),)), states)
     with pytest.raises(Invalid, match=r"default_arm names the arm 'c'; .* 'a', 'b'"):
-        check_arms(Gate(default_arm="c"), states)
+        check_arms(Targeting(default_arm="c"), states)
     with pytest.raises(Invalid, match="rule 'r' gives the arm 'b', which is disabled"):
-        check_arms(Gate(rules=(Rule("r", (), Fixed("b")),)), states)
+        check_arms(Targeting(rules=(Rule("r", (), Fixed("b")),)), states)
 
 
 def test_a_decision_and_an_experiment_from_before_there_were_gates_are_still_read() -> None:
@@ -127,4 +127,4 @@ def test_a_decision_and_an_experiment_from_before_there_were_gates_are_still_rea
     assert signer.verify(signer.sign(ruled), now_ms=3) == ruled
     plain = msgspec.to_builtins(Experiment(id="x", tenant_id="t", arms=(Arm(id="a"),)))
     del plain["gate"]
-    assert msgspec.convert(plain, Experiment).gate is None
+    assert msgspec.convert(plain, Experiment).targeting is None

@@ -20,7 +20,7 @@ DAY_S = 86_400
 
 @pytest.fixture
 def world():
-    made = World(experiment(trust=Caps(per_person=3, per_session=2, per_address=4)))
+    made = World(experiment(caps=Caps(per_person=3, per_session=2, per_address=4)))
     yield made
     made.close()
 
@@ -42,7 +42,7 @@ def test_the_usual_caps_are_those_of_the_report():
 
 def test_an_experiment_without_caps_learns_column_by_column():
     assert Group.of(experiment()).traced is None
-    assert Group.of(experiment(trust=Caps())).traced == []
+    assert Group.of(experiment(caps=Caps())).traced == []
 
 
 def test_plain_rewards_beyond_the_cap_of_their_unit_do_not_train(world):
@@ -176,7 +176,7 @@ def test_a_pause_keeps_to_the_days_of_the_log(world):
 
 def test_a_correction_is_free_and_an_outcome_replaces_what_was_expected():
     shaped = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
-    world = World(experiment(trust=Caps(per_person=1), **shaped))
+    world = World(experiment(caps=Caps(per_person=1), **shaped))
     learner = world.learner()
     rated, guessed = world.decision("a", unit_id="ann"), world.decision("b", unit_id="ann")
     for value in (0.1, 0.2, 0.3):
@@ -197,7 +197,7 @@ def test_praise_beyond_the_cap_does_not_become_a_default(is_default_earned_first
         experiment(
             type="bounded",
             duplicates="latest",
-            trust=Caps(per_person=1),
+            caps=Caps(per_person=1),
             window_s=60.0,
             default=0.0,
         )
@@ -263,7 +263,7 @@ def flooded(*, trust: Caps | None, flooders: int, seed: int) -> tuple[float, flo
     and damn the others.
     """
     names = tuple("abcde")
-    world = World(experiment(arms=names, trust=trust))
+    world = World(experiment(arms=names, caps=trust))
     learner = world.learner()
     rng = random.Random(seed)
     regret = 0.0
@@ -315,4 +315,4 @@ def test_caps_of_nothing_are_refused():
     from loopwright.catalog.experiments import normal
 
     with pytest.raises(Invalid, match="per_person"):
-        normal(experiment(trust=Caps(per_person=0)))
+        normal(experiment(caps=Caps(per_person=0)))

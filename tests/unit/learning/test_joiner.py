@@ -38,10 +38,10 @@ SPECS = {
     "shaped, weighted": experiment(
         policy="EXP3", type="bounded", duplicates="latest", shaping="support"
     ),
-    "capped": experiment(trust=Caps(per_person=3, per_session=2, per_address=4)),
-    "capped, window": experiment(trust=Caps(per_person=2), window_s=60.0, default=0.0),
+    "capped": experiment(caps=Caps(per_person=3, per_session=2, per_address=4)),
+    "capped, window": experiment(caps=Caps(per_person=2), window_s=60.0, default=0.0),
     "capped, shaped": experiment(
-        trust=Caps(per_person=2, per_session=3),
+        caps=Caps(per_person=2, per_session=3),
         type="bounded",
         duplicates="latest",
         shaping="support",
@@ -57,7 +57,7 @@ def history(world: World, rng: random.Random) -> list:
     Where the reward is shaped, some are expected to earn something, once or more, in any order with the rest.
     """
     spec = world.catalog[TENANT, "greeting"].reward
-    is_capped = world.catalog[TENANT, "greeting"].trust is not None
+    is_capped = world.catalog[TENANT, "greeting"].caps is not None
     facts: list[tuple[int, float, Decided | Received | Expected | Ticked]] = []
     start = world.clock.now_ms()
     for _ in range(rng.randrange(5, 40)):

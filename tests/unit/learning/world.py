@@ -34,7 +34,7 @@ def experiment(
     context: int | None = None,
     intercept: bool = True,
     state: str = "running",
-    trust: Caps | None = None,
+    caps: Caps | None = None,
     **reward,
 ) -> Experiment:
     """A running experiment; further keywords go into its reward spec."""
@@ -46,7 +46,7 @@ def experiment(
         policy=PolicyChoice(policy, params or {}),
         reward=RewardSpec(**reward),
         context=None if context is None else ContextSpec(context, intercept),
-        trust=trust,
+        caps=caps,
     )
 
 

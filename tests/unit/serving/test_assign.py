@@ -15,19 +15,21 @@ from hypothesis import strategies as st
 from loopwright.core.context import EMPTY, Context
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.targeting import Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import Condition, Fixed, Rule, Targeting
 from loopwright.serving.assign import LIVE, Assigner
 
 UNITS = [f"user-{n}" for n in range(20_000)]
 
 
-def assigner(gate: Gate, *, id: str = "greeting", tenant: str = "acme", arms: int = 3) -> Assigner:
+def assigner(
+    gate: Targeting, *, id: str = "greeting", tenant: str = "acme", arms: int = 3
+) -> Assigner:
     made = tuple(Arm(id=f"a{n}") for n in range(arms))
-    return Assigner(gate, Experiment(id=id, tenant_id=tenant, arms=made, gate=gate))
+    return Assigner(gate, Experiment(id=id, tenant_id=tenant, arms=made, targeting=gate))
 
 
 def rollout(percent: float, **names: str) -> Assigner:
-    return assigner(Gate(rollout=percent, default_arm="a0"), **names)
+    return assigner(Targeting(percentage=percent, default_arm="a0"), **names)
 
 
 def let_in(percent: float, units: Sequence[str] = UNITS, **names: str) -> set[str]:
@@ -36,7 +38,7 @@ def let_in(percent: float, units: Sequence[str] = UNITS, **names: str) -> set[st
 
 
 def holds(condition: Condition, *, unit_id: str | None = None, **metadata: Any) -> bool:
-    gate = Gate(rules=(Rule("r", (condition,), Fixed("a0")),))
+    gate = Targeting(rules=(Rule("r", (condition,), Fixed("a0")),))
     context = Context(id="c-1", metadata=metadata or None)
     return assigner(gate).assign(unit_id, context, now_ms=0).rule == "r"
 
@@ -85,7 +87,7 @@ def test_who_is_in_the_rollout_says_nothing_about_the_arm_it_sticks_to() -> None
 
 
 def test_the_held_out_get_the_default_arm_for_certain_and_are_not_live() -> None:
-    gate = Gate(rollout=1, default_arm="a2")
+    gate = Targeting(percentage=1, default_arm="a2")
     assigned = next(
         a for unit in UNITS if (a := assigner(gate).assign(unit, EMPTY, now_ms=0)).draw is not None
     )
@@ -94,8 +96,10 @@ def test_the_held_out_get_the_default_arm_for_certain_and_are_not_live() -> None
     assert (assigned.mode, assigned.rule) == ("holdout", "rollout")
 
 
-@pytest.mark.parametrize("gate", [Gate(sticky=True), Gate(rollout=50, default_arm="a0")])
-def test_a_gate_that_assigns_by_unit_asks_for_one(gate: Gate) -> None:
+@pytest.mark.parametrize(
+    "gate", [Targeting(sticky=True), Targeting(percentage=50, default_arm="a0")]
+)
+def test_a_gate_that_assigns_by_unit_asks_for_one(gate: Targeting) -> None:
     with pytest.raises(Invalid, match="unit_id is missing"):
         assigner(gate).assign(None, EMPTY, now_ms=0)
 
@@ -109,26 +113,26 @@ def test_a_gate_that_assigns_by_unit_asks_for_one(gate: Gate) -> None:
 def test_the_schedule_includes_its_start_and_excludes_its_end(
     now_ms: int, rule: str | None
 ) -> None:
-    gate = Gate(starts_at_ms=1000, ends_at_ms=2000, default_arm="a1")
+    gate = Targeting(starts_at_ms=1000, ends_at_ms=2000, default_arm="a1")
     assigned = assigner(gate).assign(None, EMPTY, now_ms=now_ms)
     assert assigned.rule == rule
     assert assigned.mode == ("fallback" if rule else "live")
 
 
 def test_outside_the_schedule_no_rule_is_asked() -> None:
-    gate = Gate(rules=(Rule("all"),), starts_at_ms=5, default_arm="a0")
+    gate = Targeting(rules=(Rule("all"),), starts_at_ms=5, default_arm="a0")
     assert assigner(gate).assign(None, EMPTY, now_ms=4).rule == "schedule"
     assert assigner(gate).assign(None, EMPTY, now_ms=5).rule == "all"
 
 
 def test_the_first_rule_that_applies_decides() -> None:
-    gate = Gate(
+    gate = Targeting(
         rules=(
             Rule("fixed", (Condition("metadata.plan", "eq", "pro"),), Fixed("a2")),
             Rule("default", (Condition("metadata.plan", "exists"),), "default"),
             Rule("team", (Condition("unit_id", "starts_with", "team-"),)),
         ),
-        rollout=0,
+        percentage=0,
         default_arm="a1",
     )
     found = assigner(gate)
@@ -145,7 +149,7 @@ def test_the_first_rule_that_applies_decides() -> None:
 
 def test_all_conditions_of_a_rule_must_hold() -> None:
     both = (Condition("metadata.plan", "eq", "pro"), Condition("metadata.seats", "gt", 5))
-    found = assigner(Gate(rules=(Rule("r", both, Fixed("a0")),)))
+    found = assigner(Targeting(rules=(Rule("r", both, Fixed("a0")),)))
     rules = [
         found.assign(None, Context(metadata={"plan": plan, "seats": seats}), now_ms=0).rule
         for plan in ("pro", "free")
@@ -207,7 +211,7 @@ def test_a_condition_may_ask_for_the_unit_the_context_or_a_key_with_dots() -> No
 
 def test_units_get_each_arm_with_its_probability() -> None:
     law = [0.5, 0.0, 0.3, 0.05, 0.05, 0.0, 0.0, 0.0, 0.1]  # nine arms: more than one digest
-    found = assigner(Gate(sticky=True), arms=9)
+    found = assigner(Targeting(sticky=True), arms=9)
     draws = [found.draw(law, unit) for unit in UNITS]
     assert all(draw.propensity == law[draw.arm] for draw in draws)
     shares = Counter(draw.arm for draw in draws)
@@ -217,7 +221,7 @@ def test_units_get_each_arm_with_its_probability() -> None:
 
 @given(laws, st.text(min_size=1, max_size=20))
 def test_an_unchanged_law_gives_the_same_arm_whoever_asks(law: list[float], unit: str) -> None:
-    one, two = (assigner(Gate(sticky=True), arms=len(law)) for _ in range(2))
+    one, two = (assigner(Targeting(sticky=True), arms=len(law)) for _ in range(2))
     assert one.draw(law, unit) == two.draw(law, unit)
 
 
@@ -226,17 +230,17 @@ GOLDEN_PLACES = [646, 7887, 3296, 4492]
 
 PROGRAM = """
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.targeting import Gate
+from loopwright.core.targeting import Targeting
 from loopwright.serving.assign import Assigner
-gate = Gate(sticky=True)
+gate = Targeting(sticky=True)
 arms = tuple(Arm(id=f"a{n}") for n in range(3))
-found = Assigner(gate, Experiment(id="greeting", tenant_id="acme", arms=arms, gate=gate))
+found = Assigner(gate, Experiment(id="greeting", tenant_id="acme", arms=arms, targeting=gate))
 print(*(found.draw([0.5, 0.3, 0.2], f"user-{n}").arm for n in range(200)), sep="")
 """
 
 
 def test_a_unit_keeps_its_arm_and_its_place_across_restarts_and_releases() -> None:
-    found = assigner(Gate(sticky=True))
+    found = assigner(Targeting(sticky=True))
     here = "".join(str(found.draw([0.5, 0.3, 0.2], unit).arm) for unit in UNITS[:200])
     other = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True)
     assert other.stdout.decode().strip() == here
@@ -246,7 +250,7 @@ def test_a_unit_keeps_its_arm_and_its_place_across_restarts_and_releases() -> No
 
 
 def moved(one: Sequence[float], two: Sequence[float], units: Sequence[str] = UNITS) -> float:
-    found = assigner(Gate(sticky=True), arms=max(len(one), len(two)))
+    found = assigner(Targeting(sticky=True), arms=max(len(one), len(two)))
     return sum(found.draw(one, u).arm != found.draw(two, u).arm for u in units) / len(units)
 
 
@@ -291,14 +295,14 @@ def test_a_unit_moves_only_towards_an_arm_that_gained(
     loser = at % len(law)
     weights = [p * (factor if arm == loser else 1) for arm, p in enumerate(law)]
     other = [w / math.fsum(weights) for w in weights]
-    found = assigner(Gate(sticky=True), arms=len(law))
+    found = assigner(Targeting(sticky=True), arms=len(law))
     for unit in UNITS[:300]:
         before, after = found.draw(law, unit).arm, found.draw(other, unit).arm
         assert before in (after, loser)
 
 
 def test_disabling_an_arm_moves_only_its_own_units() -> None:
-    found = assigner(Gate(sticky=True))
+    found = assigner(Targeting(sticky=True))
     for unit in UNITS[:2000]:
         before = found.draw([0.5, 0.3, 0.2], unit).arm
         after = found.draw([0.5 / 0.7, 0.0, 0.2 / 0.7], unit).arm
@@ -306,7 +310,7 @@ def test_disabling_an_arm_moves_only_its_own_units() -> None:
 
 
 def test_a_new_arm_takes_its_share_and_moves_nobody_between_the_others() -> None:
-    old, new = assigner(Gate(sticky=True), arms=8), assigner(Gate(sticky=True), arms=9)
+    old, new = assigner(Targeting(sticky=True), arms=8), assigner(Targeting(sticky=True), arms=9)
     before, after = [0.125] * 8, [0.1] * 8 + [0.2]
     for unit in UNITS[:2000]:
         arm = new.draw(after, unit).arm
@@ -314,8 +318,8 @@ def test_a_new_arm_takes_its_share_and_moves_nobody_between_the_others() -> None
 
 
 def test_a_new_epoch_deals_the_arms_anew_and_leaves_the_rollout_alone() -> None:
-    first = assigner(Gate(sticky=True, rollout=50, default_arm="a0"))
-    second = assigner(Gate(sticky=True, rollout=50, default_arm="a0", epoch=1))
+    first = assigner(Targeting(sticky=True, percentage=50, default_arm="a0"))
+    second = assigner(Targeting(sticky=True, percentage=50, default_arm="a0", epoch=1))
     law = [1 / 3] * 3
     same = sum(first.draw(law, u).arm == second.draw(law, u).arm for u in UNITS) / len(UNITS)
     assert abs(same - 1 / 3) <= 4.5 * math.sqrt(2 / 9 / len(UNITS))

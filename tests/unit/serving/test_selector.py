@@ -22,7 +22,7 @@ from loopwright.core.errors import (
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ids import Ids, time_of
-from loopwright.core.targeting import Condition, Fixed, Gate, Rule
+from loopwright.core.targeting import Condition, Fixed, Rule, Targeting
 from loopwright.core.token import Signer
 from loopwright.policies import Allocation, Problem, Published, Snapshots, make
 from loopwright.serving import Selection, Selector, SelectRequest
@@ -215,7 +215,7 @@ def test_selects_are_counted_per_experiment() -> None:
 
 
 def gated(**shape: Any) -> Experiment:
-    return greeting(gate=Gate(**shape))
+    return greeting(targeting=Targeting(**shape))
 
 
 def test_without_a_gate_a_decision_is_live_and_names_no_rule() -> None:
@@ -240,7 +240,7 @@ def test_what_the_gate_gave_is_certain_and_says_which_rule_gave_it() -> None:
 
 
 def test_a_rollout_splits_units_into_live_and_holdout() -> None:
-    bench = Bench(gated(rollout=30, default_arm="long"), policy="Uniform")
+    bench = Bench(gated(percentage=30, default_arm="long"), policy="Uniform")
     chosen = [bench.selector.select("acme", "greeting", unit_id=f"u{n}") for n in range(2000)]
     held = [c for c in chosen if c.mode == "holdout"]
     assert abs(len(held) / 2000 - 0.7) < 4.5 * (0.21 / 2000) ** 0.5
@@ -253,8 +253,8 @@ def test_a_rollout_splits_units_into_live_and_holdout() -> None:
 def test_the_schedule_opens_and_closes_by_the_clock() -> None:
     bench = Bench(greeting(), policy="Uniform")
     now_ms = bench.clock.now_ms()
-    gate = Gate(starts_at_ms=now_ms + 1000, ends_at_ms=now_ms + 2000, default_arm="dry")
-    bench.publish(greeting(gate=gate), policy="Uniform")
+    gate = Targeting(starts_at_ms=now_ms + 1000, ends_at_ms=now_ms + 2000, default_arm="dry")
+    bench.publish(greeting(targeting=gate), policy="Uniform")
     modes = []
     for _ in range(3):
         modes.append(bench.selector.select("acme", "greeting").mode)
@@ -284,7 +284,7 @@ def test_a_sticky_unit_moves_only_when_its_arm_is_not_allowed() -> None:
 
 
 def test_a_sticky_unit_with_contexts_keeps_its_arm_for_equal_contexts() -> None:
-    shape = greeting(context=ContextSpec(2), gate=Gate(sticky=True))
+    shape = greeting(context=ContextSpec(2), targeting=Targeting(sticky=True))
     bench = Bench(shape, policy="LinThompson")
     context = Context(vector=[0.5, -1.0])
     for unit in ("ann", "bo", "cy"):
@@ -295,7 +295,7 @@ def test_a_sticky_unit_with_contexts_keeps_its_arm_for_equal_contexts() -> None:
         assert len({(c.arm.id, c.propensity) for c in chosen}) == 1
 
 
-@pytest.mark.parametrize("shape", [{"sticky": True}, {"rollout": 5, "default_arm": "dry"}])
+@pytest.mark.parametrize("shape", [{"sticky": True}, {"percentage": 5, "default_arm": "dry"}])
 def test_a_gate_that_assigns_by_unit_refuses_a_request_without_one(shape: dict[str, Any]) -> None:
     bench = Bench(gated(**shape), policy="Uniform")
     with pytest.raises(Invalid, match="unit_id is missing"):
@@ -304,14 +304,14 @@ def test_a_gate_that_assigns_by_unit_refuses_a_request_without_one(shape: dict[s
 
 
 def test_a_mask_without_the_arm_that_the_gate_gives_is_refused() -> None:
-    bench = Bench(gated(rollout=0, default_arm="dry"), policy="Uniform")
+    bench = Bench(gated(percentage=0, default_arm="dry"), policy="Uniform")
     assert bench.selector.select("acme", "greeting", mask=["dry"]).arm.id == "dry"
     with pytest.raises(MaskEmpty, match=r"mask leaves out 'dry'.*'rollout'"):
         bench.selector.select("acme", "greeting", mask=["warm", "long"])
 
 
 def test_a_changed_gate_holds_from_the_next_select_on() -> None:
-    bench = Bench(gated(rollout=0, default_arm="dry"), policy="Uniform")
+    bench = Bench(gated(percentage=0, default_arm="dry"), policy="Uniform")
     assert bench.selector.select("acme", "greeting").mode == "holdout"
     bench.publish(greeting(), policy="Uniform")
     assert bench.selector.select("acme", "greeting").mode == "live"
