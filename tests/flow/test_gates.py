@@ -148,7 +148,7 @@ def test_a_gate_that_cannot_work_is_refused_in_words(shared: Server, gate: Any, 
 
 def test_a_rule_lets_a_team_through_before_anybody_else(loop: Loop) -> None:
     team = Rule("team", (Condition("unit_id", "in", ("ann", "bo")),))
-    gate = Targeting(rules=(team,), rollout=0, default_arm="a")
+    gate = Targeting(rules=(team,), percentage=0, default_arm="a")
     loop.experiments.create("greeting", arms=["a", "b"], gate=gate)
     inside = loop.agent.select("greeting", unit_id="ann")
     outside = loop.agent.select("greeting", unit_id="zoe")
