@@ -27,8 +27,9 @@ from loopwright.core.errors import LoopError
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Rating
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
-from loopwright.eventlog import Committed, Reader, Segments, Writer
+from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.feedback import Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.pipeline import Prepared
 from loopwright.people.people import People
