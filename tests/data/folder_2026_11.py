@@ -12,17 +12,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from loopwright.app.surrogates import calibrate, store
+from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from tests.data.feedback_2026_11 import send_burst, send_every_shape, send_personal
 from tests.flow.old_folder import FROM_MS
 
 from loopwright.app.embedded import Loop
 from loopwright.app.settings import Settings
-from loopwright.app.surrogates import calibrate, store
 from loopwright.app.wiring import Services
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.catalog import SCOPES
 from loopwright.core.experiment import Caps, PolicyChoice
-from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Sealer
 from loopwright.feedback import RawCopies
@@ -323,3 +323,24 @@ def make(folder: Path) -> dict[str, Any]:
         m.wait()
         m.known["made_until_ms"] = m.clock.now_ms()
     return m.known
+
+
+def make_visits(folder: Path) -> None:
+    """Make a folder whose sessions are still open: what they show is appended by the code that opens it next."""
+    m = Maker(folder)
+    with closing(m.services), closing(m.raw):
+        m.home.experiments.create("greeting", arms=["a", "b"])
+        for k in range(4):
+            at_ms, token = m.clock.now_ms(), m.home.agent.select("greeting").request_id
+            for turn, query in enumerate(("how do I pay", "how do I pay by card")[: 1 + k % 2]):
+                call = {"id": f"open-{k}-{turn}", "session_id": f"open-{k}", "request_id": token, "task": "pay",
+                        "started_at": at_ms + turn * 9000, "query": query, "user_id": f"u-{k}"}  # fmt: skip
+                m.expect(201, "interaction", [call])
+            if k > 1:
+                seen = {"type": "signal", "kind": "copy", "value": 1, "request_id": token, "at_ms": at_ms + 12_000,
+                        "session_id": f"open-{k}", "event_id": f"open-copy-{k}"}  # fmt: skip
+                m.expect(201, "signals", [seen])
+            m.clock.advance(seconds=15)
+        m.services.sessions.run()
+        m.services.writer.flush()
+        m.wait()

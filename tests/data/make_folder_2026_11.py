@@ -1,4 +1,4 @@
-"""Make `folder-2026-11.tar.gz`, a data folder of November 2026, and `folder-2026-11.expected.json`.
+"""Make two data folders of November 2026, one of them with open sessions, and `folder-2026-11.expected.json`.
 
     python -m tests.data.make_folder_2026_11
 
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.flow.old_folder import ARCHIVE, EXPECTED, questions
+from tests.flow.old_folder import ARCHIVE, EXPECTED, VISITS, derived, questions
 
 import loopwright
 
@@ -60,11 +60,14 @@ def main() -> int:
         )
         return 1
     # Later code does not have what this imports, and has to be told why it is refused.
-    from tests.data.folder_2026_11 import make
+    from tests.data.folder_2026_11 import make, make_visits
 
     with tempfile.TemporaryDirectory() as place:
         known = make(Path(place) / "data")
         pack(Path(place) / "data", ARCHIVE)
+        make_visits(Path(place) / "visits")
+        pack(Path(place) / "visits", VISITS)
+        known["derived"] = derived(Path(place) / "visited")
         known["answers"] = questions(Path(place) / "asked", known)
     EXPECTED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ from .conftest import Server
 
 DATA: Final = Path(__file__).parents[1] / "data"
 ARCHIVE: Final = DATA / "folder-2026-11.tar.gz"
+VISITS: Final = DATA / "folder-2026-11-visits.tar.gz"
+"""A second folder, whose sessions were open when it was closed."""
 EXPECTED: Final = DATA / "folder-2026-11.expected.json"
 
 FROM_MS: Final = 1_794_787_200_000
@@ -48,9 +51,9 @@ QUERIES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def unpack(folder: Path) -> Path:
+def unpack(folder: Path, archive: Path = ARCHIVE) -> Path:
     """Put the old folder where tests may change it."""
-    with tarfile.open(ARCHIVE) as packed:
+    with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     folder.chmod(0o700)
     return folder
@@ -134,6 +137,29 @@ def exported(server: Server, tenant: str) -> dict[str, Any]:
         "kinds": dict(sorted(Counter(row["kind"] for row in rows).items())),
         "digest": _digest(json.dumps(told).encode()),
     }
+
+
+def derived(folder: Path) -> list[list[Any]]:
+    """Return the signals that a server draws from the sessions that were open, once there are no new ones."""
+    server = Server(unpack(folder, VISITS))
+    try:
+        found: list[list[Any]] = []
+        deadline = time.monotonic() + 60
+        while not found or len(found) < len(again := _derived(server)):
+            found = again if found else _derived(server)
+            assert time.monotonic() < deadline, "no session was ended"
+            time.sleep(6 if found else 0.5)  # the next housekeeping
+    finally:
+        assert server.stop() == 0, server.said
+    return found
+
+
+def _derived(server: Server) -> list[list[Any]]:
+    answer = server.get("/feedback/export", params={"consent": "analyze", **PERIOD})
+    rows = [json.loads(line) for line in answer.text.splitlines()]
+    names = ("session_id", "output_id", "metric", "value", "arm_id")
+    told = [[row.get(name) for name in names] for row in rows if "derived" in str(row.get("flags"))]
+    return sorted(told, key=json.dumps)
 
 
 def _get(server: Server, path: str, **params: Any) -> Any:

@@ -20,7 +20,16 @@ import pytest
 import loopwright
 
 from .conftest import Server
-from .old_folder import PERIOD, differences, expected, exported, over_http, questions, unpack
+from .old_folder import (
+    PERIOD,
+    derived,
+    differences,
+    expected,
+    exported,
+    over_http,
+    questions,
+    unpack,
+)
 
 KNOWN = expected()
 OLD: dict[str, Any] = KNOWN["answers"]
@@ -257,6 +266,10 @@ def test_a_release_can_be_taken_back(old: Server) -> None:
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
     assert found["quarantined"] > 0
+
+
+def test_sessions_that_were_open_end_and_show_what_they_showed_the_old_code(tmp_path: Path) -> None:
+    assert derived(tmp_path / "data") == KNOWN["derived"]
 
 
 def test_the_commands_read_the_folder(tmp_path: Path) -> None:
