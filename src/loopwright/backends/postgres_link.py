@@ -135,7 +135,7 @@ class Links:
         self._most = most
         self._room = threading.BoundedSemaphore(most)
         self._idle: list[Link] = []
-        self._is_closed = False
+        self._closed = threading.Event()
 
     @contextmanager
     def borrow(self, first: Callable[[Link], T]) -> Iterator[tuple[Link, T]]:
@@ -143,7 +143,7 @@ class Links:
 
         `first` runs again, on a new connection, when the server had dropped an idle one: it must change nothing.
         """
-        if self._is_closed:
+        if self._closed.is_set():
             raise Broken(f"{self._server.place}: the database {self._server.schema} is closed")
         if not self._room.acquire(timeout=WAIT_S):
             raise Overloaded(
@@ -161,10 +161,8 @@ class Links:
 
     def close(self) -> None:
         """Close what is idle; what is lent is closed when it comes back."""
-        self._is_closed = True
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        self._closed.set()
+        self._forget_idle()
 
     def _reached(self, first: Callable[[Link], T]) -> tuple[Link, T]:
         with suppress(IndexError):
@@ -192,10 +190,12 @@ class Links:
         if link.closed:
             return
         is_idle = link.info.transaction_status is pq.TransactionStatus.IDLE
-        if self._is_closed or not is_idle or len(self._idle) >= _KEPT:
+        if self._closed.is_set() or not is_idle or len(self._idle) >= _KEPT:
             link.close()
         else:
             self._idle.append(link)
+            if self._closed.is_set():  # by another thread, just now
+                self._forget_idle()
 
     def _forget_idle(self) -> None:
         with suppress(IndexError):
