@@ -215,7 +215,6 @@ def _a_transaction_sees_its_own_writes(database: Database) -> None:
     try:
         with database.transaction() as session:
             session.execute("INSERT INTO things (name) VALUES (?)", ("new",))
-            assert session.query("SELECT name FROM things") == [("new",)]
             # A verb deeper in the same thread asks the database itself.
             assert _names(database) == ["new"]
             raise ZeroDivisionError
@@ -238,7 +237,7 @@ def _a_transaction_is_not_nested(database: Database) -> None:
 _ROWS = (
     ("naïve ☃", 2**63 - 1, b"\0\xff\x00", 0.1),
     ("\U0001f9ff\r\n\t\x01\x7f\ufeff'\"\\%s?", -(2**63), b"", -1.7976931348623157e308),
-    ("", 0, bytes(range(256)) * 4096, 5e-324),
+    ("\0a\1\2\0\1\1\0\0", 0, bytes(range(256)) * 4096, 5e-324),
     ("x" * 100_000, 2**31, b"\\x00", 1 / 3),
 )
 
@@ -272,7 +271,8 @@ def _question_marks_and_percent_signs_are_text_in_quotes(database: Database) -> 
 
 
 def _texts_compare_by_their_bytes(database: Database) -> None:
-    names = ["B", "_", "a", "a b", "ab", "é", "\U0001f9ff"]
+    made = {"", "\0\0", "\0\1", "\1\0", "a b", "ab", *"\0\1\2B_aé\U0001f9ff"}
+    names = sorted(made, key=str.encode)
     for name in reversed(names):
         _put(database, name)
     assert _names(database) == names

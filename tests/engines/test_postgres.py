@@ -23,7 +23,6 @@ from loopwright.core.errors import (
     Conflict,
     DatabaseUnavailable,
     DiskFull,
-    Invalid,
     LoopError,
     Overloaded,
     SettingsInvalid,
@@ -171,12 +170,6 @@ def test_what_the_server_raises_says_what_to_do(
         fail()
     assert type(caught.value) is expected
     assert "so it is" in caught.value.message
-    assert names(database) == []
-
-
-def test_the_character_nul_is_refused_by_name(database: PostgresDatabase) -> None:
-    with pytest.raises(Invalid, match="NUL"):
-        put(database, "a\0b")
     assert names(database) == []
 
 

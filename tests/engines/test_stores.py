@@ -16,20 +16,24 @@ from typing import Any
 import pytest
 from tests.engines.postgres_server import PostgresServer
 
+from loopwright.backends.memory import MemoryEventLog
 from loopwright.backends.postgres import PostgresDatabase
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.catalog import Catalog
+from loopwright.core import upcast
 from loopwright.core.errors import Conflict, LoopError, StaleVersion
-from loopwright.core.events import Fact
+from loopwright.core.events import Fact, Interacted
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.interaction import Interaction
 from loopwright.core.ports import Database
-from loopwright.eventlog import Committed, Consumers
+from loopwright.eventlog import Committed, Consumers, Reader, Writer
 from loopwright.feedback import People, Quarantine
 from loopwright.feedback.people import change_consent, erase_person
 from loopwright.feedback.quarantine import Held
 from loopwright.feedback.raw import Original, RawCopies, census
 from loopwright.feedback.releases import NewRelease, Releases, Releasing
+from loopwright.feedback.sessions import Sessions
 from loopwright.learning.memory import Remembered
 from loopwright.learning.store import Checkpoint, Saved, Snapshot, Store
 from loopwright.testing import ManualClock
@@ -304,7 +308,7 @@ def raw_story(open: OPEN) -> list[Any]:
         return database, RawCopies(database, people=people, scrub=database.scrub, **options)
 
     def original(n: int, person: str = "") -> Original:
-        item = {"text": f"mail {n}"}
+        item = {"text": f"mail {n}\0"}
         return Original(
             first=n, event_id=f"e{n}", path="feedback", person=person, received_ms=NOW, item=item
         )
@@ -331,6 +335,40 @@ def raw_story(open: OPEN) -> list[Any]:
     ]
 
 
+def sessions_story(open: OPEN) -> list[Any]:
+    clock, log = ManualClock(NOW), MemoryEventLog()
+    writer = Writer(log, clock)
+
+    def put(*facts: Fact) -> None:
+        body = upcast.encode(list(facts))
+        log.append(body, count=len(facts), version=upcast.SCHEMA_VERSION, keys=[])
+
+    def fresh() -> Sessions:
+        database = open("state")
+        consumers = Consumers(database)
+        return Sessions(Reader(log), writer, database=database, consumers=consumers, clock=clock)
+
+    def call(n: int, session: str) -> Interacted:
+        asked = Interaction(
+            id=f"o{n}", started_at_ms=NOW + n, session_id=session, query=f"sales {n}"
+        )
+        return Interacted(f"call-{n}-{session}", NOW + n, "acme", asked)
+
+    put(*[call(n, session) for n in (1, 2, 3) for session in ("s", "s\0", "S ☃")])
+    fresh().run()
+    put(call(4, "s\0"))
+    sessions = fresh()
+    sessions.run()
+    clock.advance(seconds=86_400)
+    for _ in range(2):
+        sessions.run()
+        writer.flush()
+    seen = [fact for _, fact in Reader(log).facts(0, limit=1000)]
+    writer.close()
+    tables = ("open_sessions", "session_times", "session_facts", "consumers")
+    return [*seen, rows(open("state"), *tables)]
+
+
 @pytest.mark.parametrize(
     "story",
     [
@@ -341,6 +379,7 @@ def raw_story(open: OPEN) -> list[Any]:
         learner_story,
         consumers_story,
         raw_story,
+        sessions_story,
     ],
 )
 def test_a_store_gives_the_same_answers_on_every_engine(

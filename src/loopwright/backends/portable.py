@@ -41,3 +41,22 @@ def for_postgres(sql: str) -> bytes:
         return types.get(found) or found.replace("%", "%%")
 
     return _TOKEN.sub(translated, sql).encode()
+
+
+def storable(text: str) -> str:
+    """Return `text` without the character NUL, which PostgreSQL refuses and ids of callers may hold.
+
+    NUL becomes U+0001 U+0001, and U+0001 becomes U+0001 U+0002: every text has its own, and their order stays.
+    """
+    if "\0" in text or "\1" in text:
+        return text.replace("\1", "\1\2").replace("\0", "\1\1")
+    return text
+
+
+def original(stored: str) -> str:
+    """Return the text that `storable` made `stored` of."""
+    return _PAIR.sub(lambda pair: _ORIGINALS[pair[0]], stored) if "\1" in stored else stored
+
+
+_ORIGINALS: Final = {"\1\1": "\0", "\1\2": "\1"}
+_PAIR: Final = re.compile("\1[\1\2]")

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import psycopg
 from psycopg import errors, pq
+from psycopg.adapt import Dumper, Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 
@@ -23,11 +24,12 @@ from loopwright.core.errors import (
     Conflict,
     DatabaseUnavailable,
     DiskFull,
-    Invalid,
     LoopError,
     Overloaded,
     SettingsInvalid,
 )
+
+from .portable import original, storable
 
 WAIT_S: Final = 10
 """How long a call waits for a connection, and a transaction for the one before it."""
@@ -98,6 +100,8 @@ class Server(msgspec.Struct, frozen=True):
         link.adapters.register_dumper(int, Int8BinaryDumper)
         link.adapters.register_dumper(bool, Int8BinaryDumper)  # as SQLite stores it
         link.adapters.register_loader("numeric", _Number)
+        link.adapters.register_dumper(str, _TextOut)
+        link.adapters.register_loader("text", _TextIn)
         link.execute(
             f"SET search_path TO \"{self.schema}\"; SET lock_timeout TO '{WAIT_S}s'; "
             "SET default_transaction_read_only TO on; "
@@ -117,6 +121,20 @@ class Server(msgspec.Struct, frozen=True):
         return DatabaseUnavailable(
             f"{self.place} cannot be reached ({reason}); check that the server runs and that the address is right"
         )
+
+
+class _TextOut(Dumper):
+    """Of no declared type, so that the server takes it for what the statement needs there."""
+
+    def dump(self, obj: str) -> bytes:
+        return storable(obj).encode()
+
+
+class _TextIn(Loader):
+    format = pq.Format.BINARY
+
+    def load(self, data: Any) -> str:
+        return original(bytes(data).decode())
 
 
 class _Number(NumericBinaryLoader):
@@ -250,10 +268,6 @@ def _translate(error: psycopg.Error, server: Server) -> LoopError | None:
         case errors.ReadOnlySqlTransaction() if "recovery" in said:
             return DatabaseUnavailable(
                 f"{at}: this server is a standby; add target_session_attrs=read-write to the address"
-            )
-        case psycopg.DataError() if "NUL" in said:
-            return Invalid(
-                "a text holds the character NUL, which PostgreSQL cannot store; remove it"
             )
     state = error.sqlstate or ""
     if state.startswith(("53", "58", "XX")):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from loopwright.backends.portable import for_postgres
+from loopwright.backends.portable import for_postgres, original, storable
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,17 @@ def test_parameters_are_marked_as_the_driver_wants(portable: str, expected: str)
 )  # fmt: skip
 def test_declared_types_are_those_of_postgres(portable: str, expected: str) -> None:
     assert for_postgres(portable).decode() == expected
+
+
+LOW = st.text(st.sampled_from("\0\1\2\3a"))
+
+
+@given(LOW)
+def test_a_text_without_nul_stands_for_every_text(text: str) -> None:
+    assert "\0" not in storable(text)
+    assert original(storable(text)) == text
+
+
+@given(LOW, LOW)
+def test_texts_keep_their_order_without_nul(one: str, other: str) -> None:
+    assert (one < other) == (storable(one) < storable(other))
