@@ -353,7 +353,7 @@ def test_a_rewrite_leaves_no_byte_of_a_deleted_row_in_its_table(
     assert names(database) == ["kept"]
 
 
-def test_a_rewrite_waits_for_whoever_may_still_see_the_row(
+def test_a_rewrite_waits_for_transactions_that_may_still_see_the_row(
     postgres: PostgresServer, database: PostgresDatabase
 ) -> None:
     put(database, "a secret of jane")

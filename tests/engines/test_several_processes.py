@@ -11,10 +11,11 @@ from tests.engines.postgres_server import PostgresServer
 
 from loopwright.backends.postgres import PostgresDatabase
 from loopwright.core.errors import Conflict
-from loopwright.feedback import People, Quarantine
+from loopwright.feedback import Quarantine
 from loopwright.feedback.quarantine import Held
-from loopwright.feedback.releases import Release, Releases
+from loopwright.people import People
 from loopwright.testing import ManualClock
+from loopwright.trust import Release, Releases
 
 
 def at_once(work: Callable[[int], object]) -> list[Any]:
@@ -46,7 +47,9 @@ def shared(postgres: PostgresServer) -> Iterator[list[PostgresDatabase]]:
         database.close()
 
 
-def test_a_full_quarantine_stays_full_whoever_holds_items(shared: list[PostgresDatabase]) -> None:
+def test_a_full_quarantine_stays_full_when_four_processes_hold_items(
+    shared: list[PostgresDatabase],
+) -> None:
     def hold(n: int) -> int:
         items = [
             Held(id=f"{n}-{i}", received_ms=1, path="", stage="", code="", reason="")
@@ -60,7 +63,7 @@ def test_a_full_quarantine_stays_full_whoever_holds_items(shared: list[PostgresD
     assert (page.held, page.dropped) == (7, 13)
 
 
-def test_one_release_of_a_rush_is_in_force_whoever_releases_it(
+def test_one_release_of_a_rush_is_in_force_when_four_processes_release_it(
     shared: list[PostgresDatabase],
 ) -> None:
     def add(n: int) -> None:
@@ -73,7 +76,9 @@ def test_one_release_of_a_rush_is_in_force_whoever_releases_it(
     assert len(desks[0].in_force("acme", from_ms=0, to_ms=9)) == 1
 
 
-def test_a_user_is_one_person_whoever_meets_them_first(shared: list[PostgresDatabase]) -> None:
+def test_a_user_is_one_person_when_four_processes_meet_them_at_once(
+    shared: list[PostgresDatabase],
+) -> None:
     desks = [People(database, clock=ManualClock()) for database in shared]
     users = [f"u{n}" for n in range(20)]
     answers = at_once(lambda n: desks[n].resolve("acme", users))

@@ -26,17 +26,18 @@ from loopwright.core.events import Fact, Interacted
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.interaction import Interaction
-from loopwright.core.ports import Database
-from loopwright.eventlog import Committed, Consumers, Reader, Writer
-from loopwright.feedback import People, Quarantine
-from loopwright.feedback.people import change_consent, erase_person
+from loopwright.core.ports import Committed, Database
+from loopwright.eventlog import Consumers, Reader, Writer
+from loopwright.feedback import Quarantine
 from loopwright.feedback.quarantine import Held
-from loopwright.feedback.raw import Original, RawCopies, census
-from loopwright.feedback.releases import NewRelease, Releases, Releasing
-from loopwright.feedback.sessions import Sessions
 from loopwright.learning.memory import Remembered
 from loopwright.learning.store import Checkpoint, Saved, Snapshot, Store
+from loopwright.people import People, RawCopies
+from loopwright.people.people import change_consent, erase_person
+from loopwright.people.raw import Original, census
+from loopwright.signals import Sessions
 from loopwright.testing import ManualClock
+from loopwright.trust import NewRelease, Releases, Releasing
 
 NOW = 1_750_000_000_000
 EXPERIMENT = Experiment(id="greeting", tenant_id="acme", arms=(Arm(id="a"), Arm(id="b")))
