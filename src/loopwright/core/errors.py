@@ -17,6 +17,7 @@ document (RFC 9457).
     ├── Overloaded             come back later
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · DirectoryLocked · DiskFull
+        ├── DatabaseUnavailable · CommitUnclear
         └── SettingsInvalid
 """
 
@@ -185,6 +186,18 @@ class DiskFull(Broken):
     """The disk refused a write; nothing unwritten was acknowledged."""
 
     code, status = "disk_full", 507
+
+
+class DatabaseUnavailable(Broken):
+    """The database server cannot be reached, or ended the connection; nothing of the transaction is stored."""
+
+    code = "database_unavailable"
+
+
+class CommitUnclear(Broken):
+    """The connection was lost while the transaction committed: all of it is stored, or nothing."""
+
+    code = "commit_unclear"
 
 
 class SettingsInvalid(Broken):
