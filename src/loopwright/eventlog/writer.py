@@ -136,6 +136,11 @@ class Writer:
         self._subscribers.append(callback)
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the thread that writes runs; it does from the making of the writer to `close`."""
+        return self._thread.is_alive()
+
+    @property
     def offered(self) -> int:
         """Offered facts that wait."""
         return len(self._offered)

@@ -140,6 +140,24 @@ class Learner:
             self._progress.notify_all()
             return read
 
+    def turn(self) -> None:
+        """Read one stretch, then rest or wait for facts: one round of a loop that something else drives.
+
+        What it raises is `failure` until a later round succeeds. A round may be repeated: what the failed one
+        read and did not learn is read again.
+        """
+        started = self._stopwatch()
+        try:
+            read = self.step()
+            if read < self._pace.batch:
+                self._rest(self._stopwatch() - started)
+        except Exception as error:
+            with self._progress:
+                self.failure = error
+                self._progress.notify_all()
+            raise
+        self.failure = None
+
     # Progress
 
     @property
@@ -472,15 +490,9 @@ class Learner:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                started = self._stopwatch()
-                read = self.step()
-                if read < self._pace.batch:
-                    self._rest(self._stopwatch() - started)
-        except Exception as error:
+                self.turn()
+        except Exception:
             _logger.exception("the learner has stopped")
-            with self._progress:
-                self.failure = error
-                self._progress.notify_all()
 
     def _rest(self, step_s: float) -> None:
         """Leave the interpreter to serving for a while, then wait for facts, unless there is work without them.
