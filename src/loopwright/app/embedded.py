@@ -9,18 +9,17 @@ with loopwright.open("loopwright-data") as loop:
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import Any, Final, Self, SupportsFloat, TypeVar
 
 import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
@@ -41,6 +40,9 @@ from loopwright.warehouse.period import period
 
 from .settings import load_settings
 from .wiring import Services
+
+COMMIT_TIMEOUT_S: Final = 60.0
+"""How long a call waits for its commit; a disk that takes longer answers `OutcomeUnknown`."""
 
 _T = TypeVar("_T")
 
@@ -340,18 +342,7 @@ class Experiments:
 
 def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     """Return once `facts` are durable; raises what the log refused them with."""
-    settled = threading.Event()
-    outcome: list[Committed | LoopError] = []
-
-    def done(result: Committed | LoopError) -> None:
-        outcome.append(result)
-        settled.set()
-
-    services.writer.submit(facts, keys, done)
-    settled.wait()
-    if isinstance(outcome[0], LoopError):
-        raise outcome[0]
-    return outcome[0]
+    return services.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
 
 
 def _completed(steps: Coroutine[Any, Any, _T]) -> _T:

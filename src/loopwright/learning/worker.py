@@ -551,25 +551,10 @@ class Learner:
         return snapshot
 
     def _append(self, fact: RolledBack) -> int:
-        outcomes: list[Committed | LoopError] = []
-        settled = threading.Event()
-
-        def done(outcome: Committed | LoopError) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
-        self._writer.submit([fact], [None], done)
-        if not settled.wait(_WRITE_TIMEOUT_S):
-            raise Overloaded(
-                f"the rollback was not written within {_WRITE_TIMEOUT_S:.0f} s; it may still be",
-                retry_after_s=_WRITE_TIMEOUT_S,
-            )
-        match outcomes[0]:
-            case Committed(first_offset=int(offset)):
-                return offset
-            case LoopError() as error:
-                raise error
-        raise Broken("the log took the rollback for a duplicate")
+        offset = self._writer.append([fact], [None], timeout_s=_WRITE_TIMEOUT_S).first_offset
+        if offset is None:
+            raise Broken("the log took the rollback for a duplicate")
+        return offset
 
 
 def _named(key: Key) -> dict[str, str]:
