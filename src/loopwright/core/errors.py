@@ -15,6 +15,7 @@ document (RFC 9457).
     ├── Conflict               it contradicts what is there
     │   └── StaleVersion · ExperimentClosed · NoArms
     ├── Overloaded             come back later
+    │   └── OutcomeUnknown
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · DirectoryLocked · DiskFull
         ├── DatabaseUnavailable · CommitUnclear
@@ -162,6 +163,12 @@ class Overloaded(LoopError):
     """The queue is full; `retry_after_s` says when to come back."""
 
     code, status = "overloaded", 503
+
+
+class OutcomeUnknown(Overloaded):
+    """A commit was not confirmed in time: the facts may be stored by now, or never. Repeat it under the same keys."""
+
+    code = "outcome_unknown"
 
 
 class Broken(LoopError):

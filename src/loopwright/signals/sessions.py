@@ -16,7 +16,6 @@ their way out are stored in one transaction.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
@@ -26,7 +25,7 @@ from msgspec.structs import replace
 
 from loopwright.core.clock import Clock
 from loopwright.core.decision import Decision
-from loopwright.core.errors import LoopError, Overloaded
+from loopwright.core.errors import Overloaded
 from loopwright.core.events import (
     Decided,
     Erased,
@@ -285,23 +284,10 @@ class Sessions:
         return True
 
     def _append(self, facts: list[Reported | Expected], keys: list[bytes]) -> Committed | None:
-        settled = threading.Event()
-        outcomes: list[Committed | LoopError] = []
-
-        def done(outcome: Committed | LoopError) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
         try:
-            self._writer.submit(facts, keys, done)
-        except Overloaded:
+            return self._writer.append(facts, keys, timeout_s=_COMMIT_S)
+        except Overloaded:  # or not confirmed in time: the keys make a repetition harmless
             return None
-        if not settled.wait(_COMMIT_S):
-            return None
-        outcome = outcomes[0]
-        if isinstance(outcome, LoopError):
-            raise outcome
-        return outcome
 
     def _tick(self) -> None:
         """Write down that time has passed the end of a session, when no other fact says so."""
