@@ -182,32 +182,30 @@ def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     with loopwright.open(folder) as loop:
         assert loop.wait_until_learned()
         services = loop._services
-        learner, people = services.learner, services.people
-        started = [
-            e for t in TENANTS for e in services.catalog.experiments(t) if e.state != "draft"
-        ]
+        truth, learner = services.truth, services.learner
+        started = [e for t in TENANTS for e in truth.catalog.experiments(t) if e.state != "draft"]
         positions = learner.positions()
-        again = replay(services.reader, started, through=positions)
+        again = replay(truth.reader, started, through=positions)
         keys = [(e.tenant_id, e.id) for e in started]
-        facts = Counter(type(fact).__name__ for _, fact in services.reader.replay())
+        facts = Counter(type(fact).__name__ for _, fact in truth.reader.replay())
         return {
-            "head": services.log.head(),
+            "head": truth.log.head(),
             "facts": dict(sorted(facts.items())),
             "positions": {"/".join(key): positions[key] for key in keys},
             "dumps": {"/".join(key): _digest(learner.dump(*key)) for key in keys},
             "replayed": {"/".join(key): _digest(again[key]) for key in keys},
             "queries": {
-                f"{tenant}/{name}": services.warehouse.query(
+                f"{tenant}/{name}": services.reports.warehouse.query(
                     name, tenant_id=tenant, from_ms=FROM_MS, to_ms=UNTIL_MS, **params
                 ).rows
                 for tenant in TENANTS
                 for name, params in QUERIES.items()
             },
-            "erased_rows": services.rows_of("default", known["erased"]["person"]),
+            "erased_rows": services.reports.rows_of("default", known["erased"]["person"]),
             "people": {
                 user: [person.id, person.consent, person.since_ms]
                 for user in ("u-17", "u-18", "u-20", "u-30")
-                for person in [people.find("default", user)]
+                for person in [truth.people.find("default", user)]
             },
         }
 
