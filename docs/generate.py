@@ -44,7 +44,6 @@ PUBLIC: Final = (
     "loopwright.client",
     "loopwright.policies",
     "loopwright.testing",
-    "loopwright.testing_ports",
 )
 """Packages whose names users import; the rest of the house may change between minor versions."""
 
