@@ -23,10 +23,12 @@ from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
 from loopwright.web import TENANT, Acting, Asking, problems
 
+from .exports import ExportFormat, ExportScope
 from .html import html
 from .joins import JoinHealth
-from .report import SECTIONS, QualityReport
-from .service import ExportFormat, ExportScope, Insights, SessionDecisions, Stats
+from .report import QualityReport
+from .sections import SECTIONS
+from .service import Insights, SessionDecisions, Stats
 from .trusted import trusted_report
 
 Stored = NamedDependency[SkipValidation[Warehouse]]

@@ -10,6 +10,8 @@ from loopwright.warehouse.period import DAY_MS, Calendar, Period, instant, perio
 HOUR_MS = 3_600_000
 BERLIN = "Europe/Berlin"
 NOW = 20_000 * DAY_MS + 5_000
+NOON = 20_000 * DAY_MS
+MONTH = Period(from_ms=NOON - 30 * DAY_MS, to_ms=NOON)
 
 
 def at(text: str) -> int:
@@ -90,7 +92,7 @@ def test_an_unknown_zone_is_refused_with_what_was_expected(tz: str) -> None:
 @pytest.mark.parametrize("tz", ["UTC", "Pacific/Auckland", "America/New_York"])
 @pytest.mark.parametrize("text", ["soon", "2026-02-30", "9999-12-31T23:59:59-23:00", "0001-01-01"])
 def test_a_start_that_cannot_be_is_refused(text: str, tz: str) -> None:
-    with pytest.raises(Invalid, match="expected|until must be after since"):
+    with pytest.raises(Invalid, match=r"expected|until must be after since"):
         period(NOW, since=text, tz=tz)
 
 
@@ -109,3 +111,29 @@ def test_the_same_report_draws_the_same_numbers() -> None:
     of = Period(from_ms=0, to_ms=NOW)
     assert seeded("a", of, "x").random() == seeded("a", of, "x").random()
     assert seeded("a", of, "x").random() != seeded("b", of, "x").random()
+
+
+def test_a_period_is_the_last_days_or_from_since_until_before_until() -> None:
+    assert period(NOON) == MONTH
+    assert period(NOON, days=1) == Period(from_ms=NOON - DAY_MS, to_ms=NOON)
+    asked = period(NOON, since="2024-01-01", until="2024-02-01T00:00:00+01:00")
+    assert asked.from_ms == instant("since", "1704067200000")
+    assert asked.days == pytest.approx(31 - 1 / 24)
+    assert asked.previous.to_ms == asked.from_ms
+    assert asked.previous.days == asked.days
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"days": 0}, "expected 1 to"),
+        ({"days": 4000}, "expected 1 to"),
+        ({"since": "yesterday"}, "since is 'yesterday'"),
+        ({"until": "2024-13-01"}, "until is '2024-13-01'"),
+        ({"since": "2024-02-01", "until": "2024-01-01"}, "until must be after since"),
+        ({"days": 3, "since": "2024-02-01"}, "give one"),
+    ],
+)
+def test_a_period_that_cannot_be_is_refused(asked: dict[str, int | str], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        period(NOON, **asked)  # type: ignore[arg-type]
