@@ -323,10 +323,12 @@ def timed(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def ask(warehouse: Warehouse, tenant_id: str | None, names: Sequence[str], *, days: int) -> None:
+def ask(
+    warehouse: Warehouse, tenant_id: str | None, names: Sequence[str | Query], *, days: int
+) -> None:
     """Put questions about the last days."""
     for name in names:
-        params = dict(REPORT).get(name, {})
+        params = next((given for said, given in REPORT if said is name), {})
         warehouse.query(
             name, tenant_id=tenant_id, from_ms=END_MS - days * DAY_MS, to_ms=END_MS, **params
         )
