@@ -191,8 +191,8 @@ class Feedback:
         services.truth.raw.count("read")
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
-    def quality(self, *, days: int = 30) -> QualityReport:
-        """Return the quality report of the last `days`, with what trust makes of it."""
+    def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
+        """Return the quality report of the last `days`, weighed by trust; days begin at midnight in `tz` (UTC)."""
         insights = Insights(self._services.reports.warehouse, clock=self._services.truth.clock)
         return trusted_report(
             insights,

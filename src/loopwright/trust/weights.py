@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Codes, Consensus, Floats, Labels, dawid_skene, peers_belief
+from loopwright.stats.intervals import Z95
 
 Flags = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
@@ -45,8 +46,6 @@ ROLES: Final[Mapping[str, float]] = {
     "system": 1.0,
 }
 """How much a vote counts by who casts it, unless a policy says otherwise."""
-
-_Z975: Final = 1.959963984540054
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -299,7 +298,7 @@ def skill(standing: Standing, policy: TrustPolicy) -> tuple[float, bool]:
     spread = math.sqrt(mean * (1 - mean) / (right + wrong + 1))
     unknown = policy.prior_right / (policy.prior_right + policy.prior_wrong)
     factor = (mean - policy.chance) / (unknown - policy.chance)
-    return max(factor, 0.0), mean + _Z975 * spread < policy.chance
+    return max(factor, 0.0), mean + Z95 * spread < policy.chance
 
 
 def multiplicities(weights: Floats, uniforms: Floats) -> Codes:
