@@ -98,6 +98,14 @@ class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     output_id: str | None = None
 
 
+class Who(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who sent feedback: pseudonyms of the person and the address, and the session. None where it is not known."""
+
+    person: str | None = None
+    session_id: str | None = None
+    address: str | None = None
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who said it, when, where, under which consent, and what intake made of it."""
 
