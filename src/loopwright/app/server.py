@@ -74,13 +74,13 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from loopwright.signals.routes import Calibrator
+        from loopwright.signals.calibration import Calibrator
         from loopwright.trust.view import Trust
 
         from .http import build_behind
 
         calibrator = Calibrator(
-            services.settings.data_dir,
+            services.surrogates,
             warehouse=lambda: services.warehouse,
             clock=services.clock,
             audit=services.audit,

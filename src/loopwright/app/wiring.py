@@ -32,7 +32,9 @@ from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
 from loopwright.policies import Snapshots
 from loopwright.serving import Selector
-from loopwright.signals.registry import Expectations
+from loopwright.signals.expectations import Expectations
+from loopwright.signals.registry import FOLDER as SURROGATES
+from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
 from loopwright.trust.releases import Releases, Releasing
 from loopwright.warehouse import CONSUMER as WAREHOUSE
@@ -148,13 +150,14 @@ class Services:
         )
         consumers = self._consumers = Consumers(state_database)
         consumers.register(WAREHOUSE)
+        self.surrogates = Surrogates(FolderBlobStore(folder / SURROGATES))
         self.sessions = Sessions(
             self.reader,
             self.writer,
             database=state_database,
             consumers=consumers,
             clock=clock,
-            shaping=Expectations(folder, find=self._find, people=self.people),
+            shaping=Expectations(self.surrogates, find=self._find, people=self.people),
         )
         self._sealer = Sealer(
             self.log,
