@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.intervals import (
     LEVEL,
@@ -29,7 +30,7 @@ from loopwright.stats.intervals import (
     wilson,
 )
 from loopwright.stats.trend import changes, slope
-from loopwright.warehouse.period import DAY_MS, Period, seeded
+from loopwright.warehouse.period import Period, seeded
 
 from .targets import CATALOGUE, Metric, judge
 

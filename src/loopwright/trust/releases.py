@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, structs
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.events import Changed
 from loopwright.core.experiment import Experiment
@@ -21,7 +21,7 @@ from loopwright.core.ids import Ids
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
 
-LONGEST_MS: Final = 7 * 86_400_000
+LONGEST_MS: Final = 7 * DAY_MS
 """A release is of a rush that somebody has looked at; a longer one would switch the rule off."""
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.people.people import People
 from loopwright.stats.agreement import Codes, Labels
 from loopwright.warehouse import Warehouse
@@ -28,8 +29,6 @@ from loopwright.warehouse.queries import POSITIVE
 from .releases import Release, Releases
 from .summary import Burst, BurstRelease, ReasonTally, TrustSummary, TrustTally
 from .weights import (
-    DAY_MS,
-    MINUTE_MS,
     UNKNOWN,
     Mask,
     Reason,

@@ -9,8 +9,7 @@ for repeated and for capped votes. Never negative: an adversary whose votes were
 backwards.
 
 References: Dawid and Skene 1979 (see `agreement`); Anscombe, "The transformation of Poisson, binomial and
-negative-binomial data", Biometrika 35 (1948), for why counts need a tail of their own; Alon, Matias and
-Szegedy, "The space complexity of approximating the frequency moments", STOC 1996, for the median of means.
+negative-binomial data", Biometrika 35 (1948), for why counts need a tail of their own.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Codes, Consensus, Floats, Labels, dawid_skene, peers_belief
 
 Flags = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
 
-MINUTE_MS: Final = 60_000
-DAY_MS: Final = 86_400_000
 UNKNOWN: Final = -1
 """The code of a user, address or session that was not given."""
 
@@ -302,44 +300,6 @@ def skill(standing: Standing, policy: TrustPolicy) -> tuple[float, bool]:
     return max(factor, 0.0), mean + _Z975 * spread < policy.chance
 
 
-def multiplicities(weights: Floats, uniforms: Floats) -> Codes:
-    """Return how often to count each fact so that it counts `weights` times on average: ⌊weight + uniform⌋.
-
-    For learners whose exact sums hold whole facts. `uniforms` f64[n] in [0, 1) come from the fact's identity,
-    so that a replay counts it equally often.
-    """
-    return np.floor(weights + uniforms).astype(np.int64)
-
-
-def robust_mean(
-    values: Floats,
-    users: Codes,
-    *,
-    weights: Floats | None = None,
-    method: Literal["trimmed", "median_of_means"] = "trimmed",
-    trim: float = 0.1,
-    groups: int = 11,
-) -> float:
-    """Return a mean over users that a few of them cannot move far.
-
-    Each user has one vote: the weighted mean of what they said. "trimmed" leaves out the share `trim` of the
-    users at either end; "median_of_means" deals users to `groups` groups in turn by code and takes the middle
-    group. Rows of weight 0 do not count. Raises `Invalid` without any row that counts.
-    """
-    if not 0 <= trim < 0.5 or groups < 1:
-        raise Invalid(
-            f"found trim {trim} and {groups} groups; expected trim in [0, 0.5), groups from 1"
-        )
-    per_user = _user_means(values, users, weights=weights)
-    if not len(per_user):
-        raise Invalid("no vote counts, so there is no mean; widen the period")
-    if method == "median_of_means":
-        dealt = [per_user[k::groups].mean() for k in range(min(groups, len(per_user)))]
-        return float(np.median(dealt))
-    cut = int(trim * len(per_user))
-    return float(np.sort(per_user)[cut : len(per_user) - cut].mean())
-
-
 def poisson_limit(rate: float, tail: float) -> int:
     """Return the smallest count x with P(X ≥ x) < `tail` for a Poisson X of mean `rate` > 0."""
     low, high = math.ceil(rate), math.ceil(rate) + 8
@@ -495,17 +455,6 @@ def _evidence(consensus: Consensus, goldens: Mapping[Any, Any]) -> tuple[Floats,
         known = np.array([name in goldens for name in labels.item_names])[labels.items]
         belief[known], worth[known] = consensus.posteriors[labels.items[known]], 1.0
     return belief, worth
-
-
-def _user_means(values: Floats, users: Codes, *, weights: Floats | None) -> Floats:
-    heavy = np.ones(len(values)) if weights is None else weights
-    counted = heavy > 0
-    names, codes = np.unique(users[counted], return_inverse=True)
-    total = np.bincount(codes, weights=heavy[counted], minlength=len(names))
-    means: Floats = (
-        np.bincount(codes, weights=(heavy * values)[counted], minlength=len(names)) / total
-    )
-    return means
 
 
 def _codes(values: Iterable[Any]) -> tuple[Codes, tuple[str, ...]]:

@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid, NotFound
 
 from .tables import FEEDBACK, Column, Type
-
-DAY_MS: Final = 86_400_000
 
 POSITIVE: Final = 0.75
 """A rating is positive from here on: thumbs up, or at least 4 of 5 stars."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.failures import Asked, Text
 from loopwright.insights.html import TITLES, html
 from loopwright.insights.joins import JoinTally
@@ -15,7 +16,7 @@ from loopwright.insights.report import Census, Material, QualityReport, quality_
 from loopwright.insights.targets import CATALOGUE
 from loopwright.insights.versions import VersionValues
 from loopwright.trust.summary import Burst, BurstRelease, TrustSummary
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.insights.joins import JoinTally, join_health
 from loopwright.insights.metrics import RatedFact, UnitTally
@@ -19,7 +20,7 @@ from loopwright.insights.report import (
     sections,
 )
 from loopwright.insights.versions import VersionValues, version_changes
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

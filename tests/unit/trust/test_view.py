@@ -9,13 +9,14 @@ import pytest
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, decision, feedback
 
 from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.clock import DAY_MS
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Annotation, Feedback, Outcome, Signal, Target
 from loopwright.people.people import People
 from loopwright.testing import ManualClock
 from loopwright.trust.releases import Release
 from loopwright.trust.view import SHOWN_BURSTS, Trusted, trusted, weights
-from loopwright.trust.weights import DAY_MS, TrustPolicy
+from loopwright.trust.weights import TrustPolicy
 from loopwright.warehouse.period import Period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
