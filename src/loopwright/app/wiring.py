@@ -24,6 +24,7 @@ from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
 from loopwright.core.principal import SCOPES
+from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.eventlog import Consumers, Reader, Sealer, Segments, Writer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
@@ -36,6 +37,7 @@ from loopwright.signals.expectations import Expectations
 from loopwright.signals.registry import FOLDER as SURROGATES
 from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
+from loopwright.texts.redact import Rules
 from loopwright.trust.releases import Releases, Releasing
 from loopwright.warehouse import CONSUMER as WAREHOUSE
 from loopwright.warehouse import Loader, Warehouse
@@ -133,7 +135,9 @@ class Services:
         self.releasing = Releasing(
             self.releases, clock=clock, ids=ids, find=self._find, audit=self.audit
         )
-        self.pipeline = Pipeline(self.ring.signer, find=self._find, ids=ids)
+        self.pipeline = Pipeline(
+            self.ring.signer, find=self._find, ids=ids, redactor=_redactor(settings)
+        )
         self.classifier_fell_back: Mapping[str, int] = {}
         """How often the rules had to stand in for the endpoint that classifies, by reason."""
         if settings.classifier_url is not None:
@@ -324,3 +328,13 @@ class Services:
                 self.catalog.flush_last_used()
             except LoopError as error:
                 logger.error("housekeeping failed", extra={"reason": error.message})
+
+
+def _redactor(settings: Settings) -> Redactor:
+    """Return what redacts free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
+    rules = Rules()
+    if settings.redactor == "rules":
+        return rules
+    from loopwright.backends.presidio import PresidioRedactor  # takes seconds, so only on demand
+
+    return PresidioRedactor(rules)

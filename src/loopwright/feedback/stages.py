@@ -31,11 +31,10 @@ from loopwright.core.feedback import (
 )
 from loopwright.core.ids import time_of
 from loopwright.core.reward import RewardSpec, normalise
+from loopwright.core.text import Classifier, Redacted, Redactor, Scores
 from loopwright.people.consent import require_store
 from loopwright.people.people import Person
-from loopwright.texts.classify import Classifier, Scores
 from loopwright.texts.distance import edit_distance
-from loopwright.texts.redact import Redacted, Redactor
 
 from .draft import FREE_TEXT, TEXT_CHARS, WIRE_BYTES, Draft, Verify
 from .service import identity_of, reward_key

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from loopwright.core.digest import pseudonym
 from loopwright.core.errors import SettingsInvalid
 from loopwright.core.ids import Ids
+from loopwright.core.text import Redacted, Redactor
 from loopwright.testing import ManualClock
-from loopwright.texts.redact import Redacted, Redactor, Rules, find
+from loopwright.texts.redact import Rules, find
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(32, 64))
