@@ -15,20 +15,22 @@ _PINS: Final = frozenset({"==", ">=", "<=", "~=", "!=", "^="})
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
+# A number that stands behind `2,` or `2:` is one column, key or line further on; behind `2.` it is a fraction. A card
+# or an address proves itself, so little may forbid it. A phone number is a guess: what is behind it must not go on.
 _NUMBER: Final = re.compile(
-    rf"""(?=[0-9(])(?<![\w\#-])(?<![0-9][.,])(?:
+    rf"""(?=[0-9(])(?<![\w\#-])(?<![0-9]\.)(?:
       (?P<ip>{_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z]))
-      |(?<!/)(?:
-        (?P<card>[0-9]{{14,19}}
-          |[0-9]{{4}}(?P<c4>[ -])[0-9]{{4}}(?P=c4)[0-9]{{4}}(?P=c4)[0-9]{{4}}(?:(?P=c4)[0-9]{{3}})?
-          |[0-9]{{4}}(?P<c6>[ -])[0-9]{{6}}(?P=c6)[0-9]{{4,5}})
-        |(?P<nanp>(?:1[ .-])?(?:\([2-9][0-9]{{2}}\)[ ]?|[2-9][0-9]{{2}}(?P<n>[ .-]))
+      |(?<!/)(?P<card>[0-9]{{14,19}}
+        |[0-9]{{4}}(?P<c4>[ -])[0-9]{{4}}(?P=c4)[0-9]{{4}}(?P=c4)[0-9]{{4}}(?:(?P=c4)[0-9]{{3}})?
+        |[0-9]{{4}}(?P<c6>[ -])[0-9]{{6}}(?P=c6)[0-9]{{4,5}})(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|\.[0-9]|@)
+      |(?<!/)(?<![0-9]:)(?:
+        (?P<nanp>(?:1[ .-])?(?:\([2-9][0-9]{{2}}\)[ ]?|[2-9][0-9]{{2}}(?P<n>[ .-]))
           [2-9][0-9]{{2}}(?(n)(?P=n)|[ .-])[0-9]{{4}})
         |(?P<pairs>0[1-9](?:\.[0-9]{{2}}){{4}})
         |(?P<trunk>(?:\(0[1-9][0-9]{{0,4}}\)[ ]?|0[1-9][0-9]{{0,4}}(?:[ ]?[/-][ ]?|[ ]))[0-9]{{2,8}}
           (?:(?P<t>[ -])[0-9]{{2,8}}(?:(?P=t)[0-9]{{2,8}}){{0,2}})?)
         |(?P<exit>00[1-9][0-9]{{0,2}}[ /-][0-9 ()/-]{{6,20}}(?<=[0-9]))
-      )(?![-_/]?[0-9A-Za-z_]|[.,:][0-9]|[@>])
+      )(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|[.:][0-9]|[@>])
     )""",
     re.VERBOSE,
 )
@@ -226,12 +228,12 @@ def _holds_date(spelt: str) -> bool:
 
 
 def _shorten(text: str, start: int, end: int, *, most: int) -> int:
-    """Return where the number ends when it keeps to `most` digits, cut at a space only; else `start`."""
+    """Return where the number ends when it keeps to `most` digits, cut at a space or slash only; else `start`."""
     kept, count = start, 0
     for group in _GROUP.finditer(text, start, end):
         count += 0 if group[0] == "0" and text[group.start() - 1] == "(" else len(group[0])
         if count > most:
-            return kept if text[kept] == " " else max(start, text.rfind(" ", start, kept))
+            return kept if text[kept] in " /" else max(start, text.rfind(" ", start, kept))
         kept = group.end()
     return kept
 

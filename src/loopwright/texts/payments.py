@@ -9,6 +9,8 @@ from typing import Final
 
 from loopwright.core.text import Span
 
+from .fold import DASHES
+
 
 def is_issued(digits: str) -> bool:
     """Say whether an issuer gives out numbers that begin and measure like this.
@@ -60,11 +62,11 @@ def iban(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
     if length is None:
         return ()
-    found = _spaced(length).match(text, start)
+    found = _spelt(length).match(text, start)
     if found is None:
         return ()
     spelt = found[0]
-    normal = spelt.replace(" ", "").upper()
+    normal = "".join(filter(str.isalnum, spelt)).upper()
     # Written in one piece and in small letters, it looks like an id.
     if not (spelt.isupper() or " " in spelt) or not _passes_mod_97(normal):
         return ()
@@ -72,9 +74,11 @@ def iban(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
 
 
 @lru_cache(maxsize=32)
-def _spaced(length: int) -> re.Pattern[str]:
-    """Match `length` letters and digits with single spaces between them, as a whole."""
-    return re.compile(rf"(?:[0-9A-Za-z] ?){{{length - 1}}}[0-9A-Za-z](?!\w)")
+def _spelt(length: int) -> re.Pattern[str]:
+    """Match `length` letters and digits, with single spaces anywhere between them or a hyphen after every fourth."""
+    fours, rest = divmod(length, 4)
+    hyphened = rf"(?:[0-9A-Za-z]{{4}}[{DASHES}]){{{fours - (not rest)}}}[0-9A-Za-z]{{{rest or 4}}}"
+    return re.compile(rf"(?:(?:[0-9A-Za-z] ?){{{length - 1}}}[0-9A-Za-z]|{hyphened})(?!\w)")
 
 
 def _passes_mod_97(iban: str) -> bool:

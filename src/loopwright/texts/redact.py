@@ -21,8 +21,9 @@ from loopwright.core.digest import check_key
 from loopwright.core.text import Redacted, Span
 
 from . import addresses, numbers, payments, secrets
+from .fold import DASHES, fold
 
-VERSION: Final = "rules-1"
+VERSION: Final = "rules-2"
 
 
 class Rules:
@@ -70,6 +71,16 @@ def _hashed(key: bytes) -> tuple[Any, Any]:
 
 def find(text: str) -> list[Span]:
     """Return the finds from left to right, without overlap."""
+    copy, places = fold(text)
+    spans = _found(copy)
+    if "\t" in copy:
+        spans = _with_tabs(copy, spans)
+    if places is None:
+        return spans
+    return [(kind, places[start], places[end - 1] + 1, n) for kind, start, end, n in spans]
+
+
+def _found(text: str) -> list[Span]:
     spans: list[Span] = []
     done = 0
     for candidate in _scan_of(text).finditer(text):
@@ -82,13 +93,39 @@ def find(text: str) -> list[Span]:
     return spans
 
 
+def _with_tabs(text: str, spans: list[Span]) -> list[Span]:
+    """Return `spans` and those beside them that are found when a tab is a space.
+
+    A tab may stand inside a number, but mostly it parts columns. So what is whole inside one column goes first,
+    and columns that would be a telephone number only together, in a row with more of them, are none.
+    """
+    beside = [
+        span
+        for span in _found(text.replace("\t", " "))
+        if all(span[2] <= start or end <= span[1] for _, start, end, _ in spans)
+        and not _is_row(text, span)
+    ]
+    return sorted([*spans, *beside], key=lambda span: span[1])
+
+
+def _is_row(text: str, span: Span) -> bool:
+    kind, start, end, _ = span
+    if kind != "PHONE" or text[start] == "+" or "\t" not in text[start:end]:
+        return False
+    return "\t" in (text[start - 1 : start], text[end : end + 1])
+
+
 # A scan starts at a character class and stays there for most of a text: an anchor is the rarest character of
 # each kind (the @ of an address, the J of eyJ), and what stands before it is looked up backwards. Kinds whose
 # marks a text does not have are left out of its scan. Repeats are over one class each, so there is nothing to
 # backtrack into.
-_DIGITS: Final = r"""(?<=[0-9])(?:
-    (?<![\w\#-].)(?<![0-9][.,:].)(?P<number>[0-9 ().\-/]{5,}(?<=[0-9]))
-    |(?<=[A-Za-z]{2}[0-9])(?<!\w[A-Za-z]{2}[0-9])[0-9](?P<iban>)(?=(?:[ ]?[0-9A-Za-z]{4}){2}))"""
+_DIGITS: Final = (
+    r"""(?<=[0-9])(?:
+    (?<![\w\#-].)(?<![0-9]\..)(?P<number>[0-9 ().\-/]{5,}(?<=[0-9]))
+    |(?<=[A-Za-z]{2}[0-9])(?<!\w[A-Za-z]{2}[0-9])[0-9](?P<iban>)(?=(?:[ """
+    + DASHES
+    + r"""]?[0-9A-Za-z]{4}){2}))"""
+)
 
 _AT: Final = r"(?<=@)(?P<email>(?:[\w-]{1,63}\.){1,8}[^\W\d_][\w-]{1,62})"
 
