@@ -34,7 +34,7 @@ from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
 from loopwright.people.raw import OFF, RawCopy, RawNotKept
 from loopwright.serving import Selection, SelectRequest
-from loopwright.trust.releases import NewRelease, Release
+from loopwright.trust.clearances import Clearance, NewClearance
 from loopwright.trust.summary import TrustSummary
 from loopwright.trust.view import Trust
 from loopwright.warehouse.period import period
@@ -210,25 +210,25 @@ class Feedback:
         experiment_id: str | None = None,
         arm_id: str | None = None,
         note: str = "",
-    ) -> Release:
+    ) -> Clearance:
         """Let what was held back as a burst of this arm and time, both ends included, count from now on."""
         asked = _checked(
-            NewRelease,
+            NewClearance,
             from_ms=from_ms,
             to_ms=to_ms,
             experiment_id=experiment_id,
             arm_id=arm_id,
             note=note,
         )
-        return self._services.releasing.release(self._tenant_id, asked, actor="embedded")
+        return self._services.clearing.clear(self._tenant_id, asked, actor="embedded")
 
-    def withdraw(self, release_id: str) -> Release:
+    def withdraw(self, release_id: str) -> Clearance:
         """Take a release back: what it let count is held back again. Raises `NotFound`."""
-        return self._services.releasing.withdraw(self._tenant_id, release_id, actor="embedded")
+        return self._services.clearing.withdraw(self._tenant_id, release_id, actor="embedded")
 
     def _trust(self) -> Trust:
         services = self._services
-        return Trust(services.warehouse, people=services.people, releases=services.releases)
+        return Trust(services.warehouse, people=services.people, clearances=services.clearances)
 
     def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services

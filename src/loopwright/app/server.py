@@ -100,15 +100,15 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "quarantine": lambda: services.quarantine,
                 "raw_copies": lambda: services.raw,
                 "calibrator": lambda: calibrator,
-                "releases": lambda: services.releases,
-                "releasing": lambda: services.releasing,
+                "clearances": lambda: services.clearances,
+                "clearing": lambda: services.clearing,
                 "count_rows": lambda: services.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.
             slow_dependencies={
                 "warehouse": lambda: services.warehouse,
                 "weighing": lambda: Trust(
-                    services.warehouse, people=services.people, releases=services.releases
+                    services.warehouse, people=services.people, clearances=services.clearances
                 ),
             },
             body_limit=limit,

@@ -38,7 +38,7 @@ from loopwright.signals.registry import FOLDER as SURROGATES
 from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
 from loopwright.texts.redact import Rules
-from loopwright.trust.releases import Releases, Releasing
+from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.warehouse import CONSUMER as WAREHOUSE
 from loopwright.warehouse import Loader, Warehouse
 
@@ -131,9 +131,9 @@ class Services:
         self.people = People(people_database, clock=clock, rewrite=people_database.rewrite)
         self.quarantine = Quarantine(quarantine_database)
         # Decisions of people, so they are kept, and backed up, where the others are.
-        self.releases = Releases(catalog_database)
-        self.releasing = Releasing(
-            self.releases, clock=clock, ids=ids, find=self._find, audit=self.audit
+        self.clearances = Clearances(catalog_database)
+        self.clearing = Clearing(
+            self.clearances, clock=clock, ids=ids, find=self._find, audit=self.audit
         )
         self.pipeline = Pipeline(
             self.ring.signer, find=self._find, ids=ids, redactor=_redactor(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .releases import NewRelease, Release, Releases, Releasing
+from .clearances import Clearance, Clearances, Clearing, NewClearance
 from .summary import Burst, TrustSummary, TrustTally
 from .view import LEFT_OUT, Trust
 from .weights import Reason, TrustPolicy
@@ -10,11 +10,11 @@ from .weights import Reason, TrustPolicy
 __all__ = [
     "LEFT_OUT",
     "Burst",
-    "NewRelease",
+    "Clearance",
+    "Clearances",
+    "Clearing",
+    "NewClearance",
     "Reason",
-    "Release",
-    "Releases",
-    "Releasing",
     "Trust",
     "TrustPolicy",
     "TrustSummary",

@@ -2,7 +2,7 @@
 
 Trust belongs to feedback and reports belong to insights, which do not know each other; here they meet. A view
 is worked out anew from the raw facts of a period whenever somebody asks, and nothing of it is stored: the same
-period, rules, releases and known accounts give the same weights.
+period, rules, clearances and known accounts give the same weights.
 
 Votes are first weighed without any record of their people, so that a flood cannot outvote the consensus that
 is to judge it. What still counts then says how often each person was right, and with that record all votes
@@ -26,8 +26,8 @@ from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period
 from loopwright.warehouse.queries import POSITIVE
 
-from .releases import Release, Releases
-from .summary import Burst, BurstRelease, ReasonTally, TrustSummary, TrustTally
+from .clearances import Clearance, Clearances
+from .summary import Burst, BurstClearance, ReasonTally, TrustSummary, TrustTally
 from .weights import (
     UNKNOWN,
     Mask,
@@ -92,13 +92,13 @@ class Trust:
         warehouse: Warehouse,
         *,
         people: People | None = None,
-        releases: Releases | None = None,
+        clearances: Clearances | None = None,
         policy: TrustPolicy | None = None,
     ) -> None:
-        """Without `people` every account counts as old, without `releases` every burst is held back."""
+        """Without `people` every account counts as old, without `clearances` every burst is held back."""
         self._warehouse = warehouse
         self._people = people
-        self._releases = releases
+        self._clearances = clearances
         self._policy = policy or TrustPolicy()
 
     def summary(
@@ -109,7 +109,7 @@ class Trust:
 
     def trusted(self, tenant_id: str, of: Period, *, now_ms: int, task: str | None) -> Trusted:
         """Return the trust view of a period, with the weight of each fact."""
-        releases = self._releases
+        clearances = self._clearances
         return trusted(
             self._warehouse,
             tenant_id,
@@ -118,9 +118,9 @@ class Trust:
             policy=self._policy,
             task=task,
             people=self._people,
-            releases=()
-            if releases is None
-            else releases.in_force(tenant_id, from_ms=of.from_ms, to_ms=of.to_ms),
+            clearances=()
+            if clearances is None
+            else clearances.in_force(tenant_id, from_ms=of.from_ms, to_ms=of.to_ms),
         )
 
 
@@ -140,7 +140,7 @@ def trusted(
     policy: TrustPolicy,
     task: str | None = None,
     people: People | None = None,
-    releases: Sequence[Release] = (),
+    clearances: Sequence[Clearance] = (),
 ) -> Trusted:
     """Return the trust view of a period.
 
@@ -155,10 +155,10 @@ def trusted(
     if people is not None:
         votes = replace(votes, ages_ms=_ages(votes, people, tenant_id, policy=policy))
     view = _view(
-        facts, votes, goldens, policy=policy, now_ms=as_of_ms, released=_released(facts, releases)
+        facts, votes, goldens, policy=policy, now_ms=as_of_ms, cleared=_cleared(facts, clearances)
     )
     among = facts.of_task(task)
-    found, more = _bursts(facts, votes, view, among=among, releases=releases, policy=policy)
+    found, more = _bursts(facts, votes, view, among=among, clearances=clearances, policy=policy)
     summary = _summary(
         view,
         facts.kinds[facts.votes],
@@ -265,20 +265,20 @@ def _ages(votes: Votes, people: People, tenant_id: str, *, policy: TrustPolicy) 
     return np.where(is_known, np.maximum(votes.at_ms - since, 0), UNKNOWN)
 
 
-def _released(facts: _Facts, releases: Sequence[Release]) -> Mask:
-    """Return which of the rows that are weighed lie in a release."""
+def _cleared(facts: _Facts, clearances: Sequence[Clearance]) -> Mask:
+    """Return which of the rows that are weighed lie in a clearance."""
     at_ms = np.array(facts.voted("at_ms"), dtype=np.int64)
-    released = np.zeros(len(at_ms), dtype=np.bool_)
-    arms = [_coded(facts.voted(name)) for name in ("experiment_id", "arm_id")] if releases else []
-    for release in releases:
-        lies_in = (at_ms >= release.from_ms) & (at_ms <= release.to_ms)
+    cleared = np.zeros(len(at_ms), dtype=np.bool_)
+    arms = [_coded(facts.voted(name)) for name in ("experiment_id", "arm_id")] if clearances else []
+    for clearance in clearances:
+        lies_in = (at_ms >= clearance.from_ms) & (at_ms <= clearance.to_ms)
         for (codes, names), wanted in zip(
-            arms, (release.experiment_id, release.arm_id), strict=True
+            arms, (clearance.experiment_id, clearance.arm_id), strict=True
         ):
             known = {None: UNKNOWN, **{name: code for code, name in enumerate(names)}}
             lies_in &= codes == known.get(wanted, len(names))
-        released |= lies_in
-    return released
+        cleared |= lies_in
+    return cleared
 
 
 def _bursts(
@@ -287,14 +287,14 @@ def _bursts(
     view: TrustView,
     *,
     among: Mask,
-    releases: Sequence[Release],
+    clearances: Sequence[Clearance],
     policy: TrustPolicy,
 ) -> tuple[tuple[Burst, ...], int]:
     """Return the newest bursts, the newest first, and how many more there are.
 
     Minutes of a burst that lie close together are told as one.
     """
-    rows = np.flatnonzero((view.quarantined | view.released) & among)
+    rows = np.flatnonzero((view.quarantined | view.cleared) & among)
     rows = rows[np.lexsort((votes.at_ms[rows], votes.arms[rows]))]
     is_next = (np.diff(votes.arms[rows]) != 0) | (np.diff(votes.at_ms[rows]) > _APART_MS)
     groups = np.split(rows, np.flatnonzero(is_next) + 1) if len(rows) else []
@@ -303,7 +303,7 @@ def _bursts(
     columns = {name: facts.voted(name) for name in wanted}
     new = is_new(votes, policy)
     found = [
-        _burst(group, votes, view, columns=columns, new=new, releases=releases)
+        _burst(group, votes, view, columns=columns, new=new, clearances=clearances)
         for group in groups[:SHOWN_BURSTS]
     ]
     return tuple(found), len(groups) - len(found)
@@ -316,16 +316,16 @@ def _burst(
     *,
     columns: Mapping[str, Sequence[Any]],
     new: Mask,
-    releases: Sequence[Release],
+    clearances: Sequence[Clearance],
 ) -> Burst:
     kind, experiment_id, arm_id = (columns[name][rows[0]] for name in _OF_ARMS)
     said = [columns["satisfaction"][row] for row in rows.tolist()]
     at_ms = votes.at_ms[rows]
     holding = [
-        release
-        for release in releases
-        if (release.experiment_id, release.arm_id) == (experiment_id, arm_id)
-        and np.any((at_ms >= release.from_ms) & (at_ms <= release.to_ms))
+        clearance
+        for clearance in clearances
+        if (clearance.experiment_id, clearance.arm_id) == (experiment_id, arm_id)
+        and np.any((at_ms >= clearance.from_ms) & (at_ms <= clearance.to_ms))
     ]
     users = votes.users[rows]
     return Burst(
@@ -345,12 +345,12 @@ def _burst(
     )
 
 
-def _mark(release: Release) -> BurstRelease:
-    return BurstRelease(
-        id=release.id,
-        released_by=release.released_by,
-        released_at_ms=release.released_at_ms,
-        note=release.note,
+def _mark(clearance: Clearance) -> BurstClearance:
+    return BurstClearance(
+        id=clearance.id,
+        released_by=clearance.released_by,
+        released_at_ms=clearance.released_at_ms,
+        note=clearance.note,
     )
 
 
@@ -361,14 +361,14 @@ def _view(
     *,
     policy: TrustPolicy,
     now_ms: int,
-    released: Mask,
+    cleared: Mask,
 ) -> TrustView:
     """Return the view: weighed without records, then with the records that this leaves evidence for."""
-    first = weigh(votes, policy, now_ms=now_ms, released=released)
+    first = weigh(votes, policy, now_ms=now_ms, cleared=cleared)
     found = _standings(facts, votes, first, goldens)
     if not found:
         return first
-    return weigh(votes, policy, now_ms=now_ms, standings=found, released=released)
+    return weigh(votes, policy, now_ms=now_ms, standings=found, cleared=cleared)
 
 
 def _standings(
@@ -436,7 +436,7 @@ def _tally(view: TrustView, kind: str, rows: Mask) -> TrustTally:
         weight=float(known.sum()),
         capped=int(np.count_nonzero(reasons & _CAPS)),
         quarantined=int(np.count_nonzero(view.quarantined[rows])),
-        released=int(np.count_nonzero(view.released[rows])),
+        released=int(np.count_nonzero(view.cleared[rows])),
         adversarial=int(np.count_nonzero(reasons & Reason.ADVERSARIAL)),
         reasons=_reasons(reasons),
     )

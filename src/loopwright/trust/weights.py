@@ -181,15 +181,15 @@ class TrustView:
     """What a policy's rules make of votes, in their order.
 
     `weights` f64[n] are 0 or within the policy's bounds, `reasons` uint16[n] are `Reason` flags,
-    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are released. `released` bool[n]
-    marks votes of a burst that somebody has let count.
+    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are cleared. `cleared` bool[n]
+    marks votes of a burst that a person has cleared.
     """
 
     version: int
     weights: Floats
     reasons: Flags
     quarantined: Mask
-    released: Mask
+    cleared: Mask
 
     def why(self, row: int) -> tuple[str, ...]:
         """Return the names of the reasons that hold for one vote."""
@@ -210,31 +210,31 @@ def weigh(
     *,
     now_ms: int,
     standings: Mapping[str, Standing] | None = None,
-    released: Mask | None = None,
+    cleared: Mask | None = None,
 ) -> TrustView:
     """Return the trust view of `votes` at `now_ms`.
 
     Votes are judged in order of their time. What is left out by one rule does not use up the allowance of the
-    next: adversaries first, then bursts, repetitions, and the caps of user, session and address. `released`
-    bool[n] marks votes that count even in a burst, as somebody has looked. Raises `Invalid` when it does not
+    next: adversaries first, then bursts, repetitions, and the caps of user, session and address. `cleared`
+    bool[n] marks votes that count even in a burst, because a person has cleared it. Raises `Invalid` when it does not
     fit the votes.
     """
-    if released is None:
-        released = np.zeros(len(votes), dtype=np.bool_)
-    if len(released) != len(votes):
-        raise Invalid(f"`released` has {len(released)} entries for {len(votes)} votes")
+    if cleared is None:
+        cleared = np.zeros(len(votes), dtype=np.bool_)
+    if len(cleared) != len(votes):
+        raise Invalid(f"`cleared` has {len(cleared)} entries for {len(votes)} votes")
     weights, reasons = _priors(votes, policy, now_ms=now_ms, standings=standings or {})
     order = np.argsort(votes.at_ms, kind="stable")
     alive = (reasons & Reason.ADVERSARIAL) == 0
     burst = bursts(votes, policy) & alive
-    held = burst & ~released
+    held = burst & ~cleared
     reasons[held] |= np.uint16(Reason.BURST)
     alive &= ~held
     for reason, refused in _limits(votes, policy, order=order, alive=alive):
         reasons[refused] |= np.uint16(reason)
         alive &= ~refused
     weights[~alive] = 0.0
-    return TrustView(policy.version, weights, reasons, held, burst & released)
+    return TrustView(policy.version, weights, reasons, held, burst & cleared)
 
 
 def bursts(votes: Votes, policy: TrustPolicy) -> Mask:

@@ -15,7 +15,7 @@ from loopwright.insights.metrics import DayTally, SegmentTally, UnitTally
 from loopwright.insights.report import Census, Material, QualityReport, quality_report
 from loopwright.insights.targets import CATALOGUE
 from loopwright.insights.versions import VersionValues
-from loopwright.trust.summary import Burst, BurstRelease, TrustSummary
+from loopwright.trust.summary import Burst, BurstClearance, TrustSummary
 from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
@@ -155,7 +155,7 @@ def test_a_report_by_trust_lists_the_bursts_and_who_released_them() -> None:
         assert shown in page, shown
     assert "✓ released" not in page
 
-    known = BurstRelease(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
+    known = BurstClearance(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
     page = html(weighed(EVIL, held=0, release=known))
     assert "✓ released</span> <q>&lt;script&gt;" in page
     assert "2024-10-04 00:00 by key-1" in page

@@ -185,17 +185,17 @@ def test_when_new_accounts_make_the_rush_only_they_are_held_back():
     assert not found.quarantined[:-60].any()
 
 
-def test_a_released_burst_counts_again():
+def test_a_cleared_burst_counts_again():
     votes = [*steady(1.0), *rush(100)]
     held = view(votes).quarantined
-    found = view(votes, released=held)
+    found = view(votes, cleared=held)
     assert not found.quarantined.any()
-    assert (found.released == held).all()
+    assert (found.cleared == held).all()
     assert (found.weights[held] > 0).all()
-    everything = view(votes, released=np.ones(len(votes), dtype=np.bool_))
-    assert (everything.released == held).all()
+    everything = view(votes, cleared=np.ones(len(votes), dtype=np.bool_))
+    assert (everything.cleared == held).all()
     with pytest.raises(Invalid, match="1 entries"):
-        view(votes, released=np.zeros(1, dtype=np.bool_))
+        view(votes, cleared=np.zeros(1, dtype=np.bool_))
 
 
 def test_only_an_arm_with_a_busy_minute_can_have_a_burst():
