@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.policies import Allocation, Batch, BetaThompson, Problem
 from loopwright.stats.agreement import Labels
-from loopwright.trust.weights import TrustPolicy, Votes, standings, weigh
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.votes import Votes
+from loopwright.trust.weights import standings, weigh
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]

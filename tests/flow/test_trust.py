@@ -22,6 +22,7 @@ from loopwright.core.events import Changed, Fact
 from loopwright.core.feedback import Target
 from loopwright.insights.report import QualityReport
 from loopwright.insights.service import Insights
+from loopwright.insights.trusted import trusted_report
 from loopwright.learning import replay
 from loopwright.testing import ManualClock
 from loopwright.trust.view import Trust
@@ -77,7 +78,7 @@ def attack() -> list[Fact]:
 
 def report(world: World) -> QualityReport:
     warehouse = world.warehouse()
-    return Trust(warehouse).report(Insights(warehouse, clock=world.clock), "acme", MONTH)
+    return trusted_report(Insights(warehouse, clock=world.clock), Trust(warehouse), "acme", MONTH)
 
 
 def satisfaction(found: QualityReport) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from loopwright.core.feedback import Annotation, Feedback, Outcome, Signal, Targ
 from loopwright.people.people import People
 from loopwright.testing import ManualClock
 from loopwright.trust.clearances import Clearance
-from loopwright.trust.view import SHOWN_BURSTS, Trusted, trusted, weights
-from loopwright.trust.weights import TrustPolicy
+from loopwright.trust.figures import SHOWN_BURSTS
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.view import Trusted, trusted, weights
 from loopwright.warehouse.period import Period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)

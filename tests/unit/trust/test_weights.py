@@ -14,19 +14,10 @@ from scipy import stats
 from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Labels
-from loopwright.trust.weights import (
-    Standing,
-    TrustPolicy,
-    TrustView,
-    Vote,
-    Votes,
-    bursts,
-    poisson_limit,
-    rushed,
-    skill,
-    standings,
-    weigh,
-)
+from loopwright.trust.bursts import bursts, poisson_limit, rushed
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.votes import Vote, Votes
+from loopwright.trust.weights import Standing, TrustView, skill, standings, weigh
 
 NOON = 20_000 * DAY_MS + DAY_MS // 2
 POLICY = TrustPolicy()
