@@ -212,13 +212,13 @@ class Victim:
         services = Services(load_settings(data_dir=self.data))
         with closing(services):
             services.start()
-            if not services.learner.wait_until(services.log.head(), 120):
+            if not services.learner.wait_until(services.truth.log.head(), 120):
                 raise SystemExit("the learner does not catch up")
-            experiments = services.catalog.experiments("default")
+            experiments = services.truth.catalog.experiments("default")
             learned = {
                 (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
             }
-            return replay(services.reader, experiments) == learned
+            return replay(services.truth.reader, experiments) == learned
 
 
 def _serve(data: Path, port: int, output: Path) -> None:

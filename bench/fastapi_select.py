@@ -51,9 +51,9 @@ def build(data: Path) -> FastAPI:
     experiment = Experiment(
         id="free", tenant_id=DEFAULT_TENANT, arms=arms, policy=PolicyChoice("BetaThompson")
     )
-    services.catalog.create_experiment(experiment)
+    services.truth.catalog.create_experiment(experiment)
     services.start()
-    services.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
+    services.truth.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
     app = FastAPI()
 
     @app.get("/health/ready")
@@ -62,7 +62,7 @@ def build(data: Path) -> FastAPI:
 
     @app.post("/select")
     async def select(body: SelectBody) -> SelectAnswer:
-        chosen = services.selector.select(
+        chosen = services.door.selector.select(
             DEFAULT_TENANT,
             body.experiment_id,
             context=Context(body.context.id, body.context.vector),

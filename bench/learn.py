@@ -226,10 +226,10 @@ def select_hmacs(*, rounds: int) -> float:
         services = Services(load_settings(data_dir=Path(folder), decision_buffer=10_000_000))
         arms = tuple(Arm(id=f"arm{k}") for k in range(ARMS))
         draft = Experiment(id="free", tenant_id=DEFAULT_TENANT, arms=arms)
-        services.catalog.create_experiment(draft)
+        services.truth.catalog.create_experiment(draft)
         services.start()
-        services.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
-        select = services.selector.select
+        services.truth.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
+        select = services.door.selector.select
         taken = interleaved(
             [
                 lambda: repeated(lambda: select(DEFAULT_TENANT, "free")),

@@ -44,7 +44,6 @@ PUBLIC: Final = (
     "loopwright.client",
     "loopwright.policies",
     "loopwright.testing",
-    "loopwright.testing_ports",
 )
 """Packages whose names users import; the rest of the house may change between minor versions."""
 
@@ -228,6 +227,8 @@ def policies_table() -> str:
 
 def queries_sections() -> str:
     """Every named query with its parameters and columns, and every table with its columns."""
+    from loopwright.insights.tallies import days_query, rates_query, units_query
+    from loopwright.insights.targets import CATALOGUE
     from loopwright.warehouse.queries import QUERIES
     from loopwright.warehouse.tables import LINKED, WIDE
     from loopwright.warehouse.tables import TABLES as KEPT
@@ -238,7 +239,8 @@ def queries_sections() -> str:
         )
 
     parts = ["## Queries"]
-    for query in QUERIES.values():
+    declared = [make(CATALOGUE) for make in (rates_query, days_query, units_query)]
+    for query in [*QUERIES.values(), *declared]:
         parts.append(f"### {query.name}\n\n{query.sentence}")
         if query.parameters:
             rows = [
@@ -264,6 +266,17 @@ def queries_sections() -> str:
     return "\n\n".join(parts)
 
 
+def targets_table() -> str:
+    """The metrics of a quality report: what each counts, among what, by whom, and its target."""
+    from loopwright.insights.targets import CATALOGUE
+
+    rows = [
+        (code(m.name), m.sentence, m.unit, f"{m.direction} {m.target:.0%}".replace("%", " %"))
+        for m in CATALOGUE
+    ]
+    return table(("Metric", "Counts", "One observation is", "Target"), rows)
+
+
 def python_sections() -> str:
     """The names of each public package, with the methods of its classes."""
     parts = []
@@ -284,6 +297,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "ports": ports_sections,
     "policies": policies_table,
     "queries": queries_sections,
+    "targets": targets_table,
     "python": python_sections,
 }
 

@@ -12,7 +12,6 @@ import csv
 import gzip
 import json
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -23,12 +22,12 @@ from typing import Any
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core.clock import SystemClock
-from loopwright.core.errors import LoopError
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Rating
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
-from loopwright.eventlog import Committed, Reader, Segments, Writer
+from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.feedback import Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.pipeline import Prepared
 from loopwright.people.people import People
@@ -111,18 +110,7 @@ class Store:
 
     def _append(self, prepared: Prepared) -> Committed:
         """Wait until the facts are on the disk."""
-        settled = threading.Event()
-        outcomes: list[Committed | LoopError] = []
-
-        def done(outcome: Committed | LoopError) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
-        self.writer.submit(prepared.facts, prepared.keys, done)
-        settled.wait()
-        if isinstance(outcomes[0], LoopError):
-            raise outcomes[0]
-        return outcomes[0]
+        return self.writer.append(prepared.facts, prepared.keys, timeout_s=60)
 
     def reports(self) -> Iterator[Reported]:
         """Yield all feedback in the log, oldest first."""

@@ -31,7 +31,7 @@ class Side:
         (folder / "keys.json").chmod(0o600)
         settings = load_settings(data_dir=folder, body_limit_bytes=20_000)
         self.services = Services(settings, clock=ManualClock(), rng=random.Random(5))
-        catalog = self.services.catalog
+        catalog = self.services.truth.catalog
         for id, context in [("free", None), ("deep", ContextSpec(2))]:
             arms = (Arm(id="a", payload={"t": 1}), Arm(id="b"), Arm(id="c", state="disabled"))
             catalog.create_experiment(
@@ -101,10 +101,11 @@ def test_both_doors_give_equal_codes_and_bodies(tmp_path: Path) -> None:
         front = Side(tmp_path / "front", front=True)
         behind = Side(tmp_path / "behind", front=False)
         tokens = [
-            front.services.selector.select(DEFAULT_TENANT, "free").request_id for _ in range(30)
+            front.services.door.selector.select(DEFAULT_TENANT, "free").request_id
+            for _ in range(30)
         ]
         for _ in range(30):
-            behind.services.selector.select(DEFAULT_TENANT, "free")
+            behind.services.door.selector.select(DEFAULT_TENANT, "free")
         seen = set()
         for path, content, headers in corpus(random.Random(9), tokens):
             one = await front.ask(path, content, headers)

@@ -41,7 +41,7 @@ def test_only_what_the_bandit_drew_is_learned_from(loop: Loop) -> None:
     assert 0 < live < len(UNITS)
     assert (status.decisions, status.feedback) == (live, live)
     assert status.skipped == {"mode": len(UNITS) - live}
-    batches = loop._services.log.read(0, limit=10_000)
+    batches = loop._services.truth.log.read(0, limit=10_000)
     facts = [fact for batch in batches for fact in decode(batch.body, version=batch.version)]
     logged = [fact.decision for fact in facts if isinstance(fact, Decided)]
     assert {(d.mode, d.rule) for d in logged} == {("live", None), ("holdout", "rollout")}

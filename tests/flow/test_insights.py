@@ -33,6 +33,7 @@ from loopwright.core.principal import Principal
 from loopwright.insights.report import QualityReport
 from loopwright.insights.routes import InsightsController
 from loopwright.insights.service import Insights
+from loopwright.trust import Trust
 from loopwright.warehouse.period import Period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
@@ -293,6 +294,7 @@ class Site:
                 "principal": Provide(principal, sync_to_thread=False),
                 "catalog": Provide(lambda: self.catalog, sync_to_thread=False),
                 "warehouse": Provide(lambda: warehouse, sync_to_thread=False),
+                "weighing": Provide(lambda: Trust(warehouse), sync_to_thread=False),
             },
             exception_handlers={LoopError: _problem},
             logging_config=None,

@@ -47,7 +47,7 @@ class SlowLog(MemoryEventLog):
 
 
 def reports(services: Services, n: int) -> list[FeedbackRequest]:
-    chosen = [services.selector.select(DEFAULT_TENANT, "greeting") for _ in range(n)]
+    chosen = [services.door.selector.select(DEFAULT_TENANT, "greeting") for _ in range(n)]
     return [FeedbackRequest(one.request_id, 1.0) for one in chosen]
 
 
@@ -72,7 +72,7 @@ def queued(
         acks = Acks(writer, asyncio.get_running_loop())
 
         async def send(report: FeedbackRequest) -> Any:
-            fact, key = services.intake.accept(DEFAULT_TENANT, report)
+            fact, key = services.door.intake.accept(DEFAULT_TENANT, report)
             return await acks.append([fact], [key])
 
         try:
@@ -138,25 +138,27 @@ def test_a_client_that_gave_up_waiting_harms_nobody(services: Services) -> None:
 def test_selects_go_on_when_decision_rows_are_shed(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, decision_buffer=1)
     services = Services(settings, clock=ManualClock(), rng=random.Random(1))
-    services.catalog.create_experiment(
+    services.truth.catalog.create_experiment(
         Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
-    services.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    services.truth.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
     services.start()
-    chosen = [services.selector.select(DEFAULT_TENANT, "greeting") for _ in range(2000)]
-    shed = services.writer.shed
+    chosen = [services.door.selector.select(DEFAULT_TENANT, "greeting") for _ in range(2000)]
+    shed = services.truth.writer.shed
     assert shed > 0
     assert services.learner.status(DEFAULT_TENANT, "greeting").shed == shed
-    fact, key = services.intake.accept(DEFAULT_TENANT, FeedbackRequest(chosen[-1].request_id, 1.0))
-    services.writer.submit([fact], [key], lambda _: None)
-    services.writer.flush()
-    assert services.learner.wait_until(services.log.head(), 10)
+    fact, key = services.door.intake.accept(
+        DEFAULT_TENANT, FeedbackRequest(chosen[-1].request_id, 1.0)
+    )
+    services.truth.writer.submit([fact], [key], lambda _: None)
+    services.truth.writer.flush()
+    assert services.learner.wait_until(services.truth.log.head(), 10)
     assert services.learner.status(DEFAULT_TENANT, "greeting").feedback == 1
     services.close()
 
 
 def test_selects_that_arrive_together_are_answered_each_for_itself(services: Services) -> None:
-    catalog = services.catalog
+    catalog = services.truth.catalog
     arms, context = (Arm(id="a"), Arm(id="b")), ContextSpec(dimension=2)
     for name in ("linear", "other"):
         catalog.create_experiment(
@@ -165,7 +167,7 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
         catalog.move_experiment(DEFAULT_TENANT, name, "start")
     key = catalog.create_key(DEFAULT_TENANT, ["select"]).secret
     principal = catalog.authenticate(key.encode())
-    select = Select(services.selector)
+    select = Select(services.door.selector)
     bodies = [
         {"experiment_id": name, "context": {"id": f"{name}-{k}", "vector": [1.0, float(k)]}}
         for k in range(20)
@@ -194,7 +196,7 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
     for body, reply in zip(bodies, good, strict=True):
         assert isinstance(reply, Reply)
         answer = msgspec.json.decode(reply.body)
-        decision = services.ring.signer.verify(answer["request_id"], now_ms=0)
+        decision = services.door.ring.signer.verify(answer["request_id"], now_ms=0)
         assert decision.experiment_id == answer["experiment_id"] == body["experiment_id"]
         assert decision.context_id == body["context"]["id"]
         assert decision.arm_id == answer["arm"]["id"]

@@ -63,12 +63,12 @@ def filled(data: Path) -> Services:
     services = Services(load_settings(data_dir=data), clock=clock, rng=random.Random(1))
     stored: list[Any] = []
     facts = visits()
-    services.writer.submit(facts, [None] * len(facts), stored.append)
-    services.writer.flush()
+    services.truth.writer.submit(facts, [None] * len(facts), stored.append)
+    services.truth.writer.flush()
     assert isinstance(stored[0], Committed)
     for _ in range(3):
-        services.sessions.run()
-        services.writer.flush()
+        services.keeper.sessions.run()
+        services.truth.writer.flush()
         clock.advance(seconds=3_600)
     return services
 
@@ -77,13 +77,15 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services = filled(tmp_path)
-    abandoned = services.warehouse.query("values_of", tenant_id="default", metric="abandonment")
-    copied = services.warehouse.query("values_of", tenant_id="default", metric="copy")
+    abandoned = services.reports.warehouse.query(
+        "values_of", tenant_id="default", metric="abandonment"
+    )
+    copied = services.reports.warehouse.query("values_of", tenant_id="default", metric="copy")
     assert len(abandoned.rows) + len(copied.rows) == CALLS
-    sessions = services.warehouse.query("sessions", tenant_id="default").dicts()
+    sessions = services.reports.warehouse.query("sessions", tenant_id="default").dicts()
     assert sum(row["abandoned"] for row in sessions) == len(abandoned.rows)
     found = calibrate(
-        services.warehouse,
+        services.reports.warehouse,
         "default",
         "support",
         metric="resolved",
@@ -92,7 +94,7 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     )
     assert (found.n, found.unmatured, found.missing) == (CALLS, 0, 0)
     young = calibrate(
-        services.warehouse,
+        services.reports.warehouse,
         "default",
         "support",
         metric="resolved",
@@ -155,7 +157,7 @@ def test_a_running_server_calibrates_and_keeps_a_record_of_who_asked(
     finally:
         server.stop()
     services = Services(load_settings(data_dir=tmp_path))
-    facts = services.reader.facts(0, limit=10_000)
+    facts = services.truth.reader.facts(0, limit=10_000)
     changes = [f for _, f in facts if isinstance(f, Changed) and f.action == "calibrate"]
     services.close()
     assert [change.subject for change in changes] == ["surrogate/support"] * 2
@@ -182,14 +184,14 @@ def test_a_real_server_reads_along_and_a_restart_keeps_open_sessions(tmp_path: P
     finally:
         server.stop()
     services = Services(load_settings(data_dir=tmp_path), clock=ManualClock(2**42))
-    services.sessions.run()
-    services.writer.flush()
-    services.sessions.run()
-    services.writer.flush()
-    services.sessions.run()
-    found = services.warehouse.query("values_of", tenant_id="default", metric="abandonment")
+    services.keeper.sessions.run()
+    services.truth.writer.flush()
+    services.keeper.sessions.run()
+    services.truth.writer.flush()
+    services.keeper.sessions.run()
+    found = services.reports.warehouse.query("values_of", tenant_id="default", metric="abandonment")
     assert [value for _, value in found.rows] == [1.0]
-    assert services._consumers.position(CONSUMER) == services.log.head()
+    assert services.keeper.consumers.position(CONSUMER) == services.truth.log.head()
     services.close()
 
 
@@ -215,8 +217,8 @@ def fitted(*, metric: str = "resolved", now_ms: int = START) -> Surrogate:
 def settled(services: Services) -> None:
     """Let everything that follows from the log by now be written and learned."""
     for _ in range(4):
-        services.sessions.run()
-        services.writer.flush()
+        services.keeper.sessions.run()
+        services.truth.writer.flush()
     while services.learner.step():
         pass
 
@@ -239,7 +241,7 @@ def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outco
     clock = ManualClock(SystemClock().now_ms() + 3_600_000)
     services = Services(load_settings(data_dir=tmp_path), clock=clock)
     settled(services)
-    found = services.warehouse.query("values_of", tenant_id="default", metric="resolved")
+    found = services.reports.warehouse.query("values_of", tenant_id="default", metric="resolved")
     assert found.rows == []  # an expectation is no outcome, in no report
     services.close()
 
@@ -277,7 +279,7 @@ def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outco
         assert server.stop() == 0
 
     services = Services(load_settings(data_dir=tmp_path), clock=clock)
-    experiment = services.catalog.experiment("default", "greeting")
+    experiment = services.truth.catalog.experiment("default", "greeting")
     key = ("default", "greeting")
-    assert services.learner.dump(*key) == replay(services.reader, [experiment])[key]
+    assert services.learner.dump(*key) == replay(services.truth.reader, [experiment])[key]
     services.close()

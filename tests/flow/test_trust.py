@@ -279,7 +279,7 @@ def test_a_burst_is_shown_released_and_held_back_again(server: Server) -> None:
     with closing(Services(load_settings(data_dir=server.data))) as services:
         changes = [
             (fact.action, fact.actor, fact.detail.get("note"))
-            for _, fact in services.reader.facts(0, limit=10_000)
+            for _, fact in services.truth.reader.facts(0, limit=10_000)
             if isinstance(fact, Changed) and fact.subject == f"release/{release['id']}"
         ]
     by = release["released_by"]
@@ -410,7 +410,7 @@ def test_a_rush_of_accounts_made_today_is_held_back_and_regulars_of_that_minute_
         assert line.weighted is not None
         assert line.weighted.estimate == 1.0
         # Nobody could tell the regulars apart without knowing when an account was first seen.
-        blind = Trust(services.warehouse).summary(
+        blind = Trust(services.reports.warehouse).summary(
             "default", period(clock.now_ms(), days=30), now_ms=clock.now_ms()
         )
         assert blind.quarantined == 46
@@ -422,7 +422,9 @@ def test_a_rush_of_accounts_made_today_is_held_back_and_regulars_of_that_minute_
 
         # Of who is erased nothing is known, and so not when they came either.
         for k in range(40):
-            services.people.erase("default", services.people.find("default", f"x{k}").id)
+            services.truth.people.erase(
+                "default", services.truth.people.find("default", f"x{k}").id
+            )
         assert loop.feedback.trust().quarantined == 46
 
 
@@ -465,8 +467,8 @@ def test_a_server_caps_what_one_person_teaches_when_the_experiment_says_so(
 
     assert server.stop() == 0
     services = Services(load_settings(data_dir=server.data))
-    experiments = services.catalog.experiments("default")
-    assert replay(services.reader, experiments) == {
+    experiments = services.truth.catalog.experiments("default")
+    assert replay(services.truth.reader, experiments) == {
         (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
     }
     services.close()

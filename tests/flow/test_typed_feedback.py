@@ -31,6 +31,7 @@ from loopwright.core.upcast import decode
 from loopwright.eventlog import Writer
 from loopwright.feedback import Pipeline, Quarantine, TypedIntake, restore
 from loopwright.feedback import routes as paths
+from loopwright.people import routes as people_paths
 from loopwright.people.people import People
 from loopwright.testing import ManualClock
 from loopwright.texts.redact import Rules
@@ -84,7 +85,7 @@ class Site:
             return Response(reply.body, status_code=reply.status, media_type="application/json")
 
         return Litestar(
-            paths.CONTROLLERS,
+            [*paths.CONTROLLERS, *people_paths.CONTROLLERS],
             dependencies={
                 name: Provide(give, sync_to_thread=False) for name, give in given.items()
             },

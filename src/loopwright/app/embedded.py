@@ -9,18 +9,17 @@ with loopwright.open("loopwright-data") as loop:
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import Any, Final, Self, SupportsFloat, TypeVar
 
 import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
@@ -36,11 +35,13 @@ from loopwright.people.raw import OFF, RawCopy, RawNotKept
 from loopwright.serving import Selection, SelectRequest
 from loopwright.trust.clearances import Clearance, NewClearance
 from loopwright.trust.summary import TrustSummary
-from loopwright.trust.view import Trust
 from loopwright.warehouse.period import period
 
 from .settings import load_settings
 from .wiring import Services
+
+COMMIT_TIMEOUT_S: Final = 60.0
+"""How long a call waits for its commit; a disk that takes longer answers `OutcomeUnknown`."""
 
 _T = TypeVar("_T")
 
@@ -76,8 +77,8 @@ class Loop:
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
         services = self._services
-        return services.writer.flush(timeout_s) and services.learner.wait_until(
-            services.log.head(), timeout_s
+        return services.truth.writer.flush(timeout_s) and services.learner.wait_until(
+            services.truth.log.head(), timeout_s
         )
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ class Agent:
             unit_id=unit_id,
             mask=mask,
         )
-        return self._services.selector.select(
+        return self._services.door.selector.select(
             self._tenant_id,
             request.experiment_id,
             context=request.context,
@@ -148,7 +149,7 @@ class Agent:
         self, reports: Sequence[FeedbackRequest | Mapping[str, Any]]
     ) -> list[Accepted]:
         """Store many rewards in one commit. Refuses all when one is refused."""
-        accepted = [self._services.intake.accept(self._tenant_id, _report(r)) for r in reports]
+        accepted = [self._services.door.intake.accept(self._tenant_id, _report(r)) for r in reports]
         facts = [fact for fact, _ in accepted]
         committed = _append(self._services, facts, [key for _, key in accepted])
         return [
@@ -182,25 +183,30 @@ class Feedback:
         Raises `NotFound`, with a code that says why, when there is no raw copy of it.
         """
         services = self._services
-        if services.raw is None:
+        if services.truth.raw is None:
             raise RawNotKept(OFF)
-        copy = services.raw.read(self._tenant_id, event_id)
-        looked = services.raw.looked(self._tenant_id, event_id, actor="embedded")
+        copy = services.truth.raw.read(self._tenant_id, event_id)
+        looked = services.truth.raw.looked(self._tenant_id, event_id, actor="embedded")
         _append(services, [looked], [None])
-        services.raw.count("read")
+        services.truth.raw.count("read")
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
-    def quality(self, *, days: int = 30) -> QualityReport:
-        """Return the quality report of the last `days`, with what trust makes of it."""
-        insights = Insights(self._services.warehouse, clock=self._services.clock)
+    def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
+        """Return the quality report of the last `days`, weighed by trust; days begin at midnight in `tz` (UTC)."""
+        insights = Insights(self._services.reports.warehouse, clock=self._services.truth.clock)
         return trusted_report(
-            insights, self._trust(), self._tenant_id, period(insights.now_ms(), days=days)
+            insights,
+            self._services.reports.trust(),
+            self._tenant_id,
+            period(insights.now_ms(), days=days),
         )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
         """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""
-        now_ms = self._services.clock.now_ms()
-        return self._trust().summary(self._tenant_id, period(now_ms, days=days), now_ms=now_ms)
+        now_ms = self._services.truth.clock.now_ms()
+        return self._services.reports.trust().summary(
+            self._tenant_id, period(now_ms, days=days), now_ms=now_ms
+        )
 
     def release(
         self,
@@ -220,28 +226,26 @@ class Feedback:
             arm_id=arm_id,
             note=note,
         )
-        return self._services.clearing.clear(self._tenant_id, asked, actor="embedded")
+        return self._services.reports.clearing.clear(self._tenant_id, asked, actor="embedded")
 
     def withdraw(self, release_id: str) -> Clearance:
         """Take a release back: what it let count is held back again. Raises `NotFound`."""
-        return self._services.clearing.withdraw(self._tenant_id, release_id, actor="embedded")
-
-    def _trust(self) -> Trust:
-        services = self._services
-        return Trust(services.warehouse, people=services.people, clearances=services.clearances)
+        return self._services.reports.clearing.withdraw(
+            self._tenant_id, release_id, actor="embedded"
+        )
 
     def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services
         plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
-        prepared = services.typed_intake.accept_items(self._tenant_id, path, items=plain)
+        prepared = services.door.typed_intake.accept_items(self._tenant_id, path, items=plain)
 
         async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
             committed = _append(services, facts, keys)
-            if (raw := services.typed_intake.raw) is not None:
+            if (raw := services.door.typed_intake.raw) is not None:
                 raw.keep(self._tenant_id, prepared.originals, duplicates=committed.duplicates)
             return committed
 
-        answer = _completed(finish(services.typed_intake, append, prepared=prepared))
+        answer = _completed(finish(services.door.typed_intake, append, prepared=prepared))
         assert isinstance(answer.content, TypedBatch)
         return answer.content.results
 
@@ -285,16 +289,16 @@ class Experiments:
             gate=gate,
             trust=trust,
         )
-        created = self._services.catalog.create_experiment(draft, actor="embedded")
+        created = self._services.truth.catalog.create_experiment(draft, actor="embedded")
         return self.start(id) if start else created
 
     def get(self, id: str) -> Experiment:
         """Return an experiment; raises `NotFound`."""
-        return self._services.catalog.experiment(self._tenant_id, id)
+        return self._services.truth.catalog.experiment(self._tenant_id, id)
 
     def list(self) -> Sequence[Experiment]:
         """Return every experiment, ended ones too."""
-        return self._services.catalog.experiments(self._tenant_id)
+        return self._services.truth.catalog.experiments(self._tenant_id)
 
     def status(self, id: str) -> Status:
         """Return how an experiment is doing: its arms with n, mean, interval and share."""
@@ -320,38 +324,29 @@ class Experiments:
     def add_arm(self, id: str, arm: Arm | str) -> Experiment:
         """Add an arm to a draft or running experiment."""
         arm = arm if isinstance(arm, Arm) else Arm(id=arm)
-        return self._services.catalog.add_arm(self._tenant_id, id, arm, actor="embedded")
+        return self._services.truth.catalog.add_arm(self._tenant_id, id, arm, actor="embedded")
 
     def change_arm(self, id: str, arm_id: str, change: ArmChange) -> Experiment:
         """Enable, disable or retire an arm, or change its shares, payload or metadata."""
-        return self._services.catalog.change_arm(
+        return self._services.truth.catalog.change_arm(
             self._tenant_id, id, arm_id, change, actor="embedded"
         )
 
     def update(self, id: str, amendment: Amendment) -> Experiment:
         """Change what may still be changed."""
-        return self._services.catalog.update_experiment(
+        return self._services.truth.catalog.update_experiment(
             self._tenant_id, id, amendment, actor="embedded"
         )
 
     def _move(self, id: str, move: Any) -> Experiment:
-        return self._services.catalog.move_experiment(self._tenant_id, id, move, actor="embedded")
+        return self._services.truth.catalog.move_experiment(
+            self._tenant_id, id, move, actor="embedded"
+        )
 
 
 def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     """Return once `facts` are durable; raises what the log refused them with."""
-    settled = threading.Event()
-    outcome: list[Committed | LoopError] = []
-
-    def done(result: Committed | LoopError) -> None:
-        outcome.append(result)
-        settled.set()
-
-    services.writer.submit(facts, keys, done)
-    settled.wait()
-    if isinstance(outcome[0], LoopError):
-        raise outcome[0]
-    return outcome[0]
+    return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
 
 
 def _completed(steps: Coroutine[Any, Any, _T]) -> _T:

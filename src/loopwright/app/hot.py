@@ -38,6 +38,7 @@ from .asgi import (
     too_large,
     whole_body,
 )
+from .health import Health
 from .metrics import Metrics
 
 SELECT: Final = "/api/v1/agent/select"
@@ -50,13 +51,6 @@ T = TypeVar("T")
 Headers = Iterable[tuple[bytes, bytes]]
 _Group = list[tuple[SelectRequest, asyncio.Future[Selection]]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
-
-
-class Health(msgspec.Struct, frozen=True):
-    """Whether this process can serve, and if not, why."""
-
-    status: str
-    reason: str = ""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -244,7 +238,7 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
 class Front:
     """Dispatches the hot endpoints by path and hands everything else to the application behind it.
 
-    `ready` returns why the process cannot serve, or an empty string.
+    `health` returns whether the process can serve, and what of its background work fails.
     """
 
     def __init__(
@@ -254,11 +248,11 @@ class Front:
         endpoints: dict[str, Endpoint],
         catalog: Catalog,
         metrics: Metrics,
-        ready: Callable[[], str],
+        health: Callable[[], Health],
         body_limit: int,
     ) -> None:
         self._behind = behind
-        self._ready = ready
+        self._health = health
         self._endpoints = {
             path: (endpoint, metrics.route(path)) for path, endpoint in endpoints.items()
         }
@@ -297,9 +291,8 @@ class Front:
 
     def readiness(self) -> Reply:
         """Return 200 when selects and feedback are served, else 503 with the reason."""
-        reason = self._ready()
-        health = Health("unready", reason) if reason else Health("ready")
-        return Reply(503 if reason else 200, _encode(health))
+        health = self._health()
+        return Reply(200 if health.is_serving else 503, _encode(health))
 
     def admit(self, scope: KeyScope, headers: Headers) -> Principal:
         """Return who asks, by the headers, once they may and have declared JSON that fits; raises `LoopError`."""

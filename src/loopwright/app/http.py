@@ -31,6 +31,7 @@ from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
 
 from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
+from .health import Health
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
@@ -39,7 +40,6 @@ from .hot import (
     BatchAccepted,
     Endpoint,
     Front,
-    Health,
     authenticated,
 )
 from .metrics import Metrics
@@ -103,7 +103,7 @@ def build_behind(
     @get("/health/live", tags=["health"], summary="Is the process alive?")
     async def live() -> Health:
         """Answer as long as the process runs."""
-        return Health("alive")
+        return Health(status="alive")
 
     @get(
         "/health/ready",
@@ -117,7 +117,7 @@ def build_behind(
         },
     )
     async def readiness() -> Response[bytes]:
-        """Answer 200 when selects and feedback are served, else 503 with the reason."""
+        """Answer 200 when selects and feedback are served, else 503; `failing` names the background work that fails."""
         return _response(front.readiness())
 
     @get(

@@ -43,7 +43,9 @@ CATALOGUE: Final[dict[str, str]] = {
     "loopwright_learner_expected_rewards": "Rewards learned that are only expected, until the outcome is known.",
     "loopwright_learner_skipped_total": "Facts not learned from since the experiments began, by reason.",
     "loopwright_learner_degraded": "Experiments that serve an older snapshot because the guard refused a newer one.",
-    "loopwright_learner_failed": "1 when the learner has stopped on an error.",
+    "loopwright_learner_failed": "1 while the learner fails.",
+    "loopwright_task_failures_total": "Failed runs of background tasks, by task.",
+    "loopwright_task_last_success_seconds": "Unix time of the latest run that succeeded, by task; 0 before the first.",
 }
 
 Sample = tuple[dict[str, str], float]

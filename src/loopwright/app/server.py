@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterable
 from typing import Final
 
 import uvicorn
@@ -18,6 +17,7 @@ from loopwright.core.errors import SettingsInvalid
 
 from .acks import Acks
 from .asgi import App, Behind
+from .gauges import watch
 from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
@@ -30,7 +30,7 @@ from .hot import (
 )
 from .keyring import ADMIN_KEY_FILE
 from .logs import log_to_stderr
-from .metrics import Metrics, Sample, by_experiment
+from .metrics import Metrics
 from .settings import Settings
 from .wiring import Services
 
@@ -63,53 +63,50 @@ def serve(settings: Settings) -> None:
 def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
     """Return the ASGI application over `services`, answering feedback on `loop`."""
     metrics = Metrics()
-    _watch(metrics, services)
-    acks = Acks(services.writer, loop)
+    watch(metrics, services)
+    acks = Acks(services.truth.writer, loop)
     endpoints: dict[str, Endpoint] = {
-        SELECT: Select(services.selector),
-        FEEDBACK: Feedback(services.intake, acks.append, metrics),
-        FEEDBACK_BATCH: FeedbackBatch(services.intake, acks.append, metrics),
+        SELECT: Select(services.door.selector),
+        FEEDBACK: Feedback(services.door.intake, acks.append, metrics),
+        FEEDBACK_BATCH: FeedbackBatch(services.door.intake, acks.append, metrics),
     }
     limit = services.settings.body_limit_bytes
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
         from loopwright.signals.calibration import Calibrator
-        from loopwright.trust.view import Trust
 
         from .http import build_behind
 
         calibrator = Calibrator(
-            services.surrogates,
-            warehouse=lambda: services.warehouse,
-            clock=services.clock,
-            audit=services.audit,
+            services.keeper.surrogates,
+            warehouse=lambda: services.reports.warehouse,
+            clock=services.truth.clock,
+            audit=services.truth.audit,
         )
         return build_behind(
             front,
             endpoints,
-            catalog=services.catalog,
+            catalog=services.truth.catalog,
             metrics=metrics,
             dependencies={
-                "catalog": lambda: services.catalog,
+                "catalog": lambda: services.truth.catalog,
                 "learner": lambda: services.learner,
-                "signing_ring": lambda: services.ring,
-                "typed_intake": lambda: services.typed_intake,
+                "signing_ring": lambda: services.door.ring,
+                "typed_intake": lambda: services.door.typed_intake,
                 "append": lambda: acks.append,
-                "people": lambda: services.people,
-                "quarantine": lambda: services.quarantine,
-                "raw_copies": lambda: services.raw,
+                "people": lambda: services.truth.people,
+                "quarantine": lambda: services.door.quarantine,
+                "raw_copies": lambda: services.truth.raw,
                 "calibrator": lambda: calibrator,
-                "clearances": lambda: services.clearances,
-                "clearing": lambda: services.clearing,
-                "count_rows": lambda: services.rows_of,
+                "clearances": lambda: services.reports.clearances,
+                "clearing": lambda: services.reports.clearing,
+                "count_rows": lambda: services.reports.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.
             slow_dependencies={
-                "warehouse": lambda: services.warehouse,
-                "weighing": lambda: Trust(
-                    services.warehouse, people=services.people, clearances=services.clearances
-                ),
+                "warehouse": lambda: services.reports.warehouse,
+                "weighing": lambda: services.reports.trust(),
             },
             body_limit=limit,
         )
@@ -118,9 +115,9 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
     front = Front(
         behind,
         endpoints=endpoints,
-        catalog=services.catalog,
+        catalog=services.truth.catalog,
         metrics=metrics,
-        ready=services.unready,
+        health=services.health,
         body_limit=limit,
     )
     behind.begin()
@@ -183,51 +180,3 @@ class _Server(uvicorn.Server):
             logger.info(
                 "serving", extra={"url": url, "docs": f"{url}/docs", "key_file": self._key_file}
             )
-
-
-def _watch(metrics: Metrics, services: Services) -> None:
-    """Let every scrape read the figures that the parts keep of themselves."""
-    writer, learner, log = services.writer, services.learner, services.log
-
-    def one(value: float) -> Iterable[Sample]:
-        return [({}, float(value))]
-
-    metrics.watch("loopwright_decisions_total", lambda: by_experiment(services.selector.selected))
-    metrics.watch("loopwright_decisions_shed_total", lambda: one(writer.shed))
-    metrics.watch("loopwright_log_head_offset", lambda: one(log.head()))
-    metrics.watch("loopwright_log_queue_events", lambda: one(writer.queued + writer.offered))
-    metrics.watch("loopwright_log_oldest_age_seconds", lambda: one(writer.oldest_age_ms / 1000))
-    metrics.watch("loopwright_log_commit_seconds", lambda: one(writer.commit_seconds))
-    metrics.watch("loopwright_log_failed", lambda: one(writer.failure is not None))
-    metrics.watch(
-        "loopwright_intake_items_total",
-        lambda: [
-            ({"stage": stage, "result": result}, getattr(counter, result))
-            for stage, counter in services.pipeline.counters.items()
-            for result in ("seen", "changed", "refused")
-        ],
-    )
-    metrics.watch(
-        "loopwright_intake_facts_total",
-        lambda: [({"topic": topic}, n) for topic, n in services.typed_intake.router.counts.items()],
-    )
-    fell_back = services.classifier_fell_back
-    metrics.watch(
-        "loopwright_classifier_fallbacks_total",
-        lambda: [({"reason": why}, n) for why, n in list(fell_back.items())],
-    )
-    raw = services.raw
-    metrics.watch(
-        "loopwright_raw_copies_total",
-        lambda: [] if raw is None else [({"result": name}, n) for name, n in raw.counts.items()],
-    )
-    metrics.watch("loopwright_learner_offset", lambda: one(learner.offset))
-    metrics.watch("loopwright_learner_lag_events", lambda: one(max(0, log.head() - learner.offset)))
-    metrics.watch("loopwright_learner_published_total", lambda: one(learner.published))
-    metrics.watch("loopwright_learner_expected_rewards", lambda: by_experiment(learner.expected()))
-    metrics.watch(
-        "loopwright_learner_skipped_total",
-        lambda: [({"reason": reason}, n) for reason, n in learner.skipped().items()],
-    )
-    metrics.watch("loopwright_learner_degraded", lambda: one(len(learner.degraded)))
-    metrics.watch("loopwright_learner_failed", lambda: one(learner.failure is not None))

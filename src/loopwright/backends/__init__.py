@@ -1,1 +1,1 @@
-"""Engines that implement `core.ports`: memory, SQLite, files. They know no slice, and only wiring names them."""
+"""Engines that implement `core.ports`: memory, SQLite, files, PostgreSQL. They know no slice, and only wiring names them."""

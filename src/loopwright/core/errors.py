@@ -15,8 +15,10 @@ document (RFC 9457).
     ├── Conflict               it contradicts what is there
     │   └── StaleVersion · ExperimentClosed · NoArms
     ├── Overloaded             come back later
+    │   └── OutcomeUnknown
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · DirectoryLocked · DiskFull
+        ├── DatabaseUnavailable · CommitUnclear
         └── SettingsInvalid
 """
 
@@ -163,6 +165,12 @@ class Overloaded(LoopError):
     code, status = "overloaded", 503
 
 
+class OutcomeUnknown(Overloaded):
+    """A commit was not confirmed in time: the facts may be stored by now, or never. Repeat it under the same keys."""
+
+    code = "outcome_unknown"
+
+
 class Broken(LoopError):
     """The installation itself needs attention."""
 
@@ -185,6 +193,18 @@ class DiskFull(Broken):
     """The disk refused a write; nothing unwritten was acknowledged."""
 
     code, status = "disk_full", 507
+
+
+class DatabaseUnavailable(Broken):
+    """The database server cannot be reached, or ended the connection; nothing of the transaction is stored."""
+
+    code = "database_unavailable"
+
+
+class CommitUnclear(Broken):
+    """The connection was lost while the transaction committed: all of it is stored, or nothing."""
+
+    code = "commit_unclear"
 
 
 class SettingsInvalid(Broken):

@@ -98,11 +98,18 @@ class Database(Protocol):
     """Tables and transactions, in the SQL that SQLite and PostgreSQL share; parameters are `?`."""
 
     def transaction(self) -> AbstractContextManager[Session]:
-        """Open a transaction: committed at the end of the block, rolled back by an exception."""
+        """Open a transaction: committed at the end of the block, rolled back by an exception.
+
+        Transactions take turns, so what one has read stays true until its end. An error of a statement has to end
+        the block. A thread has one open at most: raises `RuntimeError` at a second one.
+        """
         ...
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a query outside any transaction."""
+        """Return the rows of a query outside any transaction; it only reads.
+
+        Within a transaction of the same thread it sees what that has written so far.
+        """
         ...
 
     def close(self) -> None:

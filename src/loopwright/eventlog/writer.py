@@ -19,7 +19,7 @@ import msgspec
 
 from loopwright.core import upcast
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Broken, Invalid, LoopError, Overloaded
+from loopwright.core.errors import Broken, Invalid, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed, EventLog, KeyTaken
 
@@ -121,6 +121,33 @@ class Writer:
         if self._is_asleep:
             self._wake.set()
 
+    def append(
+        self, facts: Sequence[Fact], keys: Sequence[bytes | None], *, timeout_s: float
+    ) -> Committed:
+        """Store `facts` like `submit`, wait for their commit and return what became of them.
+
+        Raises `Overloaded`, taking nothing, when the queue is full; `OutcomeUnknown` when the commit is not
+        confirmed within `timeout_s`; and the error of a commit that failed.
+        """
+        outcomes: list[Committed | LoopError] = []
+        settled = threading.Event()
+
+        def done(outcome: Committed | LoopError) -> None:
+            outcomes.append(outcome)
+            settled.set()
+
+        self.submit(facts, keys, done)
+        if not settled.wait(timeout_s):
+            raise OutcomeUnknown(
+                f"the commit was not confirmed within {timeout_s:g} s, so it is unknown whether the facts are "
+                "stored; send them again under the same keys",
+                retry_after_s=timeout_s,
+            )
+        outcome = outcomes[0]
+        if isinstance(outcome, LoopError):
+            raise outcome
+        return outcome
+
     def offer(self, fact: Fact) -> bool:
         """Hand over a fact that may be lost under pressure; False when it was shed. Never waits."""
         if len(self._offered) >= self._shed_capacity or self._is_closing:
@@ -134,6 +161,11 @@ class Writer:
     def subscribe(self, callback: Callable[[int], None]) -> None:
         """Call `callback(head)` on the writer's thread after each commit, once its `done`s have been called."""
         self._subscribers.append(callback)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that writes runs; it does from the making of the writer to `close`."""
+        return self._thread.is_alive()
 
     @property
     def offered(self) -> int:

@@ -27,6 +27,7 @@ from loopwright.core.feedback import (
     Outcome,
     Rating,
     Target,
+    Who,
     metric_of,
 )
 from loopwright.core.ids import time_of
@@ -543,7 +544,8 @@ def _reported(
                 note = replace(note, flags=(*note.flags, "reward_out_of_range"))
             else:
                 # The key of a plain reward: the log keeps as many as the experiment counts.
-                reward = Received(event_id, received_ms, decision, earned, derived=True)
+                who = Who(note.person, target.session_id or note.session_id, note.address)
+                reward = Received(event_id, received_ms, decision, earned, derived=True, who=who)
                 reward_id = identity_of(taught, earned.metric, event_id)
                 rewards = [(reward, reward_key(decision.id, reward_id))]
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from msgspec import structs
 
 from loopwright.trust import LEFT_OUT, Reason, Trust, TrustSummary, TrustTally
 from loopwright.warehouse.period import Period
 
+from .findings import Finding
 from .metrics import MetricLine
-from .report import Finding, QualityReport
+from .report import QualityReport
 from .service import Insights
 
 
@@ -43,7 +46,9 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
             kind="trust",
             sentence=f"{counted}{f'; left out: {why}' if why else ''}.{_let(ratings)}"
             f"{_beside(lines.get('satisfaction'))}",
-            action="See GET /api/v1/feedback/trust for all counts and bursts." if why else "",
+            action=f"See GET /api/v1/feedback/trust/{quote(report.tenant_id, safe='')} for all counts and bursts."
+            if why
+            else "",
         ),
     )
 

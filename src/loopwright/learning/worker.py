@@ -140,6 +140,24 @@ class Learner:
             self._progress.notify_all()
             return read
 
+    def turn(self) -> None:
+        """Read one stretch, then rest or wait for facts: one round of a loop that something else drives.
+
+        What it raises is `failure` until a later round succeeds. A round may be repeated: what the failed one
+        read and did not learn is read again.
+        """
+        started = self._stopwatch()
+        try:
+            read = self.step()
+            if read < self._pace.batch:
+                self._rest(self._stopwatch() - started)
+        except Exception as error:
+            with self._progress:
+                self.failure = error
+                self._progress.notify_all()
+            raise
+        self.failure = None
+
     # Progress
 
     @property
@@ -472,15 +490,9 @@ class Learner:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                started = self._stopwatch()
-                read = self.step()
-                if read < self._pace.batch:
-                    self._rest(self._stopwatch() - started)
-        except Exception as error:
+                self.turn()
+        except Exception:
             _logger.exception("the learner has stopped")
-            with self._progress:
-                self.failure = error
-                self._progress.notify_all()
 
     def _rest(self, step_s: float) -> None:
         """Leave the interpreter to serving for a while, then wait for facts, unless there is work without them.
@@ -539,25 +551,10 @@ class Learner:
         return snapshot
 
     def _append(self, fact: RolledBack) -> int:
-        outcomes: list[Committed | LoopError] = []
-        settled = threading.Event()
-
-        def done(outcome: Committed | LoopError) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
-        self._writer.submit([fact], [None], done)
-        if not settled.wait(_WRITE_TIMEOUT_S):
-            raise Overloaded(
-                f"the rollback was not written within {_WRITE_TIMEOUT_S:.0f} s; it may still be",
-                retry_after_s=_WRITE_TIMEOUT_S,
-            )
-        match outcomes[0]:
-            case Committed(first_offset=int(offset)):
-                return offset
-            case LoopError() as error:
-                raise error
-        raise Broken("the log took the rollback for a duplicate")
+        offset = self._writer.append([fact], [None], timeout_s=_WRITE_TIMEOUT_S).first_offset
+        if offset is None:
+            raise Broken("the log took the rollback for a duplicate")
+        return offset
 
 
 def _named(key: Key) -> dict[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from loopwright.core.errors import LoopError, Overloaded
+from loopwright.core.errors import Overloaded
 from loopwright.core.events import Expected, Reported
 from loopwright.core.ports import Committed, Database
 from loopwright.core.ports import Session as Transaction
@@ -56,23 +55,10 @@ class Outbox:
         return True
 
     def _append(self, facts: list[Reported | Expected], keys: list[bytes]) -> Committed | None:
-        settled = threading.Event()
-        outcomes: list[Committed | LoopError] = []
-
-        def done(outcome: Committed | LoopError) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
         try:
-            self._writer.submit(facts, keys, done)
-        except Overloaded:
+            return self._writer.append(facts, keys, timeout_s=_COMMIT_S)
+        except Overloaded:  # or not confirmed in time: the keys make a repetition harmless
             return None
-        if not settled.wait(_COMMIT_S):
-            return None
-        outcome = outcomes[0]
-        if isinstance(outcome, LoopError):
-            raise outcome
-        return outcome
 
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode

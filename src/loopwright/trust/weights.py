@@ -17,7 +17,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,15 +26,13 @@ from numpy.typing import NDArray
 from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Codes, Consensus, Floats, Labels, dawid_skene, peers_belief
+from loopwright.stats.intervals import Z95
 
 from .bursts import bursts
 from .policy import TrustPolicy
 from .votes import UNKNOWN, Mask, Votes, joint
 
 Flags = NDArray[np.uint16]
-
-
-_Z975: Final = 1.959963984540054
 
 
 class Reason(enum.IntFlag):
@@ -153,7 +151,7 @@ def skill(standing: Standing, policy: TrustPolicy) -> tuple[float, bool]:
     spread = math.sqrt(mean * (1 - mean) / (right + wrong + 1))
     unknown = policy.prior_right / (policy.prior_right + policy.prior_wrong)
     factor = (mean - policy.chance) / (unknown - policy.chance)
-    return max(factor, 0.0), mean + _Z975 * spread < policy.chance
+    return max(factor, 0.0), mean + Z95 * spread < policy.chance
 
 
 def _priors(

@@ -7,6 +7,7 @@ import string
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from loopwright.core.errors import (
     TokenKeyRetired,
     TokenMalformed,
 )
-from loopwright.core.token import MAC_BYTES, MAX_TOKEN_CHARS, VERSION, Signer
+from loopwright.core.token import MAX_TOKEN_CHARS, SIGNED_VERSION, TAG_BYTES, VERSION, Signer
 
 OLD = bytes(range(32))
 NEW = bytes(range(32, 72))  # longer than 32 bytes
@@ -82,12 +83,65 @@ def test_a_token_gives_back_the_decision_it_was_made_of(decision: Decision) -> N
     assert signer().verify(signer().sign(decision), now_ms=NOW) == decision
 
 
+def signed(decision: Decision, key: bytes, key_id: int = 1) -> str:
+    """Return a token of version 1, as it was made until November 2026."""
+    body = bytes((SIGNED_VERSION, key_id)) + msgspec.msgpack.encode(decision)
+    return spell(body + hmac.digest(key, body, hashlib.sha256)[:TAG_BYTES])
+
+
+def sealed(content: bytes, key: bytes, key_id: int = 1, id: str = DECISION.id) -> str:
+    """Return a token of version 2 around `content`, made by its description alone."""
+    header, nonce = bytes((VERSION, key_id)), bytes.fromhex(id)
+    day = int(id[:12], 16) // 86_400_000
+    daily = hmac.digest(key, b"loopwright token\0" + day.to_bytes(4, "big"), "sha256")
+    return spell(header + nonce + AESGCM(daily).encrypt(nonce, content, header))
+
+
 @given(decisions, st.sampled_from([OLD, NEW, LONG]))
-def test_the_signature_is_hmac_sha256_cut_to_128_bits(decision: Decision, key: bytes) -> None:
-    raw = raw_of(Signer({7: key}, active=7).sign(decision))
-    body, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-    assert mac == hmac.digest(key, body, hashlib.sha256)[:MAC_BYTES]
-    assert (body[0], body[1]) == (VERSION, 7)
+def test_a_token_is_sealed_as_it_is_described(decision: Decision, key: bytes) -> None:
+    plain = msgspec.msgpack.encode(decision)
+    without_id = plain[:1] + plain[35:]
+    assert Signer({7: key}, active=7).sign(decision) == sealed(without_id, key, 7, decision.id)
+
+
+@given(decisions, st.sampled_from([OLD, NEW, LONG]))
+def test_a_token_of_version_1_is_still_accepted(decision: Decision, key: bytes) -> None:
+    assert Signer({1: key}, active=1).verify(signed(decision, key), now_ms=NOW) == decision
+
+
+def test_nothing_of_a_decision_is_legible_in_its_token() -> None:
+    telling = msgspec.structs.replace(
+        DECISION, unit_id="jane.doe", context_id="cart-4711", metadata={"email": "jane@example.org"}
+    )
+    raw = raw_of(signer().sign(telling))
+    for word in (b"jane", b"cart-4711", b"example", b"greeting", b"default", b"warm"):
+        assert word not in raw
+
+
+def test_a_token_of_one_decision_cannot_carry_the_id_of_another() -> None:
+    raw = bytearray(raw_of(signer().sign(DECISION)))
+    other = msgspec.structs.replace(DECISION, id="0190163d8694739bb2eba4e3f1c6ca01")
+    raw[2:18] = bytes.fromhex(other.id)
+    assert isinstance(refused(spell(bytes(raw))), TokenForged)
+
+
+def test_tokens_that_claim_any_day_do_not_fill_the_memory_and_are_forged() -> None:
+    found = signer()
+    raw = raw_of(found.sign(DECISION))
+    for day in range(5_000):
+        claimed = (day * 86_400_000).to_bytes(6, "big")
+        bent = spell(raw[:2] + claimed + raw[8:])
+        assert isinstance(refused(bent, by=found), TokenForged)
+    assert found.verify(spell(raw), now_ms=NOW) == DECISION
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_flipped_bit_in_either_version_is_refused(version: int) -> None:
+    raw = raw_of(signed(DECISION, OLD) if version == 1 else signer().sign(DECISION))
+    for at in range(2, len(raw)):
+        bent = bytearray(raw)
+        bent[at] ^= 4
+        assert isinstance(refused(spell(bytes(bent))), TokenForged)
 
 
 @given(decisions)
@@ -159,11 +213,12 @@ def test_what_was_never_a_token_is_called_malformed(junk: str) -> None:
     assert isinstance(refused(junk), TokenMalformed)
 
 
-def test_signed_rubbish_is_malformed_not_a_crash() -> None:
+def test_rubbish_made_by_a_key_holder_is_malformed_not_a_crash() -> None:
     for content in (b"\xc1" * 10, b"\x9c" + b"\xa2\xff\xff" * 12, msgspec.msgpack.encode([1, 2])):
-        body = bytes((VERSION, 1)) + content
-        forged_by_key_holder = spell(body + hmac.digest(OLD, body, "sha256")[:MAC_BYTES])
-        assert isinstance(refused(forged_by_key_holder), TokenMalformed)
+        body = bytes((SIGNED_VERSION, 1)) + content
+        old = spell(body + hmac.digest(OLD, body, "sha256")[:TAG_BYTES])
+        for forged in (old, sealed(content, OLD)):
+            assert isinstance(refused(forged), TokenMalformed)
 
 
 def test_rotation_keeps_old_tokens_valid_and_signs_with_the_new_key() -> None:
@@ -189,7 +244,7 @@ def test_the_message_of_a_forgery_does_not_say_where_it_differs(at: int) -> None
     raw = bytearray(raw_of(signer().sign(DECISION)))
     raw[at] ^= 1
     error = refused(spell(bytes(raw)))
-    assert error.message == "request_id does not match its signature; send it exactly as received"
+    assert error.message == "request_id does not match its seal; send it exactly as received"
     assert error.detail == {}
 
 

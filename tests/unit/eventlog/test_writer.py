@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loopwright.backends.memory import MemoryEventLog
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
-from loopwright.core.errors import DiskFull, Invalid, LoopError, Overloaded
+from loopwright.core.errors import DiskFull, Invalid, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Decided, Fact, Received, Ticked
 from loopwright.core.ports import Committed, EventLog
 from loopwright.eventlog import Reader, Writer
@@ -387,3 +387,38 @@ def test_the_log_holds_the_first_fact_of_each_key_whatever_the_grouping(
         for number, flags in enumerate(answers)
         if False in flags
     ]
+
+
+def test_append_returns_what_became_of_each_fact_once_it_is_stored(
+    received: Callable[..., Received],
+) -> None:
+    log = MemoryEventLog()
+    with closing(Writer(log, SystemClock())) as writer:
+        first = writer.append([received(1)], [b"k" * 24], timeout_s=TIMEOUT_S)
+        again = writer.append([received(1), received(2)], [b"k" * 24, None], timeout_s=TIMEOUT_S)
+    assert first == Committed(1, [False])
+    assert again == Committed(2, [True, False])
+
+
+def test_append_raises_what_the_log_refused_with(received: Callable[..., Received]) -> None:
+    class FullLog(MemoryEventLog):
+        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+            raise DiskFull("the disk is full")
+
+    with (
+        closing(Writer(FullLog(), SystemClock())) as writer,
+        pytest.raises(DiskFull, match="the disk is full"),
+    ):
+        writer.append([received(1)], [None], timeout_s=TIMEOUT_S)
+
+
+def test_a_commit_that_is_not_confirmed_in_time_has_an_unknown_outcome(
+    gated: tuple[GatedLog, Writer, ManualClock], received: Callable[..., Received]
+) -> None:
+    log, writer, _ = gated
+    with pytest.raises(OutcomeUnknown, match="unknown whether the facts are stored") as caught:
+        writer.append([received(1)], [b"k" * 24], timeout_s=0.01)
+    assert (caught.value.status, caught.value.code) == (503, "outcome_unknown")
+    log.gate.set()
+    again = writer.append([received(1)], [b"k" * 24], timeout_s=TIMEOUT_S)
+    assert again.duplicates == [True], "the first one was stored after all"

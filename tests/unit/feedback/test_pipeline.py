@@ -20,7 +20,7 @@ from loopwright.core.errors import (
     TokenForged,
 )
 from loopwright.core.events import Fact, Received, Reported, Stepped
-from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, Target
+from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, Target, Who
 from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode, encode
@@ -574,9 +574,8 @@ def test_a_rating_of_a_decision_is_followed_by_the_reward_it_amounts_to(rated: W
     said, reward, other = prepared.facts
     assert isinstance(said, Reported)
     assert isinstance(other, Reported)
-    assert reward == Received(
-        said.event_id, rated.clock.now_ms(), decision, Outcome("rating", 0.75), derived=True
-    )
+    at_ms, earned = rated.clock.now_ms(), Outcome("rating", 0.75)
+    assert reward == Received(said.event_id, at_ms, decision, earned, derived=True, who=Who())
     assert prepared.places == [0, 0, 1]
     plain = Intake(SIGNER, find=rated.pipeline._find, clock=rated.clock, ids=rated.ids)  # type: ignore[arg-type]
     _, key = plain.accept("acme", FeedbackRequest(SIGNER.sign(decision), 1.0, "rating"))

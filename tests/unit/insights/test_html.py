@@ -8,11 +8,13 @@ import pytest
 from msgspec import structs
 
 from loopwright.core.clock import DAY_MS
+from loopwright.insights.census import Census
 from loopwright.insights.failures import Asked, Text
-from loopwright.insights.html import TITLES, html
+from loopwright.insights.html import html
 from loopwright.insights.joins import JoinTally
-from loopwright.insights.metrics import DayTally, SegmentTally, UnitTally
-from loopwright.insights.report import Census, Material, QualityReport, quality_report
+from loopwright.insights.report import Material, QualityReport, quality_report
+from loopwright.insights.segments import SegmentTally
+from loopwright.insights.tallies import DayTally, UnitTally
 from loopwright.insights.targets import CATALOGUE
 from loopwright.insights.versions import VersionValues
 from loopwright.trust.summary import Burst, BurstClearance, TrustSummary
@@ -87,7 +89,7 @@ def test_the_page_holds_every_metric_with_value_target_and_verdict() -> None:
     page = html(full())
 
     for metric in CATALOGUE:
-        assert TITLES[metric.name] in page
+        assert metric.title in page
         assert metric.sentence.replace("&", "&amp;") in page
         assert f"target {metric.direction} {metric.target:.0%}" in page
     assert page.count("60.0%</p>") == 5

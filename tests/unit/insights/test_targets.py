@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from loopwright.core.errors import NotFound
-from loopwright.insights.targets import CATALOGUE, Point, judge, lines, metric
+from loopwright.insights.targets import CATALOGUE, judge, metric
 from loopwright.stats.intervals import Interval, wilson
 
 
@@ -51,15 +51,3 @@ def test_an_empty_period_is_unclear_and_says_why():
 def test_an_unknown_metric_is_named_with_those_there_are():
     with pytest.raises(NotFound, match="'happiness'; the catalogue has satisfaction"):
         metric("happiness")
-
-
-def test_points_of_different_definitions_are_never_on_one_line():
-    points = [
-        Point(metric="correction", taxonomy=taxonomy, start_ms=start, interval=between(0.1, 0.2))
-        for taxonomy, start in ((2, 30), (1, 20), (1, 10), (2, 40))
-    ]
-    found = lines(points)
-    assert {key: [p.start_ms for p in line] for key, line in found.items()} == {
-        ("correction", 1): [10, 20],
-        ("correction", 2): [30, 40],
-    }

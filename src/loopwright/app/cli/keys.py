@@ -58,7 +58,9 @@ def create(
     """Create an API key. Its secret is shown this once."""
     if local:
         with _services(server.data) as services:
-            issued = _plain(services.catalog.create_key(_tenant(), scope, name=name, actor=ACTOR))
+            issued = _plain(
+                services.truth.catalog.create_key(_tenant(), scope, name=name, actor=ACTOR)
+            )
     else:
         with server.client() as client:
             issued = client.keys.create(scopes=scope, name=name)
@@ -70,7 +72,7 @@ def list_(*, local: Local = False, server: Server = HERE, json: AsJson = False) 
     """List API keys; never their secrets."""
     if local:
         with _services(server.data) as services:
-            found = _plain(services.catalog.keys(_tenant()))
+            found = _plain(services.truth.catalog.keys(_tenant()))
     else:
         with server.client() as client:
             found = client.keys.list()
@@ -104,7 +106,7 @@ def rotate(
     """Give a key a new secret, shown this once."""
     if local:
         with _services(server.data) as services:
-            rotated = services.catalog.rotate_key(_tenant(), id, grace_s=grace_s, actor=ACTOR)
+            rotated = services.truth.catalog.rotate_key(_tenant(), id, grace_s=grace_s, actor=ACTOR)
             issued = _plain(rotated)
     else:
         with server.client() as client:
@@ -119,7 +121,7 @@ def revoke(
     """End a key at once and for good."""
     if local:
         with _services(server.data) as services:
-            key = _plain(services.catalog.revoke_key(_tenant(), id, actor=ACTOR))
+            key = _plain(services.truth.catalog.revoke_key(_tenant(), id, actor=ACTOR))
     else:
         with server.client() as client:
             key = client.keys.revoke(id)
@@ -134,8 +136,8 @@ def rotate_signing(*, local: Local = False, server: Server = HERE, json: AsJson 
     """Sign with a fresh key from now on; request_ids that are out there stay valid."""
     if local:
         with _services(server.data) as services:
-            active = services.ring.rotate()
-            ring: dict[str, Any] = {"ids": sorted(services.ring.ids()), "active": active}
+            active = services.door.ring.rotate()
+            ring: dict[str, Any] = {"ids": sorted(services.door.ring.ids()), "active": active}
     else:
         with server.client() as client:
             ring = client.keys.rotate_signing()

@@ -38,6 +38,7 @@ class _Asked:
     since: str | None
     until: str | None
     task: str | None
+    tz: str | None
     trust: Literal["on", "off"]
 
 
@@ -48,9 +49,15 @@ def report(
     /,
     *,
     days: Annotated[int | None, Parameter(help="The last so many days; 30 by default.")] = None,
-    since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time, UTC.")] = None,
+    since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time.")] = None,
     until: Annotated[
         str | None, Parameter(help="End, itself not included; now by default.")
+    ] = None,
+    tz: Annotated[
+        str | None,
+        Parameter(
+            help="Time zone whose midnights days begin at, as Europe/Berlin; UTC by default."
+        ),
     ] = None,
     task: Annotated[str | None, Parameter(help="Only this task.")] = None,
     trust: Annotated[
@@ -86,7 +93,7 @@ def report(
     from loopwright.insights.html import html as page
 
     server = Server(url or HERE.url, api_key, data)
-    asked = _Asked(days, since, until, task, "on" if trust else "off")
+    asked = _Asked(days, since, until, task, tz, "on" if trust else "off")
     found = _fetched(server, tenant, asked) if url else _read(server, tenant, asked)
     wanted = "json" if json else format
     if wanted == "table" and out is None:
@@ -113,7 +120,13 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
 
     try:
         with _insights(server.data) as (insights, weighing):
-            of = period(insights.now_ms(), days=asked.days, since=asked.since, until=asked.until)
+            of = period(
+                insights.now_ms(),
+                days=asked.days,
+                since=asked.since,
+                until=asked.until,
+                tz=asked.tz,
+            )
             name = tenant or DEFAULT_TENANT
             if asked.trust == "on":
                 return trusted_report(insights, weighing, name, of, task=asked.task)

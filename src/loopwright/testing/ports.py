@@ -37,10 +37,16 @@ def check_database(factory: Callable[[], Database]) -> None:
     for check in (
         _committed_rows_are_seen,
         _exceptions_roll_back,
+        _a_transaction_sees_its_own_writes,
+        _a_transaction_is_not_nested,
         _values_come_back_as_they_went,
+        _sums_come_back_as_integers,
+        _question_marks_and_percent_signs_are_text_in_quotes,
+        _texts_compare_by_their_bytes,
         _changed_rows_are_counted,
         _violated_constraints_are_conflicts,
         _transactions_from_threads_are_serial,
+        _one_of_many_checks_before_an_insert_passes,
     ):
         with closing(factory()) as database:
             with database.transaction() as session:
@@ -205,19 +211,79 @@ def _exceptions_roll_back(database: Database) -> None:
     assert _names(database) == ["after", "before"]
 
 
+def _a_transaction_sees_its_own_writes(database: Database) -> None:
+    try:
+        with database.transaction() as session:
+            session.execute("INSERT INTO things (name) VALUES (?)", ("new",))
+            # A verb deeper in the same thread asks the database itself.
+            assert _names(database) == ["new"]
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    assert _names(database) == []
+
+
+def _a_transaction_is_not_nested(database: Database) -> None:
+    try:
+        with database.transaction(), database.transaction():
+            pass
+    except RuntimeError:
+        pass
+    else:
+        raise AssertionError("a second transaction of a thread must be refused, not wait")
+    assert _names(database) == []
+
+
+_ROWS = (
+    ("naïve ☃", 2**63 - 1, b"\0\xff\x00", 0.1),
+    ("\U0001f9ff\r\n\t\x01\x7f\ufeff'\"\\%s?", -(2**63), b"", -1.7976931348623157e308),
+    ("\0a\1\2\0\1\1\0\0", 0, bytes(range(256)) * 4096, 5e-324),
+    ("x" * 100_000, 2**31, b"\\x00", 1 / 3),
+)
+
+
 def _values_come_back_as_they_went(database: Database) -> None:
-    row = ("naïve ☃", 2**63 - 1, b"\0\xff\x00", 0.1)
     with database.transaction() as session:
-        session.execute("INSERT INTO things VALUES (?, ?, ?, ?)", row)
+        session.executemany("INSERT INTO things VALUES (?, ?, ?, ?)", _ROWS)
         session.execute("INSERT INTO things VALUES (?, ?, ?, ?)", ("none", None, None, None))
-    assert database.query("SELECT * FROM things WHERE name <> 'none'") == [row]
+    for row in _ROWS:
+        found = database.query("SELECT * FROM things WHERE name = ?", (row[0],))
+        assert found == [row]
+        assert list(map(type, found[0])) == [str, int, bytes, float]
+        assert database.query("SELECT name FROM things WHERE content = ?", (row[2],)) == [row[:1]]
     assert database.query("SELECT * FROM things WHERE name = 'none'") == [
         ("none", None, None, None)
     ]
 
 
+def _sums_come_back_as_integers(database: Database) -> None:
+    for name in ("a", "b"):
+        _put(database, name, 2**53 + 1)
+    ((count, total),) = database.query("SELECT COUNT(*), SUM(number) FROM things")
+    assert (count, total, type(total)) == (2, 2**54 + 2, int)
+
+
+def _question_marks_and_percent_signs_are_text_in_quotes(database: Database) -> None:
+    _put(database, "100 %s?")
+    sql = "SELECT name FROM things WHERE name = '100 %s?' AND name LIKE '%?' AND number % 2 = ?"
+    assert database.query(sql, (0,)) == [("100 %s?",)]
+    assert database.query("SELECT '?%%' FROM things") == [("?%%",)]
+
+
+def _texts_compare_by_their_bytes(database: Database) -> None:
+    made = {"", "\0\0", "\0\1", "\1\0", "a b", "ab", *"\0\1\2B_aé\U0001f9ff"}
+    names = sorted(made, key=str.encode)
+    for name in reversed(names):
+        _put(database, name)
+    assert _names(database) == names
+    assert database.query("SELECT MIN(name), MAX(name) FROM things") == [(names[0], names[-1])]
+    assert database.query("SELECT COUNT(*) FROM things WHERE name > ?", ("_",)) == [(5,)]
+
+
 def _changed_rows_are_counted(database: Database) -> None:
     with database.transaction() as session:
+        assert session.executemany("INSERT INTO things (name) VALUES (?)", []) == 0
+        assert session.execute("SELECT 1") == 0
         rows = [(f"n{i}", i) for i in range(5)]
         inserted = session.executemany("INSERT INTO things (name, number) VALUES (?, ?)", rows)
         assert inserted == 5
@@ -251,6 +317,22 @@ def _transactions_from_threads_are_serial(database: Database) -> None:
 
     _in_threads(count, 4)
     assert database.query("SELECT number FROM things") == [(100,)]
+
+
+def _one_of_many_checks_before_an_insert_passes(database: Database) -> None:
+    """What a transaction has read stays true until it ends, even that there is no row."""
+    made: list[int] = []
+
+    def make(thread: int) -> None:
+        for n in range(10):
+            with database.transaction() as session:
+                if not session.query("SELECT 1 FROM things WHERE number = ?", (n,)):
+                    name = f"{thread}/{n}"
+                    session.execute("INSERT INTO things (name, number) VALUES (?, ?)", (name, n))
+                    made.append(n)
+
+    _in_threads(make, 4)
+    assert sorted(made) == list(range(10))
 
 
 def _blobs_come_back(store: BlobStore) -> None:

@@ -1,0 +1,85 @@
+"""Which figure of which role each metric of the catalogue reads, at every scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from loopwright.learning import Learner
+
+from .metrics import Metrics, Sample, by_experiment
+from .roles import Door, Truth
+from .supervise import Supervisor
+from .wiring import Services
+
+
+def watch(metrics: Metrics, services: Services) -> None:
+    """Connect every role's figures to `metrics`."""
+    _watch_log(metrics, services.truth)
+    _watch_door(metrics, services.door, services.truth)
+    _watch_learner(metrics, services.learner, services.truth)
+    _watch_tasks(metrics, services.supervisor)
+
+
+def _one(value: float) -> Iterable[Sample]:
+    return [({}, float(value))]
+
+
+def _watch_log(metrics: Metrics, truth: Truth) -> None:
+    writer, log = truth.writer, truth.log
+    metrics.watch("loopwright_decisions_shed_total", lambda: _one(writer.shed))
+    metrics.watch("loopwright_log_head_offset", lambda: _one(log.head()))
+    metrics.watch("loopwright_log_queue_events", lambda: _one(writer.queued + writer.offered))
+    metrics.watch("loopwright_log_oldest_age_seconds", lambda: _one(writer.oldest_age_ms / 1000))
+    metrics.watch("loopwright_log_commit_seconds", lambda: _one(writer.commit_seconds))
+    metrics.watch("loopwright_log_failed", lambda: _one(writer.failure is not None))
+
+
+def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
+    metrics.watch("loopwright_decisions_total", lambda: by_experiment(door.selector.selected))
+    metrics.watch(
+        "loopwright_intake_items_total",
+        lambda: [
+            ({"stage": stage, "result": result}, getattr(counter, result))
+            for stage, counter in door.pipeline.counters.items()
+            for result in ("seen", "changed", "refused")
+        ],
+    )
+    metrics.watch(
+        "loopwright_intake_facts_total",
+        lambda: [({"topic": topic}, n) for topic, n in door.typed_intake.router.counts.items()],
+    )
+    metrics.watch(
+        "loopwright_classifier_fallbacks_total",
+        lambda: [({"reason": why}, n) for why, n in list(door.classifier_fell_back.items())],
+    )
+    raw = truth.raw
+    metrics.watch(
+        "loopwright_raw_copies_total",
+        lambda: [] if raw is None else [({"result": name}, n) for name, n in raw.counts.items()],
+    )
+
+
+def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:
+    metrics.watch("loopwright_learner_offset", lambda: _one(learner.offset))
+    metrics.watch(
+        "loopwright_learner_lag_events", lambda: _one(max(0, truth.log.head() - learner.offset))
+    )
+    metrics.watch("loopwright_learner_published_total", lambda: _one(learner.published))
+    metrics.watch("loopwright_learner_expected_rewards", lambda: by_experiment(learner.expected()))
+    metrics.watch(
+        "loopwright_learner_skipped_total",
+        lambda: [({"reason": reason}, n) for reason, n in learner.skipped().items()],
+    )
+    metrics.watch("loopwright_learner_degraded", lambda: _one(len(learner.degraded)))
+    metrics.watch("loopwright_learner_failed", lambda: _one(learner.failure is not None))
+
+
+def _watch_tasks(metrics: Metrics, supervisor: Supervisor) -> None:
+    metrics.watch(
+        "loopwright_task_failures_total",
+        lambda: [({"task": h.task}, float(h.failures)) for h in supervisor.health()],
+    )
+    metrics.watch(
+        "loopwright_task_last_success_seconds",
+        lambda: [({"task": h.task}, (h.last_success_ms or 0) / 1000) for h in supervisor.health()],
+    )

@@ -1,0 +1,15 @@
+"""The roles of a running loop, each built from what its constructor names.
+
+`Door` selects and takes feedback, the learner learns, `Keeper` looks after the stored data, `Reports` reads it for
+people. One process runs them all; what they have in common is `Truth`: the event log, the catalog, the people.
+"""
+
+from __future__ import annotations
+
+from .door import Door
+from .keeper import Keeper
+from .learner import build_learner, learner_tasks
+from .reports import Reports
+from .truth import Truth
+
+__all__ = ["Door", "Keeper", "Reports", "Truth", "build_learner", "learner_tasks"]

@@ -1,0 +1,96 @@
+"""The role that products talk to: it selects arms and takes feedback."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from loopwright.app.keyring import KeyRing
+from loopwright.app.settings import Settings
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.text import Redactor
+from loopwright.core.token import Signer
+from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
+from loopwright.policies import Snapshots
+from loopwright.serving import Selector
+from loopwright.texts.redact import Rules
+
+from .truth import Truth
+
+
+class Door:
+    """Select and feedback over the snapshots that a learner publishes, and the keys that sign tokens."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        settings: Settings,
+        opened: ExitStack,
+        *,
+        snapshots: Snapshots,
+        rng: random.Random,
+    ) -> None:
+        clock, ids = truth.clock, truth.ids
+        self.ring = KeyRing(truth.folder, max_age_s=settings.token_max_age_s)
+        self.selector = Selector(
+            snapshots,
+            self.ring.signer,
+            offer=truth.writer.offer,
+            find=truth.catalog.experiment,
+            clock=clock,
+            ids=ids,
+            rng=rng,
+        )
+        self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
+        self.pipeline = Pipeline(
+            self.ring.signer, find=truth.find, ids=ids, redactor=_redactor(settings)
+        )
+        self.ring.subscribe(self._sign_with)
+        quarantine_database = SqliteDatabase(truth.folder / "quarantine.db", synchronous="NORMAL")
+        opened.callback(quarantine_database.close)
+        self.quarantine = Quarantine(quarantine_database)
+        self.classifier_fell_back: Mapping[str, int] = {}
+        """How often the rules had to stand in for the endpoint that classifies, by reason."""
+        if settings.classifier_url is not None:
+            self._classify_by_endpoint(truth, settings, opened)
+        self.typed_intake = TypedIntake(
+            self.pipeline,
+            people=truth.people,
+            quarantine=self.quarantine,
+            clock=clock,
+            ids=ids,
+            raw=truth.raw if settings.raw_copies else None,
+        )
+
+    def _classify_by_endpoint(self, truth: Truth, settings: Settings, opened: ExitStack) -> None:
+        """Let an endpoint name the categories; the rules stand in while it cannot."""
+        # Imported only when wanted: it brings an HTTP client, which a server otherwise does without.
+        from loopwright.backends.endpoint import EndpointClassifier
+
+        assert settings.classifier_url is not None
+        key = settings.classifier_key
+        endpoint = EndpointClassifier(
+            settings.classifier_url,
+            model=settings.classifier_model,
+            fallback=self.pipeline.categories,
+            clock=truth.clock,
+            api_key=None if key is None else key.get_secret_value(),
+            timeout_s=settings.classifier_timeout_s,
+        )
+        opened.callback(endpoint.close)
+        self.pipeline.categories, self.pipeline.asks_others = endpoint, True
+        self.classifier_fell_back = endpoint.fell_back
+
+    def _sign_with(self, signer: Signer) -> None:
+        self.selector.signer = self.intake.signer = self.pipeline.signer = signer
+
+
+def _redactor(settings: Settings) -> Redactor:
+    """Return what redacts free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
+    rules = Rules()
+    if settings.redactor == "rules":
+        return rules
+    from loopwright.backends.presidio import PresidioRedactor  # takes seconds, so only on demand
+
+    return PresidioRedactor(rules)

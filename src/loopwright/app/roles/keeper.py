@@ -1,0 +1,180 @@
+"""The role that looks after the stored data: expiry, derived signals, the warehouse's files, segments.
+
+Each job is a task of its own, so that one that fails, such as projection on a full disk, leaves the others running:
+above all the deletion of raw copies, which is promised for a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+from loopwright.app.settings import Settings
+from loopwright.app.supervise import Pace, Task
+from loopwright.backends.files import FolderBlobStore
+from loopwright.core.clock import Clock
+from loopwright.core.errors import Broken
+from loopwright.core.events import Ticked
+from loopwright.eventlog import Consumers, Sealer
+from loopwright.signals.expectations import Expectations
+from loopwright.signals.registry import FOLDER as SURROGATES
+from loopwright.signals.registry import Surrogates
+from loopwright.signals.sessions import Sessions
+from loopwright.warehouse import CONSUMER as WAREHOUSE
+from loopwright.warehouse import Loader
+from loopwright.warehouse.loader import LoaderBusy
+
+from .truth import Truth
+
+QUIET: Final = 500
+"""Facts a second below which there is time for the upkeep that would slow serving down."""
+PROJECT_AFTER: Final = 10_000
+"""Facts beyond the warehouse's files after which they are projected in a quiet moment; until then, and while it is
+busy, reports read them from the log."""
+PROJECT_AT_LATEST: Final = 1_000_000
+"""Facts beyond the warehouse's files after which they are projected however busy it is."""
+PROBE_TIMEOUT_S: Final = 30.0
+"""Longest wait for the commit that tries whether a log that failed can be written again."""
+
+PACE: Final = Pace(every_s=5.0)
+WATCH: Final = Pace(every_s=1.0, retry_at_most_s=5.0)
+
+
+class Traffic:
+    """Measures how fast the log grows, over stretches of at least `stretch_s`. Any thread may ask."""
+
+    def __init__(self, head: Callable[[], int], clock: Clock, *, stretch_s: float = 5.0) -> None:
+        self._head = head
+        self._now_ms = clock.now_ms
+        self._stretch_ms = stretch_s * 1000
+        self._lock = threading.Lock()
+        self._since = (clock.now_ms(), head())
+        self._rate = 0.0
+
+    def rate(self) -> float:
+        """Return the facts per second of the latest whole stretch; 0 before the first has passed."""
+        with self._lock:
+            now_ms, head = self._now_ms(), self._head()
+            began_ms, began = self._since
+            if now_ms - began_ms >= self._stretch_ms:
+                self._rate = (head - began) * 1000 / (now_ms - began_ms)
+                self._since = (now_ms, head)
+            return self._rate
+
+
+class Keeper:
+    """Expires, derives, projects, seals and trims; and watches the thread that writes the log.
+
+    `tasks` is all its background work. `stopping` says when a job that takes long should return.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        settings: Settings,
+        opened: ExitStack,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._truth = truth
+        self._stopping = stopping
+        consumers = self.consumers = Consumers(truth.state_database)
+        # Registered first: an unregistered reader would not hold the log back from being trimmed.
+        consumers.register(WAREHOUSE)
+        self.surrogates = Surrogates(FolderBlobStore(truth.folder / SURROGATES))
+        self.sessions = Sessions(
+            truth.reader,
+            truth.writer,
+            database=truth.state_database,
+            consumers=consumers,
+            clock=truth.clock,
+            shaping=Expectations(self.surrogates, find=truth.find, people=truth.people),
+        )
+        self.loader = Loader(
+            truth.reader,
+            truth.folder / "warehouse",
+            clock=truth.clock,
+            consumers=consumers,
+            database=truth.state_database,
+            retain_days=settings.retain_days,
+        )
+        self._sealer = Sealer(
+            truth.log,
+            truth.segments,
+            consumed=consumers.slowest,
+            keep=settings.seal_after_events,
+        )
+        self._traffic = Traffic(truth.log.head, truth.clock)
+        # The jobs that compute for long take turns: two at once would take a second processor from serving.
+        self._long_job = threading.Lock()
+        opened.callback(truth.catalog.flush_last_used)
+
+    def tasks(self) -> Sequence[Task]:
+        """Return the background work of this role."""
+        return [
+            Task(name="log-writer", run=self.watch_writer, pace=WATCH, is_vital=True),
+            Task(name="raw-sweep", run=self.sweep_raw_copies, pace=PACE),
+            Task(name="scrub", run=self.scrub, pace=PACE),
+            Task(name="sessions", run=self.derive_signals, pace=PACE),
+            Task(name="projection", run=self.project, pace=PACE),
+            Task(name="sealing", run=self.seal, pace=PACE),
+            Task(name="last-used", run=self._truth.catalog.flush_last_used, pace=PACE),
+        ]
+
+    def watch_writer(self) -> None:
+        """Raise why the log cannot be written.
+
+        While it cannot, readiness sends no traffic here, so no request would find out that the disk is well again:
+        one commit tries it.
+        """
+        writer = self._truth.writer
+        if not writer.is_alive:
+            raise Broken("the thread that writes the event log has ended; restart the process")
+        if writer.failure is not None:
+            now_ms = self._truth.clock.now_ms()
+            writer.append([Ticked(now_ms)], [None], timeout_s=PROBE_TIMEOUT_S)
+
+    def sweep_raw_copies(self) -> None:
+        """Delete the raw copies whose time is over, however busy it is."""
+        if self._truth.raw is not None:
+            self._truth.raw.sweep()
+
+    def scrub(self) -> None:
+        """Overwrite in the files what was deleted from the private databases."""
+        for database in self._truth.private:
+            database.scrub()
+
+    def derive_signals(self) -> None:
+        """Derive signals from sessions, in a quiet moment."""
+        if self._has_time():
+            with self._long_job:
+                self.sessions.run(stopping=self._stopping)
+
+    def project(self) -> None:
+        """Project facts into the warehouse's files, in a quiet moment and once they are many."""
+        if self._behind() >= PROJECT_AFTER and self._has_time():
+            with self._long_job:
+                try:
+                    self.loader.run()
+                except LoaderBusy:
+                    # A report or another process projects at this moment: the work is being done.
+                    return
+
+    def seal(self) -> None:
+        """Move old facts into segments and trim the log, in a quiet moment."""
+        if self._has_time():
+            with self._long_job:
+                self._sealer.seal()
+                self._sealer.trim()
+
+    def behind(self) -> int:
+        """Return how many facts of the log the warehouse's files do not have yet."""
+        return self._behind()
+
+    def _behind(self) -> int:
+        return self._truth.log.head() - self.consumers.position(WAREHOUSE)
+
+    def _has_time(self) -> bool:
+        return self._traffic.rate() < QUIET or self._behind() >= PROJECT_AT_LATEST

@@ -1,0 +1,51 @@
+"""What people read: the warehouse's tables, and the bursts that people cleared."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from loopwright.trust.clearances import Clearances, Clearing
+from loopwright.trust.view import Trust
+from loopwright.warehouse import Loader, Warehouse
+
+from .truth import Truth
+
+
+class Reports:
+    """The warehouse, opened at the first use, and trust over it."""
+
+    def __init__(self, truth: Truth, opened: ExitStack, *, loader: Loader) -> None:
+        self._truth = truth
+        self._opened = opened
+        self._loader = loader
+        self._opening = threading.Lock()
+        self._warehouse: Warehouse | None = None
+        # In the catalog's database because people decide it: it cannot be rebuilt, and is backed up with the rest.
+        self.clearances = Clearances(truth.catalog_database)
+        self.clearing = Clearing(
+            self.clearances, clock=truth.clock, ids=truth.ids, find=truth.find, audit=truth.audit
+        )
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The tables that reports read. The first call opens them, which can take seconds."""
+        with self._opening:
+            if self._warehouse is None:
+                self._warehouse = Warehouse(
+                    self._loader.folder,
+                    self._truth.reader,
+                    clock=self._truth.clock,
+                    loader=self._loader,
+                )
+                self._opened.callback(self._warehouse.close)
+            return self._warehouse
+
+    def trust(self) -> Trust:
+        """Return the view that weighs feedback by how far it can be trusted."""
+        return Trust(self.warehouse, people=self._truth.people, clearances=self.clearances)
+
+    def rows_of(self, tenant_id: str, person: str) -> dict[str, int]:
+        """Return in how many rows of each table a person is found."""
+        found = self.warehouse.query("rows_of_person", tenant_id=tenant_id, person=person)
+        return {table: int(n) for table, n in found.rows}

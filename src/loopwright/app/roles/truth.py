@@ -1,0 +1,121 @@
+"""What cannot be rebuilt, and what every role shares: the event log, the catalog, the people, the raw copies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from loopwright.app.keyring import ADMIN_KEY_FILE, write_private
+from loopwright.app.settings import Settings
+from loopwright.backends.files import FolderBlobStore
+from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.catalog import DEFAULT_TENANT, Catalog
+from loopwright.core.clock import Clock
+from loopwright.core.errors import LoopError, NotFound, Overloaded
+from loopwright.core.events import Changed
+from loopwright.core.experiment import Experiment
+from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
+from loopwright.core.principal import SCOPES
+from loopwright.eventlog import Reader, Segments, Writer
+from loopwright.people.people import People
+from loopwright.people.raw import RawCopies
+
+_logger = logging.getLogger(__name__)
+
+RAW_FILE: Final = "raw.db"
+
+
+class Truth:
+    """The stores of one data directory, opened; `opened` closes them in the reverse order.
+
+    Raises `LogCorrupt` when the log is damaged.
+    """
+
+    def __init__(self, settings: Settings, opened: ExitStack, *, clock: Clock, ids: Ids) -> None:
+        folder = self.folder = settings.data_dir
+        self.clock, self.ids = clock, ids
+        self.log = SqliteEventLog(folder / "log.db")
+        opened.callback(self.log.close)
+        self.catalog_database = _opened(folder / "catalog.db", opened)
+        self.state_database = SqliteDatabase(folder / "state.db", synchronous="NORMAL")
+        opened.callback(self.state_database.close)
+        self.segments = Segments(FolderBlobStore(folder / "segments"))
+        self.reader = Reader(self.log, self.segments)
+        self.writer = Writer(
+            self.log,
+            clock,
+            capacity=settings.queue_events,
+            shed_capacity=settings.decision_buffer,
+        )
+        opened.callback(self.writer.close)
+        self.writer.subscribe(self.reader.wake)
+        self.catalog = Catalog(self.catalog_database, clock=clock, ids=ids, audit=self.audit)
+        people_database = _opened(folder / "people.db", opened, is_private=True)
+        self.private = [people_database]
+        """Databases whose deleted rows must also leave the file."""
+        self.people = People(people_database, clock=clock, rewrite=people_database.rewrite)
+        self.raw = self._raw_copies(settings, opened)
+        """Raw copies; None when they are off and there never were any."""
+        self._first_start()
+
+    def audit(self, change: Changed) -> None:
+        """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
+
+        def done(outcome: Committed | LoopError) -> None:
+            if isinstance(outcome, LoopError):
+                missed(outcome)
+
+        def missed(error: LoopError) -> None:
+            _logger.error(
+                "a change is in force but not in the event log",
+                extra={"reason": error.message, "change": change},
+            )
+
+        try:
+            self.writer.submit([change], [None], done)
+        except Overloaded as error:
+            missed(error)
+
+    def experiments(self) -> Iterable[Experiment]:
+        """Return every experiment of every tenant."""
+        return [e for tenant in self.catalog.tenants() for e in self.catalog.experiments(tenant.id)]
+
+    def find(self, tenant_id: str, experiment_id: str) -> Experiment | None:
+        """Return an experiment, or None when the catalog has none of that id."""
+        try:
+            return self.catalog.experiment(tenant_id, experiment_id)
+        except NotFound:
+            return None
+
+    def _raw_copies(self, settings: Settings, opened: ExitStack) -> RawCopies | None:
+        """Open the raw copies. With the setting off, copies kept earlier still expire and are still erased."""
+        path = self.folder / RAW_FILE
+        if not settings.raw_copies and not path.exists():
+            return None
+        database = _opened(path, opened, is_private=True)
+        self.private.append(database)
+        return RawCopies(
+            database,
+            people=self.people,
+            clock=self.clock,
+            ttl_days=settings.raw_ttl_days,
+            scrub=database.scrub,
+        )
+
+    def _first_start(self) -> None:
+        """Make the first API key; it is only ever in a file that its owner alone can read."""
+        if not self.catalog.keys(DEFAULT_TENANT):
+            issued = self.catalog.create_key(
+                DEFAULT_TENANT, SCOPES, name="first administrator", actor="first start"
+            )
+            write_private(self.folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")
+
+
+def _opened(path: Path, opened: ExitStack, *, is_private: bool = False) -> SqliteDatabase:
+    database = SqliteDatabase(path, is_private=is_private)
+    opened.callback(database.close)
+    return database
