@@ -33,7 +33,7 @@ from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
 from loopwright.people.raw import OFF, RawCopy, RawNotKept
 from loopwright.serving import Selection, SelectRequest
-from loopwright.trust.releases import NewRelease, Release
+from loopwright.trust.clearances import Clearance, NewClearance
 from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
@@ -216,21 +216,21 @@ class Feedback:
         experiment_id: str | None = None,
         arm_id: str | None = None,
         note: str = "",
-    ) -> Release:
+    ) -> Clearance:
         """Let what was held back as a burst of this arm and time, both ends included, count from now on."""
         asked = _checked(
-            NewRelease,
+            NewClearance,
             from_ms=from_ms,
             to_ms=to_ms,
             experiment_id=experiment_id,
             arm_id=arm_id,
             note=note,
         )
-        return self._services.reports.releasing.release(self._tenant_id, asked, actor="embedded")
+        return self._services.reports.clearing.clear(self._tenant_id, asked, actor="embedded")
 
-    def withdraw(self, release_id: str) -> Release:
+    def withdraw(self, release_id: str) -> Clearance:
         """Take a release back: what it let count is held back again. Raises `NotFound`."""
-        return self._services.reports.releasing.withdraw(
+        return self._services.reports.clearing.withdraw(
             self._tenant_id, release_id, actor="embedded"
         )
 

@@ -28,7 +28,7 @@ from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
 from loopwright.serving import Selection, SelectRequest
 from loopwright.signals.routes import SurrogateController
-from loopwright.trust.routes import ReleaseController
+from loopwright.trust.routes import ClearanceController
 
 from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
 from .health import Health
@@ -53,7 +53,7 @@ CONTROLLERS: Final = (
     *feedback_routes.CONTROLLERS,
     *people_routes.CONTROLLERS,
     InsightsController,
-    ReleaseController,
+    ClearanceController,
     SurrogateController,
 )
 

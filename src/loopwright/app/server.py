@@ -74,12 +74,12 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from loopwright.signals.routes import Calibrator
+        from loopwright.signals.calibration import Calibrator
 
         from .http import build_behind
 
         calibrator = Calibrator(
-            services.settings.data_dir,
+            services.keeper.surrogates,
             warehouse=lambda: services.reports.warehouse,
             clock=services.truth.clock,
             audit=services.truth.audit,
@@ -99,8 +99,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "quarantine": lambda: services.door.quarantine,
                 "raw_copies": lambda: services.truth.raw,
                 "calibrator": lambda: calibrator,
-                "releases": lambda: services.reports.releases,
-                "releasing": lambda: services.reports.releasing,
+                "clearances": lambda: services.reports.clearances,
+                "clearing": lambda: services.reports.clearing,
                 "count_rows": lambda: services.reports.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.

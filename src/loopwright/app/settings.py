@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     )
     raw_ttl_days: int = Field(30, ge=1, le=365, description="Days that a new raw copy is kept.")
 
+    redactor: Literal["rules", "presidio"] = Field(
+        "rules", description="What redacts free text; presidio adds its patterns (extra pii)."
+    )
+
     classifier_url: str | None = Field(
         None,
         description="OpenAI-compatible endpoint that names a comment's category; rules unless set.",

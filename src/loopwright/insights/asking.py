@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.warehouse import Answer, Query, Warehouse
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.warehouse.period import Period
 
 from .census import Census
 from .failures import Asked, Text

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.eventlog import Reader
 
@@ -36,7 +36,6 @@ from .tables import (
     Table,
 )
 
-DAY_MS: Final = 86_400_000
 LOOKBACK_MS: Final = 30 * DAY_MS
 """How long before a period a call may have been made that the period's feedback is about, and how long after
 a period feedback about its calls still counts for them."""

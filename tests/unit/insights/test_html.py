@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.census import Census
 from loopwright.insights.failures import Asked, Text
 from loopwright.insights.html import html
@@ -16,8 +17,8 @@ from loopwright.insights.segments import SegmentTally
 from loopwright.insights.tallies import DayTally, UnitTally
 from loopwright.insights.targets import CATALOGUE
 from loopwright.insights.versions import VersionValues
-from loopwright.trust.summary import Burst, BurstRelease, TrustSummary
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.trust.summary import Burst, BurstClearance, TrustSummary
+from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)
@@ -156,7 +157,7 @@ def test_a_report_by_trust_lists_the_bursts_and_who_released_them() -> None:
         assert shown in page, shown
     assert "✓ released" not in page
 
-    known = BurstRelease(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
+    known = BurstClearance(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
     page = html(weighed(EVIL, held=0, release=known))
     assert "✓ released</span> <q>&lt;script&gt;" in page
     assert "2024-10-04 00:00 by key-1" in page

@@ -142,7 +142,7 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     from loopwright.core.clock import SystemClock
     from loopwright.insights.service import Insights
     from loopwright.people.people import People
-    from loopwright.trust.releases import Releases
+    from loopwright.trust.clearances import Clearances
     from loopwright.trust.view import Trust
 
     with ExitStack() as opened:
@@ -152,7 +152,7 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
         catalog = SqliteDatabase(data / "catalog.db")
         opened.callback(catalog.close)
         weighing = Trust(
-            warehouse, people=People(people, clock=SystemClock()), releases=Releases(catalog)
+            warehouse, people=People(people, clock=SystemClock()), clearances=Clearances(catalog)
         )
         yield Insights(warehouse, clock=SystemClock()), weighing
 

@@ -13,11 +13,14 @@ from typing import Final
 
 from loopwright.app.settings import Settings
 from loopwright.app.supervise import Pace, Task
+from loopwright.backends.files import FolderBlobStore
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken
 from loopwright.core.events import Ticked
 from loopwright.eventlog import Consumers, Sealer
-from loopwright.signals.registry import Expectations
+from loopwright.signals.expectations import Expectations
+from loopwright.signals.registry import FOLDER as SURROGATES
+from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
 from loopwright.warehouse import CONSUMER as WAREHOUSE
 from loopwright.warehouse import Loader
@@ -80,13 +83,14 @@ class Keeper:
         consumers = self.consumers = Consumers(truth.state_database)
         # Registered first: an unregistered reader would not hold the log back from being trimmed.
         consumers.register(WAREHOUSE)
+        self.surrogates = Surrogates(FolderBlobStore(truth.folder / SURROGATES))
         self.sessions = Sessions(
             truth.reader,
             truth.writer,
             database=truth.state_database,
             consumers=consumers,
             clock=truth.clock,
-            shaping=Expectations(truth.folder, find=truth.find, people=truth.people),
+            shaping=Expectations(self.surrogates, find=truth.find, people=truth.people),
         )
         self.loader = Loader(
             truth.reader,
