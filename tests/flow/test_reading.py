@@ -36,7 +36,9 @@ SECTIONS = ("metrics", "breakdown", "versions", "failures", "corrected", "joins"
 def extreme() -> list[dict[str, Any]]:
     """Facts of every kind with values at the edges of what their fields can hold, and beyond."""
     made: list[dict[str, Any]] = []
-    for value, name in itertools.product(NUMBERS, NAMES):
+    edges = [(value, "rating") for value in NUMBERS]
+    edges += [(value, name) for value in (4.0, HUGE) for name in NAMES]
+    for value, name in edges:
         made += [
             {"kind": "measurement", "name": name, "value": value, "unit": name},
             {"kind": "signal", "name": name, "value": value},

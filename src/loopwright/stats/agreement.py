@@ -1,4 +1,4 @@
-"""How far people agree, and whom to believe when they do not.
+"""Agreement of annotators, and the likeliest truth where they disagree.
 
 `dawid_skene` estimates the true label of every item and the confusion of every annotator at once; `kappa` and
 `alpha` say how much better than chance two, or any number of, annotators agree. Values in, values out.
