@@ -146,8 +146,8 @@ def majority(labels: Labels) -> dict[Any, Any]:
 def peers_belief(consensus: Consensus) -> tuple[Floats, Codes]:
     """Return, for each judgement, what all *others* make true of it, and how many others there were.
 
-    The belief is f64[n, classes]: the item's posterior with this judgement taken out, so that nobody vouches
-    for himself. Goldens count as if they were given: pass their truth by other means.
+    The belief is f64[n, classes]: the item's posterior with this judgement taken out, so that no
+    judgement supports itself. Goldens count as if they were given: pass their truth by other means.
     """
     labels = consensus.labels
     own = np.log(consensus.confusion[labels.annotators, :, labels.labels] + _TINY)
