@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat
 
 import msgspec
 
@@ -57,6 +57,16 @@ def listed(name: str, items: Any) -> list[Any]:
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise Invalid(f"{name} is {shown(items)}; give a list of items")
     return list(items)
+
+
+def number(name: str, value: Any) -> float:
+    """Return `value` as a finite float; raises `Invalid`, for text too."""
+    if isinstance(value, bool | str) or not isinstance(value, SupportsFloat):
+        raise Invalid(f"{name} is {shown(value)}; it must be a number")
+    found = float(value)
+    if not math.isfinite(found):
+        raise Invalid(f"{name} is {found}; it must be finite")
+    return found
 
 
 def mappings(name: str, items: Any) -> list[dict[str, Any]]:
