@@ -55,7 +55,7 @@ def calibrate(
     json: AsJson = False,
 ) -> None:
     """Fit what signals let expect of an outcome, say how well that holds, and keep it as the current surrogate."""
-    server = Server(url or HERE.url, api_key, data)
+    server = Server(url, api_key, data)
     asked = _Asked(task, metric, window_days)
     if url:
         found = _fetched(server, tenant, asked)
