@@ -16,6 +16,7 @@ import uvloop
 from loopwright.core.errors import SettingsInvalid
 
 from .acks import Acks
+from .address import forget_address, url_of, write_address
 from .asgi import App, Behind
 from .gauges import watch
 from .hot import (
@@ -55,6 +56,7 @@ def serve(settings: Settings) -> None:
         try:
             uvloop.run(_serve(services, listener))
         finally:
+            forget_address(settings.data_dir)
             services.close()
             gc.unfreeze()  # what was set aside is to be taken down like everything else
             logger.info("stopped")
@@ -170,13 +172,15 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._key_file = services.settings.data_dir / ADMIN_KEY_FILE
+        self._folder = services.settings.data_dir
+        self._key_file = self._folder / ADMIN_KEY_FILE
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
-            url = f"http://{host}:{port}"
+            url = url_of(host, port)
+            write_address(self._folder, url)
             logger.info(
                 "serving", extra={"url": url, "docs": f"{url}/docs", "key_file": self._key_file}
             )

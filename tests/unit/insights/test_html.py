@@ -263,7 +263,7 @@ def texts_of(value: Any, put: str) -> Any:
 
 @pytest.mark.parametrize("text", [EVIL, "'\"><img src=x onerror=alert(1)>"])
 def test_markup_in_every_text_of_a_report_is_escaped(text: str) -> None:
-    known = BurstRelease(id="r", released_by="key-1", released_at_ms=NOW, note="fine")
+    known = BurstClearance(id="r", released_by="key-1", released_at_ms=NOW, note="fine")
     page = html(texts_of(weighed(release=known), text))
     parser = Balance()
     parser.feed(page)

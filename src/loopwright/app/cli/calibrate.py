@@ -55,7 +55,7 @@ def calibrate(
     json: AsJson = False,
 ) -> None:
     """Fit the surrogate that predicts an outcome from signals, print its quality, and make it the current one."""
-    server = Server(url or HERE.url, api_key, data)
+    server = Server(url, api_key, data)
     asked = _Asked(task, metric, window_days)
     if url:
         found = _fetched(server, tenant, asked)
