@@ -12,8 +12,19 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
-from loopwright.core.errors import Conflict
-from loopwright.core.ports import BlobStore, Database, EventLog, KeyTaken
+from loopwright.core.errors import Conflict, PartCorrupt
+from loopwright.core.ports import (
+    START,
+    BlobStore,
+    Columnar,
+    Database,
+    EventLog,
+    Keys,
+    KeyTaken,
+    Lease,
+    Offset,
+    QueryEngine,
+)
 
 
 def check_event_log(factory: Callable[[], EventLog]) -> None:
@@ -23,13 +34,22 @@ def check_event_log(factory: Callable[[], EventLog]) -> None:
         _offsets_are_gapless_from_one,
         _read_returns_whole_batches,
         _taken_keys_refuse_the_whole_append,
-        _taken_returns_only_stored_keys,
         _trim_keeps_offsets_and_keys,
         _appends_from_threads_do_not_interleave,
         _readers_see_only_whole_appends,
     ):
         with closing(factory()) as log:
             check(log)
+
+
+def check_keys(factory: Callable[[], Keys]) -> None:
+    """Check everything `Keys` promises on sets of keys made by `factory`."""
+    for check in (
+        _only_new_keys_are_claimed,
+        _taken_returns_only_stored_keys,
+        _one_of_many_claims_of_a_key_wins,
+    ):
+        check(factory())
 
 
 def check_database(factory: Callable[[], Database]) -> None:
@@ -69,8 +89,56 @@ def check_blob_store(factory: Callable[[], BlobStore]) -> None:
         check(factory())
 
 
+def check_query_engine(factory: Callable[[], QueryEngine]) -> None:
+    """Check everything `QueryEngine` promises on engines over empty places made by `factory`."""
+    for check in (
+        _loaded_rows_come_back_in_their_order,
+        _loaded_rows_end_with_their_block,
+        _tables_last_as_long_as_the_engine,
+        _parts_are_what_was_written,
+        _a_select_without_rows_makes_no_part,
+        _several_parts_are_read_as_one,
+        _missing_parts_are_refused,
+        _parameters_are_values,
+        _digests_are_the_same_in_every_engine,
+    ):
+        with closing(factory()) as engine:
+            check(engine)
+
+
+def check_columnar(factory: Callable[[], Columnar]) -> None:
+    """Check everything `Columnar` promises on formats made by `factory`."""
+    _rows_come_back_typed(factory())
+    _rows_beyond_a_position_are_found(factory())
+    _other_files_are_refused(factory())
+
+
+def check_lease(factory: Callable[[], Callable[[], Lease]]) -> None:
+    """Check everything `Lease` promises. Each call of `factory` makes a place, and returns what makes holders in it."""
+    for check in (
+        _one_holder_has_the_lease,
+        _a_released_lease_is_free,
+        _epochs_grow_with_every_holder,
+        _leases_of_other_names_are_apart,
+        _a_lost_lease_is_not_renewed,
+        _one_of_many_holders_wins,
+    ):
+        holders = _Holders(factory())
+        check(holders)
+        holders.release()
+
+
 def _append(log: EventLog, body: bytes, count: int = 1, *, keys: Iterable[bytes] = ()) -> int:
     return log.append(body, count=count, version=1, keys=list(keys))
+
+
+def _refused(log: EventLog, keys: list[bytes]) -> frozenset[bytes]:
+    """Return which of `keys` the log refuses an append for."""
+    try:
+        _append(log, b"refused", 2, keys=keys)
+    except KeyTaken as error:
+        return error.keys
+    raise AssertionError("an append with a stored key must raise KeyTaken")
 
 
 def _key(number: int) -> bytes:
@@ -79,16 +147,14 @@ def _key(number: int) -> bytes:
 
 def _empty_log_has_head_zero(log: EventLog) -> None:
     assert log.head() == 0
-    assert log.read(0, limit=10) == []
-    assert log.taken([_key(1)]) == set()
-    assert log.taken([]) == set()
-    assert log.trim(100) == 0
+    assert log.read(START, limit=10) == []
+    assert log.trim(Offset(100)) == 0
 
 
 def _offsets_are_gapless_from_one(log: EventLog) -> None:
     assert [_append(log, b"a", 3), _append(log, b"b"), _append(log, b"c", 5)] == [1, 4, 5]
     assert log.head() == 9
-    batches = log.read(0, limit=100)
+    batches = log.read(START, limit=100)
     assert [(b.first, b.count, b.last, b.version, b.body) for b in batches] == [
         (1, 3, 3, 1, b"a"),
         (4, 1, 4, 1, b"b"),
@@ -101,7 +167,7 @@ def _read_returns_whole_batches(log: EventLog) -> None:
         _append(log, body, 10)
 
     def bodies(after: int, limit: int) -> list[bytes]:
-        return [batch.body for batch in log.read(after, limit=limit)]
+        return [batch.body for batch in log.read(Offset(after), limit=limit)]
 
     assert bodies(0, 1) == [b"a"]
     assert bodies(0, 10) == [b"a"]
@@ -116,36 +182,23 @@ def _read_returns_whole_batches(log: EventLog) -> None:
 
 def _taken_keys_refuse_the_whole_append(log: EventLog) -> None:
     _append(log, b"a", 2, keys=[_key(1), _key(2)])
-    try:
-        _append(log, b"b", 2, keys=[_key(3), _key(2)])
-    except KeyTaken:
-        pass
-    else:
-        raise AssertionError("an append with a stored key must raise KeyTaken")
+    assert _refused(log, [_key(3), _key(2)]) == {_key(2)}, "the error must say which are stored"
     assert log.head() == 2
-    assert log.taken([_key(3)]) == set()
     assert _append(log, b"c", keys=[_key(3)]) == 3
-    assert [batch.body for batch in log.read(0, limit=10)] == [b"a", b"c"]
-
-
-def _taken_returns_only_stored_keys(log: EventLog) -> None:
-    stored = [_key(n) for n in range(1, 1400)]
-    _append(log, b"a", len(stored), keys=stored)
-    asked = [_key(n) for n in range(700, 2800)]
-    assert log.taken(asked) == {_key(n) for n in range(700, 1400)}
+    assert [batch.body for batch in log.read(START, limit=10)] == [b"a", b"c"]
 
 
 def _trim_keeps_offsets_and_keys(log: EventLog) -> None:
     for n in range(1, 4):
         _append(log, b"%d" % n, 10, keys=[_key(n)])
-    assert log.trim(9) == 0, "a batch goes only when all of it may go"
-    assert log.trim(25) == 20
-    assert log.trim(25) == 0
-    assert [batch.first for batch in log.read(0, limit=100)] == [21]
+    assert log.trim(Offset(9)) == 0, "a batch goes only when all of it may go"
+    assert log.trim(Offset(25)) == 20
+    assert log.trim(Offset(25)) == 0
+    assert [batch.first for batch in log.read(START, limit=100)] == [21]
     assert log.head() == 30
-    assert log.trim(1_000) == 10
-    assert (log.head(), log.read(0, limit=100)) == (30, [])
-    assert log.taken([_key(1), _key(2), _key(3)]) == {_key(1), _key(2), _key(3)}
+    assert log.trim(Offset(1_000)) == 10
+    assert (log.head(), log.read(START, limit=100)) == (30, [])
+    assert _refused(log, [_key(1), _key(4), _key(3)]) == {_key(1), _key(3)}
     assert _append(log, b"next") == 31
 
 
@@ -155,7 +208,7 @@ def _appends_from_threads_do_not_interleave(log: EventLog) -> None:
             _append(log, b"%d" % thread, 3, keys=[_key(thread * 1000 + n)])
 
     _in_threads(write, 4)
-    batches = log.read(0, limit=1_000_000)
+    batches = log.read(START, limit=1_000_000)
     assert [batch.first for batch in batches] == list(range(1, 301, 3))
     assert sorted(batch.body for batch in batches) == sorted([b"0", b"1", b"2", b"3"] * 25)
 
@@ -167,7 +220,7 @@ def _readers_see_only_whole_appends(log: EventLog) -> None:
     def read() -> None:
         while not is_done.is_set():
             head = log.head()
-            if head % 7 or sum(batch.count for batch in log.read(0, limit=10_000)) < head:
+            if head % 7 or sum(batch.count for batch in log.read(START, limit=10_000)) < head:
                 torn.append(head)
 
     reader = threading.Thread(target=read)
@@ -177,6 +230,30 @@ def _readers_see_only_whole_appends(log: EventLog) -> None:
     is_done.set()
     reader.join()
     assert torn == []
+
+
+def _only_new_keys_are_claimed(keys: Keys) -> None:
+    assert keys.claim([_key(1), _key(2)]) == set()
+    assert keys.claim([_key(2), _key(3), _key(3)]) == {_key(2)}
+    assert keys.taken([_key(1), _key(2), _key(3), _key(4)]) == {_key(1), _key(2), _key(3)}
+    assert keys.claim([]) == set()
+
+
+def _taken_returns_only_stored_keys(keys: Keys) -> None:
+    keys.claim([_key(n) for n in range(1, 1400)])
+    asked = [_key(n) for n in range(700, 2800)]
+    assert keys.taken(asked) == {_key(n) for n in range(700, 1400)}
+    assert keys.taken([]) == set()
+
+
+def _one_of_many_claims_of_a_key_wins(keys: Keys) -> None:
+    won: list[int] = []
+
+    def claim(_: int) -> None:
+        won.extend(n for n in range(20) if not keys.claim([_key(n)]))
+
+    _in_threads(claim, 4)
+    assert sorted(won) == list(range(20))
 
 
 def _put(database: Database, name: str, number: int = 0) -> None:
@@ -379,6 +456,186 @@ def _one_of_many_writers_of_a_name_wins(store: BlobStore) -> None:
 
     _in_threads(write, 4)
     assert sorted(won) == list(range(10))
+
+
+_COLUMNS = {"name": "VARCHAR", "number": "BIGINT", "weight": "DOUBLE", "is_good": "BOOLEAN"}
+_LINES = (
+    b'{"name": "b", "number": 9007199254740993, "weight": 0.1, "is_good": true}',
+    b'{"name": "a \\u2603 \'", "is_good": false}',
+    b'{"number": -1}',
+)
+_ROWS = [("b", 2**53 + 1, 0.1, True), ("a ☃ '", None, None, False), (None, -1, None, None)]
+
+
+def _loaded_rows_come_back_in_their_order(engine: QueryEngine) -> None:
+    with engine.load(_COLUMNS, _LINES) as rows:
+        assert engine.query(rows) == _ROWS
+        assert engine.query(f"SELECT count(*) FROM ({rows}) AS r", threads=1) == [(3,)]  # noqa: S608
+    with engine.load(_COLUMNS, ()) as rows:
+        assert engine.query(rows) == []
+
+
+def _loaded_rows_end_with_their_block(engine: QueryEngine) -> None:
+    with engine.load(_COLUMNS, _LINES) as rows:
+        pass
+    try:
+        found = engine.query(rows)
+    except PartCorrupt:
+        return
+    raise AssertionError(f"rows are left of a block that has ended: {found}")
+
+
+def _tables_last_as_long_as_the_engine(engine: QueryEngine) -> None:
+    engine.query(
+        "CREATE TABLE things (name VARCHAR, number BIGINT, weight DOUBLE, is_good BOOLEAN)"
+    )
+    for _ in range(2):
+        with engine.load(_COLUMNS, _LINES) as rows:
+            engine.query(f"INSERT INTO things {rows}")
+    assert engine.query("SELECT count(*), sum(number) FROM things WHERE number < 0") == [(2, -2)]
+
+
+def _parts_are_what_was_written(engine: QueryEngine) -> None:
+    with engine.load(_COLUMNS, _LINES) as rows:
+        stored = engine.write(rows, "folder/day/part.parquet")
+    assert stored is not None
+    assert stored.rows == 3
+    assert stored.size > 0
+    assert engine.stat("folder/day/part.parquet") == stored
+    assert engine.query(engine.read(["folder/day/part.parquet"], tuple(_COLUMNS))) == _ROWS
+    assert engine.stat("folder/day/none.parquet") is None
+
+
+def _a_select_without_rows_makes_no_part(engine: QueryEngine) -> None:
+    with engine.load(_COLUMNS, _LINES) as rows:
+        assert engine.write(f"SELECT * FROM ({rows}) AS r WHERE number = 0", "none.parquet") is None  # noqa: S608
+    assert engine.stat("none.parquet") is None
+
+
+def _several_parts_are_read_as_one(engine: QueryEngine) -> None:
+    with engine.load(_COLUMNS, _LINES) as rows:
+        for name in ("one.parquet", "two.parquet"):
+            engine.write(rows, name)
+    both = engine.read(["one.parquet", "two.parquet"], ["number"])
+    assert engine.query(f"SELECT count(number) FROM ({both}) AS r") == [(4,)]  # noqa: S608
+
+
+def _missing_parts_are_refused(engine: QueryEngine) -> None:
+    try:
+        engine.query(engine.read(["missing.parquet"], ["number"]))
+    except PartCorrupt:
+        return
+    raise AssertionError("a part that is missing must raise PartCorrupt")
+
+
+def _parameters_are_values(engine: QueryEngine) -> None:
+    odd = "x' OR 1 = 1 --"
+    assert engine.query("SELECT ? AS a, CAST(? AS BIGINT) AS b", (odd, 2)) == [(odd, 2)]
+    assert engine.query("SELECT $name AS a, $name AS b", {"name": odd}) == [(odd, odd)]
+
+
+def _digests_are_the_same_in_every_engine(engine: QueryEngine) -> None:
+    assert engine.query("SELECT digest63('abc'), digest63('')") == [
+        (4125280303191149419, 4549053946144276596)
+    ]
+
+
+_FACT_COLUMNS = {"offset": "BIGINT", "version": "INTEGER", "body": "BLOB", "json": "VARCHAR"}
+_FACT_ROWS = [(n, 1, b"\0\xff%d" % n, None if n % 2 else "{}") for n in range(1, 6)]
+
+
+def _rows_come_back_typed(columnar: Columnar) -> None:
+    content = columnar.encode(_FACT_COLUMNS, _FACT_ROWS)
+    assert columnar.decode(content, tuple(_FACT_COLUMNS), after=0) == _FACT_ROWS
+
+
+def _rows_beyond_a_position_are_found(columnar: Columnar) -> None:
+    content = columnar.encode(_FACT_COLUMNS, _FACT_ROWS)
+    assert columnar.decode(content, ("offset", "version"), after=3) == [(4, 1), (5, 1)]
+    assert columnar.decode(content, ("offset",), after=5) == []
+
+
+def _other_files_are_refused(columnar: Columnar) -> None:
+    try:
+        columnar.decode(b"no such file", ("offset",), after=0)
+    except PartCorrupt:
+        return
+    raise AssertionError("what is no such file must raise PartCorrupt")
+
+
+class _Holders:
+    """Makes holders, and lets go of what they held when a check is over."""
+
+    def __init__(self, make: Callable[[], Lease]) -> None:
+        self._make = make
+        self._made: list[Lease] = []
+
+    def __call__(self) -> Lease:
+        self._made.append(self._make())
+        return self._made[-1]
+
+    def release(self) -> None:
+        for lease in self._made:
+            for name in ("load", "seal"):
+                for epoch in range(1, 9):
+                    lease.release(name, epoch)
+
+
+def _one_holder_has_the_lease(holder: Callable[[], Lease]) -> None:
+    one, other = holder(), holder()
+    epoch = one.acquire("load", ttl_s=60)
+    assert epoch is not None
+    assert other.acquire("load", ttl_s=60) is None
+    assert one.renew("load", epoch, ttl_s=60)
+    assert not other.renew("load", epoch, ttl_s=60), "an epoch is of no use to another holder"
+
+
+def _a_released_lease_is_free(holder: Callable[[], Lease]) -> None:
+    one, other = holder(), holder()
+    epoch = one.acquire("load", ttl_s=60)
+    assert epoch is not None
+    other.release("load", epoch)
+    assert other.acquire("load", ttl_s=60) is None, "only its holder can release a lease"
+    one.release("load", epoch)
+    one.release("load", epoch)
+    assert other.acquire("load", ttl_s=60) is not None
+
+
+def _epochs_grow_with_every_holder(holder: Callable[[], Lease]) -> None:
+    last = 0
+    for lease in (holder(), holder(), holder()):
+        epoch = lease.acquire("load", ttl_s=60)
+        assert epoch is not None
+        assert epoch > last
+        lease.release("load", epoch)
+        last = epoch
+
+
+def _leases_of_other_names_are_apart(holder: Callable[[], Lease]) -> None:
+    assert holder().acquire("load", ttl_s=60) is not None
+    assert holder().acquire("seal", ttl_s=60) is not None
+
+
+def _a_lost_lease_is_not_renewed(holder: Callable[[], Lease]) -> None:
+    one, other = holder(), holder()
+    epoch = one.acquire("load", ttl_s=60)
+    assert epoch is not None
+    one.release("load", epoch)
+    assert not one.renew("load", epoch, ttl_s=60)
+    assert other.acquire("load", ttl_s=60) is not None
+    one.release("load", epoch)
+    assert holder().acquire("load", ttl_s=60) is None, "a lost lease releases nothing"
+
+
+def _one_of_many_holders_wins(holder: Callable[[], Lease]) -> None:
+    holders, won = [holder() for _ in range(4)], list[int]()
+
+    def acquire(number: int) -> None:
+        if holders[number].acquire("load", ttl_s=60) is not None:
+            won.append(number)
+
+    _in_threads(acquire, 4)
+    assert len(won) == 1
 
 
 def _in_threads(work: Callable[[int], None], n: int) -> None:

@@ -168,20 +168,21 @@ def _event_log(data: Path) -> Iterator[Finding]:
 
 
 def _segments(data: Path) -> Iterator[Finding]:
+    from loopwright.backends.duckdb import Parquet
     from loopwright.backends.files import FolderBlobStore
     from loopwright.eventlog import Segments
 
     if not (data / "segments").is_dir():
         yield Finding("segments", "ok", "none yet")
         return
-    segments = Segments(FolderBlobStore(data / "segments"))
+    segments = Segments(FolderBlobStore(data / "segments"), Parquet())
     manifest = segments.manifest()
-    for segment in manifest.segments:
+    for segment in manifest.parts:
         segments.content(segment)
     yield Finding(
         "segments",
         "ok",
-        f"{len(manifest.segments)} sealed, through offset {manifest.last}; every digest matches",
+        f"{len(manifest.parts)} sealed, through offset {manifest.last}; every digest matches",
     )
 
 
@@ -241,12 +242,13 @@ def _clock(data: Path) -> Iterator[Finding]:
 def _newest_fact_ms(data: Path) -> int:
     from loopwright.backends.sqlite import SqliteEventLog
     from loopwright.core import upcast
+    from loopwright.core.ports import Offset
 
     if not (data / "log.db").exists():
         return 0
     log = SqliteEventLog(data / "log.db")
     try:
-        batches = log.read(max(log.head() - 1, 0), limit=1)
+        batches = log.read(Offset(max(log.head() - 1, 0)), limit=1)
     finally:
         log.close()
     facts = [fact for batch in batches for fact in upcast.decode(batch.body, version=batch.version)]

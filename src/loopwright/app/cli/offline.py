@@ -19,6 +19,7 @@ def warehouse_of(data: Path) -> Iterator[Warehouse]:
 
     Raises `SettingsInvalid` when it is no data directory, `DirectoryLocked` when a server holds it.
     """
+    from loopwright.backends.duckdb import Parquet
     from loopwright.backends.files import DirectoryLock, FolderBlobStore
     from loopwright.backends.sqlite import SqliteEventLog
     from loopwright.core.clock import SystemClock
@@ -33,7 +34,7 @@ def warehouse_of(data: Path) -> Iterator[Warehouse]:
         opened.enter_context(DirectoryLock(data))
         log = SqliteEventLog(data / "log.db")
         opened.callback(log.close)
-        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
+        reader = Reader(log, Segments(FolderBlobStore(data / "segments"), Parquet()))
         warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
         opened.callback(warehouse.close)
         yield warehouse

@@ -10,6 +10,7 @@ from typing import Final
 
 from loopwright.app.keyring import ADMIN_KEY_FILE, write_private
 from loopwright.app.settings import Settings
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.catalog import DEFAULT_TENANT, Catalog
@@ -43,7 +44,7 @@ class Truth:
         self.catalog_database = _opened(folder / "catalog.db", opened)
         self.state_database = SqliteDatabase(folder / "state.db", synchronous="NORMAL")
         opened.callback(self.state_database.close)
-        self.segments = Segments(FolderBlobStore(folder / "segments"))
+        self.segments = Segments(FolderBlobStore(folder / "segments"), Parquet())
         self.reader = Reader(self.log, self.segments)
         self.writer = Writer(
             self.log,
