@@ -12,8 +12,8 @@ from loopwright.backends.leases import DatabaseLease
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog, memory_database
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core.ports import BlobStore, Database, EventLog, Keys, KeyTaken, Lease, Offset
-from loopwright.testing import ManualClock
-from loopwright.testing_ports import (
+from loopwright.testing import (
+    ManualClock,
     check_blob_store,
     check_columnar,
     check_database,

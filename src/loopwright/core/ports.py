@@ -1,6 +1,6 @@
 """What the slices need of an engine, in the engine's own words.
 
-Each port has at most six verbs and one contract suite in `loopwright.testing_ports` that every backend passes.
+Each port has at most six verbs and one contract suite that every backend passes, in `loopwright.testing`.
 """
 
 from __future__ import annotations
