@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from tests.unit.warehouse.world import NOW, feedback
+from tests.unit.warehouse.world import NOW, feedback, loader, warehouse
 
 from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
@@ -24,7 +24,7 @@ from loopwright.core import upcast
 from loopwright.core.errors import LogCorrupt
 from loopwright.eventlog import Reader, Segments
 from loopwright.testing import ManualClock
-from loopwright.warehouse import Loader, Warehouse
+from loopwright.warehouse import Warehouse
 
 from .conftest import Server
 
@@ -274,9 +274,9 @@ def opened() -> Iterator[ExitStack]:
 def reporter(folder: Path, opened: ExitStack) -> Warehouse:
     log = opened.enter_context(closing(SqliteEventLog(folder / "log.db")))
     clock, reader = ManualClock(NOW), Reader(log)
-    loader = Loader(reader, folder / "warehouse", clock=clock, grace_ms=0)
-    warehouse = Warehouse(folder / "warehouse", reader, clock=clock, loader=loader)
-    return opened.enter_context(closing(warehouse))
+    loading = loader(reader, folder / "warehouse", clock=clock, grace_ms=0)
+    asked = warehouse(folder / "warehouse", reader, clock=clock, loader=loading)
+    return opened.enter_context(closing(asked))
 
 
 def ids(warehouse: Warehouse) -> list[str]:

@@ -116,14 +116,15 @@ class DuckDB:
         self._written += 1
         path, partial = self._root / name, self._scratch.folder / f"part-{self._written}.parquet"
         with _translated(name), translated(path):
-            self._connection.execute(
+            copied = self._connection.execute(
                 f"COPY ({sql}) TO {_quoted(str(partial))} "
                 "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 8192)"
-            )
-            stored = self._stat(partial)
-            if stored.rows == 0:
+            ).fetchone()
+            rows = 0 if copied is None else copied[0]
+            if rows == 0:
                 partial.unlink()
                 return None
+            stored = Stored(rows=rows, size=partial.stat().st_size, digest=_digest(partial))
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             make_folders(path.parent)
@@ -138,25 +139,16 @@ class DuckDB:
             f"SELECT {', '.join(columns)} FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608
         )
 
-    def stat(self, name: str) -> Stored | None:
-        """Read the whole file and return what it is; None when it is missing."""
+    def digest(self, name: str) -> str | None:
+        """Read the whole file and return its SHA-256, hexadecimal; None when it is missing."""
         path = self._root / name
-        with _translated(name), translated(path):
-            return self._stat(path) if path.exists() else None
+        with translated(path):
+            return _digest(path) if path.exists() else None
 
     def close(self) -> None:
         """Release the engine, its tables and its scratch files."""
         self._connection.close()
         self._scratch.close()
-
-    def _stat(self, path: Path) -> Stored:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        count = f"SELECT count(*) FROM read_parquet({_quoted(str(path))})"  # noqa: S608
-        found = self._connection.execute(count).fetchone()
-        return Stored(
-            rows=0 if found is None else found[0], size=path.stat().st_size, digest=digest
-        )
 
 
 class Parquet:
@@ -237,6 +229,11 @@ def _translated(what: str) -> Iterator[None]:
         duckdb.SerializationException,
     ) as error:
         raise _io(what, str(error)) from error
+    except duckdb.Error as error:
+        # Damage deep within a file comes as the base class itself; its subclasses are mistakes in our SQL.
+        if type(error) is not duckdb.Error:
+            raise
+        raise _io(what, str(error)) from error
 
 
 def _out_of_room(what: str, said: str) -> LoopError:
@@ -252,6 +249,11 @@ def _io(what: str, said: str) -> LoopError:
         if os.strerror(number) in said:
             return refusal(number, f"{what}: {said}")
     return PartCorrupt(f"{what}: the engine cannot read a file: {said}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quoted(text: str) -> str:

@@ -139,6 +139,18 @@ class Database(Protocol):
         ...
 
 
+class ScrubbedDatabase(Database, Protocol):
+    """A database that can also make what was deleted disappear from its files."""
+
+    def rewrite(self) -> bool:
+        """Write everything anew, so that no deleted row is left; False, leaving it for `scrub`, while it is in use."""
+        ...
+
+    def scrub(self) -> bool:
+        """Do what is left of a rewrite, and empty logs that hold deleted rows; False when some had to stay."""
+        ...
+
+
 class BlobStore(Protocol):
     """Named immutable bytes."""
 
@@ -160,7 +172,7 @@ class BlobStore(Protocol):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A part as an engine stored or found it."""
+    """A part as an engine stored it."""
 
     rows: int
     size: int
@@ -203,8 +215,8 @@ class QueryEngine(Protocol):
         """Return the SELECT of `columns` of the parts `names`; there is at least one."""
         ...
 
-    def stat(self, name: str) -> Stored | None:
-        """Read the whole part and return what it is; None when it is missing."""
+    def digest(self, name: str) -> str | None:
+        """Read the whole part and return its SHA-256, hexadecimal; None when it is missing."""
         ...
 
     def close(self) -> None:

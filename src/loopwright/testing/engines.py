@@ -97,15 +97,15 @@ def _parts_are_what_was_written(engine: QueryEngine) -> None:
     assert stored is not None
     assert stored.rows == 3
     assert stored.size > 0
-    assert engine.stat("folder/day/part.parquet") == stored
+    assert engine.digest("folder/day/part.parquet") == stored.digest
     assert engine.query(engine.read(["folder/day/part.parquet"], tuple(_COLUMNS))) == _READ
-    assert engine.stat("folder/day/none.parquet") is None
+    assert engine.digest("folder/day/none.parquet") is None
 
 
 def _a_select_without_rows_makes_no_part(engine: QueryEngine) -> None:
     with engine.load(_COLUMNS, _LINES) as rows:
         assert engine.write(f"SELECT * FROM ({rows}) AS r WHERE number = 0", "none.parquet") is None  # noqa: S608
-    assert engine.stat("none.parquet") is None
+    assert engine.digest("none.parquet") is None
 
 
 def _several_parts_are_read_as_one(engine: QueryEngine) -> None:

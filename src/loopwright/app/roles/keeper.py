@@ -13,6 +13,7 @@ from typing import Final
 
 from loopwright.app.settings import Settings
 from loopwright.app.supervise import Pace, Task
+from loopwright.backends import resolve
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken
 from loopwright.core.events import Ticked
@@ -20,7 +21,7 @@ from loopwright.eventlog import Consumers, Sealer
 from loopwright.signals.registry import Expectations
 from loopwright.signals.sessions import Sessions
 from loopwright.warehouse import CONSUMER as WAREHOUSE
-from loopwright.warehouse import Loader
+from loopwright.warehouse import FOLDER, Loader
 from loopwright.warehouse.loader import LoaderBusy
 
 from .truth import Truth
@@ -90,7 +91,9 @@ class Keeper:
         )
         self.loader = Loader(
             truth.reader,
-            truth.folder / "warehouse",
+            resolve.blob_store(truth.at.blobs, FOLDER),
+            engine=resolve.loading_engine(truth.at.blobs, FOLDER),
+            lease=resolve.lease(truth.at.blobs, FOLDER),
             clock=truth.clock,
             consumers=consumers,
             database=truth.state_database,
