@@ -7,8 +7,9 @@ one schema for each; `file:///FOLDER` a folder of blobs; `memory:` lasts as long
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from loopwright.core.errors import SettingsInvalid
@@ -20,6 +21,9 @@ from loopwright.core.ports import (
     QueryEngine,
     ScrubbedDatabase,
 )
+
+if TYPE_CHECKING:
+    from .sqlite import Verified
 
 LOADER_MEMORY: Final = "512MB"
 """Merging sorts within it, and on disk beyond: the loader shares the server's machine."""
@@ -110,6 +114,34 @@ def loading_engine(url: str, name: str) -> Callable[[], QueryEngine]:
         return DuckDB(folder, memory=LOADER_MEMORY, threads=1, keeps_order=True)
 
     return opened
+
+
+def is_absent(url: str, name: str | None = None) -> bool:
+    """Return whether an SQLite file is not there yet: opening it would make it."""
+    path = path_of(url) if name is None else path_of(url) / f"{name}.db"
+    return _scheme(url) == "sqlite" and not path.exists()
+
+
+def verified(url: str) -> Verified | None:
+    """Read the whole event log at `url`; return what was found, None for an engine that checks itself.
+
+    Raises `LogCorrupt` at the first damage.
+    """
+    if _scheme(url) != "sqlite":
+        return None
+    from .sqlite import SqliteEventLog
+
+    with closing(SqliteEventLog(path_of(url))) as log:
+        return log.verify()
+
+
+def damage(url: str, name: str) -> str:
+    """Return what is damaged in the database called `name`; empty when nothing is, or its engine checks itself."""
+    if _scheme(url) != "sqlite":
+        return ""
+    with closing(database(url, name)) as opened:
+        found = [str(row[0]) for row in opened.query("PRAGMA quick_check")]
+    return "" if found == ["ok"] else "; ".join(found[:3])
 
 
 def columnar() -> Columnar:
