@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from loopwright.backends.resolve import file_url, sqlite_url
 from loopwright.core.errors import SettingsInvalid
 
 PREFIX: Final = "LOOPWRIGHT__"
@@ -35,6 +37,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Field(Path("loopwright-data"), description="Folder that holds all state.")
+    database: SecretStr | None = Field(
+        None,
+        description="URL of the databases: sqlite:///FOLDER or postgresql://…; the data directory unless set.",
+    )
+    log: str | None = Field(
+        None,
+        description="URL of the event log: sqlite:///FILE; log.db in the data directory unless set.",
+    )
+    blobs: str | None = Field(
+        None,
+        description="URL of segments and warehouse: file:///FOLDER; the data directory unless set.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -105,6 +119,24 @@ class Settings(BaseSettings):
             env_settings,
             InitSettingsSource(settings_cls, init_kwargs=table),
         )
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where each engine of one loop is, as URLs; a database's may hold a password."""
+
+    database: str
+    log: str
+    blobs: str
+
+
+def addresses(settings: Settings) -> Addresses:
+    """Return the URLs of the engines: those that are set, and for the others the data directory."""
+    folder = settings.data_dir
+    return Addresses(
+        database=settings.database.get_secret_value() if settings.database else sqlite_url(folder),
+        log=settings.log or sqlite_url(folder / "log.db"),
+        blobs=settings.blobs or file_url(folder),
+    )
 
 
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:

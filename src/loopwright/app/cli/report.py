@@ -186,7 +186,8 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
 @contextmanager
 def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     """Open what answers questions about a directory that no server holds."""
-    from loopwright.backends.sqlite import SqliteDatabase
+    from loopwright.app.settings import addresses, load_settings
+    from loopwright.backends import resolve
     from loopwright.core.clock import SystemClock
     from loopwright.insights.service import Insights
     from loopwright.people.people import People
@@ -195,9 +196,10 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
 
     with ExitStack() as opened:
         warehouse = opened.enter_context(warehouse_of(data))
-        people = SqliteDatabase(data / "people.db", is_private=True)
+        at = addresses(load_settings(data_dir=data))
+        people = resolve.database(at.database, "people", is_private=True)
         opened.callback(people.close)
-        catalog = SqliteDatabase(data / "catalog.db")
+        catalog = resolve.database(at.database, "catalog")
         opened.callback(catalog.close)
         weighing = Trust(
             warehouse, people=People(people, clock=SystemClock()), clearances=Clearances(catalog)

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 
 from loopwright.app.keyring import KeyRing
 from loopwright.app.settings import Settings
-from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
@@ -47,8 +46,7 @@ class Door:
             self.ring.signer, find=truth.find, ids=ids, redactor=_redactor(settings)
         )
         self.ring.subscribe(self._sign_with)
-        quarantine_database = SqliteDatabase(truth.folder / "quarantine.db", synchronous="NORMAL")
-        opened.callback(quarantine_database.close)
+        quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
         """How often the rules had to stand in for the endpoint that classifies, by reason."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from loopwright.app.settings import Settings
 from loopwright.app.supervise import Pace, Task
-from loopwright.backends.files import FolderBlobStore
+from loopwright.backends import resolve
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken
 from loopwright.core.events import Ticked
@@ -23,7 +23,7 @@ from loopwright.signals.registry import FOLDER as SURROGATES
 from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
 from loopwright.warehouse import CONSUMER as WAREHOUSE
-from loopwright.warehouse import Loader
+from loopwright.warehouse import FOLDER, Loader
 from loopwright.warehouse.loader import LoaderBusy
 
 from .truth import Truth
@@ -95,7 +95,7 @@ class Keeper:
         consumers = self.consumers = Consumers(truth.state_database)
         # Registered first: an unregistered reader would not hold the log back from being trimmed.
         consumers.register(WAREHOUSE)
-        self.surrogates = Surrogates(FolderBlobStore(truth.folder / SURROGATES))
+        self.surrogates = Surrogates(resolve.blob_store(truth.at.blobs, SURROGATES))
         self.sessions = Sessions(
             truth.reader,
             truth.writer,
@@ -106,7 +106,9 @@ class Keeper:
         )
         self.loader = Loader(
             truth.reader,
-            truth.folder / "warehouse",
+            resolve.blob_store(truth.at.blobs, FOLDER),
+            engine=resolve.loading_engine(truth.at.blobs, FOLDER),
+            lease=resolve.lease(truth.at.blobs, FOLDER),
             clock=truth.clock,
             consumers=consumers,
             database=truth.state_database,

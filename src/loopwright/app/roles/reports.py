@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
+from loopwright.backends import resolve
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
-from loopwright.warehouse import Loader, Warehouse
+from loopwright.warehouse import FOLDER, Loader, Warehouse
 
 from .truth import Truth
 
@@ -33,8 +34,9 @@ class Reports:
         with self._opening:
             if self._warehouse is None:
                 self._warehouse = Warehouse(
-                    self._loader.folder,
+                    self._loader.blobs,
                     self._truth.reader,
+                    engine=resolve.query_engine(self._truth.at.blobs, FOLDER),
                     clock=self._truth.clock,
                     loader=self._loader,
                 )
