@@ -397,7 +397,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=10_000_000)
     options = parser.parse_args(argv)
     events = options.events
-    if options.quick and not (DATA / f"warehouse-{events}" / "parts").exists():
+    if options.quick and not (DATA / f"warehouse-{events}" / "manifests").exists():
         events = min(events, 600_000)
     figures = reports(events, rounds=3 if options.quick else 5)
     figures |= projection(100_000 if options.quick else 500_000)

@@ -177,8 +177,11 @@ def _steady(value: Any) -> Any:
 
 def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Return what only the parts of the loop tell. After a redesign, name its parts here; the answers stay."""
+    from loopwright.insights.tallies import rates_query
+    from loopwright.insights.targets import catalogue
     from loopwright.learning import replay
 
+    handed = {"metric_rates": rates_query(catalogue())}
     with loopwright.open(folder) as loop:
         assert loop.wait_until_learned()
         services = loop._services
@@ -196,7 +199,11 @@ def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
             "replayed": {"/".join(key): _digest(again[key]) for key in keys},
             "queries": {
                 f"{tenant}/{name}": services.reports.warehouse.query(
-                    name, tenant_id=tenant, from_ms=FROM_MS, to_ms=UNTIL_MS, **params
+                    handed.get(name, name),
+                    tenant_id=tenant,
+                    from_ms=FROM_MS,
+                    to_ms=UNTIL_MS,
+                    **params,
                 ).rows
                 for tenant in TENANTS
                 for name, params in QUERIES.items()

@@ -16,8 +16,9 @@ import msgspec
 from .errors import Broken, StaleVersion
 from .ports import BlobStore
 
-PREFIX: Final = "parts/"
-"""Where a store keeps its manifests. Earlier versions used `manifests/` and `manifest.json`, so the two never meet."""
+PREFIX: Final = "manifests/n"
+"""Where a store keeps its manifests. The folder is the one that the segments' manifests of earlier versions, named by
+bare digits, are in: backups that copy it go on to be whole."""
 
 KEPT: Final = 16
 """Manifests that `tidy` leaves: readers that list, then open, one that was just replaced still find it."""

@@ -179,7 +179,8 @@ class Segments:
         parts.tidy(self._blobs)
 
     def _old_name(self) -> str | None:
-        return max(self._blobs.names(_OLD_MANIFESTS), default=None)
+        names = self._blobs.names(_OLD_MANIFESTS)
+        return max((name for name in names if not name.startswith(parts.PREFIX)), default=None)
 
     def _old(self) -> Manifest | None:
         """Return the newest manifest of the earlier form."""

@@ -239,7 +239,7 @@ def test_a_segment_that_is_gone_is_missed(sealed: Segments, tmp_path: Path) -> N
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(sealed: Segments, tmp_path: Path) -> None:
-    newest = max((tmp_path / "parts").iterdir())
+    newest = max((tmp_path / "manifests").iterdir())
     newest.write_text("{")
     with pytest.raises(LogCorrupt, match="cannot be read"):
         sealed.manifest()

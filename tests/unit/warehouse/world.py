@@ -68,8 +68,8 @@ class World:
         return loader(self.reader, self.folder, clock=self.clock, **options)
 
     def warehouse(self, **options: Any) -> Warehouse:
-        self.engine = options.setdefault("engine", DuckDB(self.folder))
-        made = warehouse(self.folder, self.reader, clock=self.clock, **options)
+        self.engine = options.pop("engine", None) or DuckDB(self.folder)
+        made = warehouse(self.folder, self.reader, clock=self.clock, engine=self.engine, **options)
         self._opened.append(made)
         return made
 
