@@ -22,13 +22,13 @@ from loopwright.core.errors import BodyMalformed, Invalid, LoopError, TokenForei
 from loopwright.core.events import Fact
 from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
+from loopwright.core.text import Classifier, Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback.originals import originals
 from loopwright.people.consent import require_store
 from loopwright.people.people import People, Person, address_pseudonym
 from loopwright.people.raw import Original, RawCopies
-from loopwright.texts.classify import Classifier
-from loopwright.texts.redact import Redactor, Rules
+from loopwright.texts.redact import Rules
 from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 from . import stages
@@ -105,7 +105,7 @@ class Pipeline:
         """Whether a classifier or redactor waits for another machine: then it runs on a thread."""
         vocabulary = Vocabulary()
         self.categories = categories or RememberedRules(vocabulary=vocabulary)
-        """What names the category; replace it by a trained classifier when there is one."""
+        """What names the category; an endpoint can take its place."""
         self.sentiments = sentiments or remembered_sentiment(vocabulary)
         self.redactor = redactor or Rules()
         self.counters: dict[str, Counter] = {

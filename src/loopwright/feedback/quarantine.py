@@ -17,8 +17,8 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
+from loopwright.core.text import Redactor
 from loopwright.people.people import Person, address_pseudonym
-from loopwright.texts.redact import Redactor
 
 from .draft import FREE_TEXT
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Forbidden, Invalid, RewardInvalid
 from loopwright.core.events import Interacted, Received, Reported, Stepped
 from loopwright.core.experiment import Experiment
@@ -31,11 +32,10 @@ from loopwright.core.feedback import (
 )
 from loopwright.core.ids import time_of
 from loopwright.core.reward import RewardSpec, normalise
+from loopwright.core.text import Classifier, Redacted, Redactor, Scores
 from loopwright.people.consent import require_store
 from loopwright.people.people import Person
-from loopwright.texts.classify import Classifier, Scores
 from loopwright.texts.distance import edit_distance
-from loopwright.texts.redact import Redacted, Redactor
 
 from .draft import FREE_TEXT, TEXT_CHARS, WIRE_BYTES, Draft, Verify
 from .service import identity_of, reward_key
@@ -47,7 +47,6 @@ AHEAD_MS: Final = 300_000
 LEAST_SHARE: Final = 0.35
 """Least probability at which a category is noted; rules that find nothing stay well below."""
 
-_DAY_MS: Final = 86_400_000
 
 # Kinds are told by `type(x) is`, not `isinstance`: for a struct that is not of the kind, that is ten times as slow.
 _WORDED: Final = frozenset({Correction, Annotation})
@@ -174,7 +173,7 @@ def _named(draft: Draft, tenant_id: str, new_id: Callable[[], str]) -> Identity:
         return event_id, key_of(tenant_id, event_id, time_of(event_id)), False
     # The same event id may be stamped anew by a retry; a derived one has its time in it.
     near_ms = draft.note.occurred_at_ms if draft.is_dated else 0
-    return event_id, key_of(tenant_id, event_id, near_ms - near_ms % _DAY_MS), False
+    return event_id, key_of(tenant_id, event_id, near_ms - near_ms % DAY_MS), False
 
 
 def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:

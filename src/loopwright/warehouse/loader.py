@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Conflict, StaleVersion
 from loopwright.core.ports import BlobStore, Database, Lease, QueryEngine
 from loopwright.eventlog import Consumers, Reader
@@ -25,7 +25,7 @@ from . import layout, manifest
 from .manifest import File, Manifest
 from .project import project
 from .tables import TABLES, TABLES_VERSION
-from .upkeep import DAY_MS, Upkeep, day_of
+from .upkeep import Upkeep, day_of
 
 CONSUMER: Final = "warehouse"
 FOLDER: Final = "warehouse"

@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import NotFound
 
 from . import layout, relations
@@ -23,7 +24,6 @@ from .tables import (
     Table,
 )
 
-DAY_MS: Final = 86_400_000
 LOOKBACK_MS: Final = 30 * DAY_MS
 """How long before a period a call may have been made that the period's feedback is about, and how long after
 a period feedback about its calls still counts for them."""

@@ -6,17 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.ports import QueryEngine
 
 from . import layout, manifest
 from .manifest import Dropped, File, Manifest
 from .tables import CONSENTS, TABLES
-
-DAY_MS: Final = 86_400_000
 
 
 class Upkeep:
