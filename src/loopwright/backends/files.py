@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -198,7 +198,13 @@ class Scratch:
 
 def _sweep(home: Path) -> None:
     for folder in home.glob("own-*"):
-        with suppress(FileNotFoundError), (folder / "lock").open("a") as lock:
+        try:
+            lock = (folder / "lock").open("r+")
+        except FileNotFoundError:
+            # Its maker was killed before it had the lock, or its owner is removing it.
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        with lock:
             if _locked(lock):
                 shutil.rmtree(folder, ignore_errors=True)
 

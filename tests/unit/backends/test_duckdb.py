@@ -27,9 +27,12 @@ def test_threads_may_open_and_close_engines_at_once(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(5):
-            with closing(DuckDB(tmp_path)) as engine, engine.load(TYPES, [b"{}"]) as rows:
+            with (
+                closing(DuckDB(tmp_path)) as engine,
+                engine.load(TYPES, [b'{"number": 1}']) as rows,
+            ):
                 found = engine.query(rows)
-                if found != [(None,)]:
+                if found != [(1,)]:
                     wrong.append(found)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
