@@ -184,7 +184,7 @@ def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     handed = {"metric_rates": rates_query(catalogue())}
     with loopwright.open(folder) as loop:
         assert loop.wait_until_learned()
-        services = loop._services
+        services = loop._opened.services
         truth, learner = services.truth, services.learner
         started = [e for t in TENANTS for e in truth.catalog.experiments(t) if e.state != "draft"]
         positions = learner.positions()
