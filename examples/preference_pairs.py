@@ -30,7 +30,7 @@ from loopwright.core.token import Signer
 from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.feedback import Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.pipeline import Prepared
-from loopwright.people.people import People
+from loopwright.people import People
 
 TENANT = "default"
 BATCH = 1000

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed
 from loopwright.eventlog import Writer
+
+COMMIT_TIMEOUT_S: Final = 60.0
+"""How long a thread waits for its commit; after that the outcome is unknown."""
 
 
 class Acks:

@@ -10,9 +10,10 @@ with loopwright.open("loopwright-data") as loop:
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, SupportsFloat, TypeVar
+from typing import Any, Self, SupportsFloat, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -37,11 +38,9 @@ from loopwright.trust.releases import NewRelease, Release
 from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
+from .acks import COMMIT_TIMEOUT_S
 from .settings import load_settings
 from .wiring import Services
-
-COMMIT_TIMEOUT_S: Final = 60.0
-"""How long a call waits for its commit; a disk that takes longer answers `OutcomeUnknown`."""
 
 _T = TypeVar("_T")
 
@@ -178,17 +177,19 @@ class Feedback:
         return self._take("step", items)
 
     def raw(self, event_id: str) -> RawCopy:
-        """Return feedback as it came, before redaction; the log knows first that you look.
+        """Return feedback as it came, before redaction; the log records the read before it returns.
 
         Raises `NotFound`, with a code that says why, when there is no raw copy of it.
         """
         services = self._services
         if services.truth.raw is None:
             raise RawNotKept(OFF)
-        copy = services.truth.raw.read(self._tenant_id, event_id)
-        looked = services.truth.raw.looked(self._tenant_id, event_id, actor="embedded")
-        _append(services, [looked], [None])
-        services.truth.raw.count("read")
+        copy = services.truth.raw.look(
+            partial(_append, services),
+            tenant_id=self._tenant_id,
+            event_id=event_id,
+            actor="embedded",
+        )
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30) -> QualityReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopwright.people.people import Person
+from loopwright.people import Person
 from loopwright.people.raw import Original
 
 from .draft import Draft

@@ -24,8 +24,9 @@ from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
 from loopwright.feedback.originals import originals
+from loopwright.people import People, Person
 from loopwright.people.consent import require_store
-from loopwright.people.people import People, Person, address_pseudonym
+from loopwright.people.pseudonyms import address_pseudonym
 from loopwright.people.raw import Original, RawCopies
 from loopwright.texts.classify import Classifier
 from loopwright.texts.redact import Redactor, Rules
@@ -321,7 +322,11 @@ class TypedIntake:
 
     def newcomers(self, begun: Begun) -> list[str]:
         """Return the users of a body that are not at hand: making them waits for the disk."""
-        return [] if begun.is_replay else self.people.unknown(begun.tenant_id, begun.user_ids)
+        return (
+            []
+            if begun.is_replay
+            else ([] if self.people.has_cached(begun.tenant_id, begun.user_ids) else begun.user_ids)
+        )
 
     def complete(self, begun: Begun) -> Prepared:
         """Take what was understood to facts."""

@@ -17,7 +17,8 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
-from loopwright.people.people import Person, address_pseudonym
+from loopwright.people import Person
+from loopwright.people.pseudonyms import address_pseudonym
 from loopwright.texts.redact import Redactor
 
 from .draft import FREE_TEXT

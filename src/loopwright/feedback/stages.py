@@ -30,8 +30,8 @@ from loopwright.core.feedback import (
 )
 from loopwright.core.ids import time_of
 from loopwright.core.reward import RewardSpec, normalise
+from loopwright.people import Person
 from loopwright.people.consent import require_store
-from loopwright.people.people import Person
 from loopwright.texts.classify import Classifier, Scores
 from loopwright.texts.distance import edit_distance
 from loopwright.texts.redact import Redacted, Redactor

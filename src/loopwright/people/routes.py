@@ -15,7 +15,9 @@ from litestar.params import Body, FromPath, SkipValidation
 from loopwright.core.feedback import ConsentScope
 from loopwright.web import Asking, problems
 
-from .people import Append, CountRows, Erasure, People, change_consent, erase_person
+from .consent import Append, change_consent
+from .erasure import CountRows, Erasure, erase_person
+from .people import People
 from .raw import OFF, RawCopies, RawCopy, RawNotKept
 
 
@@ -27,7 +29,7 @@ class Quarantined(Protocol):
         ...
 
 
-Appending = NamedDependency[SkipValidation[Append]]
+Committing = NamedDependency[SkipValidation[Append]]
 Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantined]]
 Counting = NamedDependency[SkipValidation[CountRows]]
@@ -64,16 +66,21 @@ class RawController(Controller):
     path = "/api/v1/feedback/raw"
     tags: Sequence[str] = ("feedback",)
 
-    @get("/{event_id:str}", summary="Read a raw copy", responses=_why(404, 503, 507))
-    async def read(
-        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, append: Appending
+    @get(
+        "/{event_id:str}",
+        summary="Read a raw copy",
+        responses=_why(404, 503, 507),
+        sync_to_thread=True,
+    )
+    def read(
+        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
         """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
         principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
-        copy = await raw_copies.look(
-            append, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
+        copy = raw_copies.look(
+            commit, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
         )
         return Response(copy, headers={"cache-control": "no-store"})
 
@@ -89,8 +96,9 @@ class PeopleController(Controller):
         summary="Change a person's consent",
         responses=_why(422, 503, 507),
         status_code=200,
+        sync_to_thread=True,
     )
-    async def consent(
+    def consent(
         self,
         person_id: FromPath[str],
         data: Annotated[
@@ -98,14 +106,14 @@ class PeopleController(Controller):
         ],
         principal: Asking,
         people: Known,
-        append: Appending,
+        commit: Committing,
         raw_copies: Copies,
     ) -> ConsentGiven:
         """Say what a person, named by your user id, allows. It holds for all they ever said."""
         principal.require("manage")
-        person, offset = await change_consent(
+        person, offset = change_consent(
             people,
-            append,
+            commit,
             tenant_id=principal.tenant_id,
             id=person_id,
             scopes=data.scopes,
@@ -119,22 +127,23 @@ class PeopleController(Controller):
         summary="Erase a person",
         responses=_why(404, 503, 507),
         status_code=200,
+        sync_to_thread=True,
     )
-    async def erase(
+    def erase(
         self,
         person_id: FromPath[str],
         principal: Asking,
         people: Known,
-        append: Appending,
+        commit: Committing,
         quarantine: Keeping,
         count_rows: Counting,
         raw_copies: Copies,
     ) -> Erasure:
         """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
         principal.require("manage")
-        return await erase_person(
+        return erase_person(
             people,
-            append,
+            commit,
             tenant_id=principal.tenant_id,
             id=person_id,
             count_rows=count_rows,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import stat
@@ -18,7 +17,7 @@ from loopwright.core.errors import LoopError, NotFound, Overloaded
 from loopwright.core.events import Changed, Fact
 from loopwright.core.ports import Committed
 from loopwright.feedback.pipeline import Prepared
-from loopwright.people.people import change_consent, erase_person
+from loopwright.people import change_consent, erase_person
 from loopwright.people.raw import (
     DAY_MS,
     RawCopies,
@@ -111,22 +110,20 @@ def kept(world: World, tmp_path: Path) -> Iterator[Kept]:
     made.database.close()
 
 
-async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     return Committed(1, [False] * len(facts))
 
 
 def erase(world: World, copies: RawCopies, id: str = "u") -> Any:
-    return asyncio.run(
-        erase_person(
-            world.people,
-            append,
-            tenant_id="acme",
-            id=id,
-            count_rows=lambda tenant, person: {},
-            forget_quarantined=world.quarantine.forget,
-            forget_raw=copies.forget,
-            at_ms=1,
-        )
+    return erase_person(
+        world.people,
+        append,
+        tenant_id="acme",
+        id=id,
+        count_rows=lambda tenant, person: {},
+        forget_quarantined=world.quarantine.forget,
+        forget_raw=copies.forget,
+        at_ms=1,
     )
 
 
@@ -373,16 +370,14 @@ def test_who_withdraws_storing_has_no_copies_left(
     scopes: tuple[str, ...], is_kept: bool, kept: Kept
 ) -> None:
     kept.send(ITEM)
-    asyncio.run(
-        change_consent(
-            kept.world.people,
-            append,
-            tenant_id="acme",
-            id="u",
-            scopes=scopes,
-            at_ms=1,
-            forget_raw=kept.copies.forget,
-        )
+    change_consent(
+        kept.world.people,
+        append,
+        tenant_id="acme",
+        id="u",
+        scopes=scopes,
+        at_ms=1,
+        forget_raw=kept.copies.forget,
     )
     assert census(kept.database, now_ms=0).kept == is_kept
     if not is_kept:
@@ -409,17 +404,16 @@ def test_a_look_is_in_the_log_before_anybody_sees_it(kept: Kept) -> None:
     kept.send(ITEM)
     logged: list[Fact] = []
 
-    async def refuse(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    def refuse(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         raise Overloaded("full", retry_after_s=1)
 
-    async def listen(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    def listen(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         assert kept.copies.counts["read"] == 0
         logged.extend(facts)
-        return await append(facts, keys)
+        return append(facts, keys)
 
     def look(append: Any, event_id: str = "e") -> Any:
-        seen = kept.copies.look(append, tenant_id="acme", event_id=event_id, actor="key-1")
-        return asyncio.run(seen)
+        return kept.copies.look(append, tenant_id="acme", event_id=event_id, actor="key-1")
 
     with pytest.raises(Overloaded):
         look(refuse)
