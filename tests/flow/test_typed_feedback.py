@@ -30,7 +30,7 @@ from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode
 from loopwright.eventlog import Writer
-from loopwright.feedback import Pipeline, Quarantine, TypedIntake, restore
+from loopwright.feedback import Pipeline, Quarantine, TypedIntake, examples, restore
 from loopwright.feedback import routes as paths
 from loopwright.people import People
 from loopwright.people import routes as people_paths
@@ -116,11 +116,11 @@ def visit(site: Site, act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> No
 
 
 SENT: dict[str, list[dict[str, Any]]] = {
-    "/feedback": [paths.NATIVE, paths.EVENT, paths.GENERATION],
-    "/feedback/correction": [paths.CORRECTION],
-    "/ratings": [paths.RATING],
-    "/interactions": [paths.INTERACTION],
-    "/steps": [paths.STEP],
+    "/feedback": [examples.NATIVE, examples.EVENT, examples.GENERATION],
+    "/feedback/correction": [examples.CORRECTION],
+    "/ratings": [examples.RATING],
+    "/interactions": [examples.INTERACTION],
+    "/steps": [examples.STEP],
 }
 
 

@@ -9,7 +9,7 @@ with loopwright.open("loopwright-data") as loop:
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +26,7 @@ from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, Polic
 from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
-from loopwright.feedback import FeedbackRequest
-from loopwright.feedback.answers import TypedBatch, TypedResult, finish
-from loopwright.feedback.shapes import Path as WirePath
+from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
@@ -235,20 +233,17 @@ class Feedback:
             self._tenant_id, release_id, actor="embedded"
         )
 
-    def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+    def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services
         plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
-        prepared = services.door.typed_intake.accept_items(self._tenant_id, path, items=plain)
-
-        async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
-            committed = _append(services, facts, keys)
-            if (raw := services.door.typed_intake.raw) is not None:
-                raw.keep(self._tenant_id, prepared.originals, duplicates=committed.duplicates)
-            return committed
-
-        answer = _completed(finish(services.door.typed_intake, append, prepared=prepared))
-        assert isinstance(answer.content, TypedBatch)
-        return answer.content.results
+        intake = services.door.typed_intake
+        prepared = intake.prepare(self._tenant_id, path, plain)
+        committed = NOTHING_STORED
+        if prepared.facts:
+            committed = _append(services, prepared.facts, prepared.keys)
+        results = intake.settle(prepared, committed)
+        assert isinstance(results.content, TypedBatch)
+        return results.content.results
 
 
 class Experiments:
@@ -348,16 +343,6 @@ class Experiments:
 def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     """Return once `facts` are durable; raises what the log refused them with."""
     return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
-
-
-def _completed(steps: Coroutine[Any, Any, _T]) -> _T:
-    """Return what a coroutine that waits for nothing comes to; works inside a running event loop too."""
-    try:
-        steps.send(None)
-    except StopIteration as done:
-        result: _T = done.value
-        return result
-    raise RuntimeError("the coroutine waits for something")
 
 
 def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:

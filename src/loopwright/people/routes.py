@@ -37,8 +37,6 @@ Copies = NamedDependency[SkipValidation[RawCopies | None]]
 
 _WHY: Final = {
     404: "There is no such person or raw copy for this tenant; the code says more.",
-    503: "The queue is full; come back after Retry-After.",
-    507: "The disk is full.",
 }
 
 
