@@ -6,7 +6,6 @@ Bodies are stored as `shield` returns them, without personal data.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -78,17 +77,23 @@ class RefusedPage(msgspec.Struct, frozen=True):
 
 
 class Quarantine:
-    """Refused items of every tenant. Safe to use from several threads."""
+    """Refused items of every tenant. Safe to use from several threads and processes."""
 
     def __init__(self, database: Database, *, capacity: int = CAPACITY) -> None:
         apply_schema(database, "quarantine", SCHEMA)
         self._database = database
         self._capacity = capacity
-        self._lock = threading.Lock()
 
     def hold(self, tenant_id: str, items: Sequence[RefusedItem]) -> int:
         """Keep refused items while there is room; return how many were dropped."""
-        with self._lock, self._database.transaction() as session:
+        with self._database.transaction() as session:
+            # Writing the tenant's row locks it until the commit, so another process counts only after our insert:
+            # two that count first and insert then would both find the last place free.
+            session.execute(
+                "INSERT INTO quarantine_dropped VALUES (?, 0) ON CONFLICT (tenant_id) "
+                "DO UPDATE SET dropped = quarantine_dropped.dropped",
+                (tenant_id,),
+            )
             rows = session.query(
                 "SELECT COUNT(*) FROM quarantine WHERE tenant_id = ?", (tenant_id,)
             )
@@ -100,9 +105,8 @@ class Quarantine:
             dropped = len(items) - min(room, len(items))
             if dropped:
                 session.execute(
-                    "INSERT INTO quarantine_dropped VALUES (?, ?) ON CONFLICT (tenant_id) "
-                    "DO UPDATE SET dropped = quarantine_dropped.dropped + excluded.dropped",
-                    (tenant_id, dropped),
+                    "UPDATE quarantine_dropped SET dropped = dropped + ? WHERE tenant_id = ?",
+                    (dropped, tenant_id),
                 )
         return dropped
 
@@ -133,7 +137,7 @@ class Quarantine:
 
     def discard(self, tenant_id: str, id: str) -> None:
         """Delete one item; raises `NotFound`."""
-        with self._lock, self._database.transaction() as session:
+        with self._database.transaction() as session:
             gone = session.execute(
                 "DELETE FROM quarantine WHERE tenant_id = ? AND id = ?", (tenant_id, id)
             )
@@ -142,7 +146,7 @@ class Quarantine:
 
     def forget(self, tenant_id: str, person: str) -> int:
         """Delete what is about a person; return how many items that were."""
-        with self._lock, self._database.transaction() as session:
+        with self._database.transaction() as session:
             return session.execute(
                 "DELETE FROM quarantine WHERE tenant_id = ? AND persons LIKE ?",
                 (tenant_id, f"%{person}%"),

@@ -202,14 +202,6 @@ ENDPOINTS: Final = (
 
 
 def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
-    @post(
-        endpoint.url,
-        tags=["feedback"],
-        summary=endpoint.summary,
-        description=endpoint.description,
-        responses=_SENT,
-        operation_class=_described_body(endpoint.item, endpoint.examples),
-    )
     async def handler(
         request: Request[Any, Any, Any],
         principal: Asking,
@@ -228,7 +220,16 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         )
         return _response(results)
 
-    return handler
+    # The framework makes the operation's id in the API document from the handler's name.
+    handler.__name__ = endpoint.url.rsplit("/", 1)[1]
+    return post(
+        endpoint.url,
+        tags=["feedback"],
+        summary=endpoint.summary,
+        description=endpoint.description,
+        responses=_SENT,
+        operation_class=_described_body(endpoint.item, endpoint.examples),
+    )(handler)
 
 
 def _response(results: Results) -> Response[Any]:
@@ -311,4 +312,4 @@ CONTROLLERS: Final[tuple[HTTPRouteHandler | type[Controller], ...]] = (
     *(_handler(endpoint) for endpoint in ENDPOINTS),
     QuarantineController,
 )
-"""What the application registers."""
+"""The handlers that the application registers."""

@@ -24,7 +24,7 @@ from loopwright.core.feedback import (
 )
 from loopwright.feedback.draft import TEXT_CHARS, Draft, Verify, decision_of
 from loopwright.feedback.members import Members, stars, thumb_word, thumbs
-from loopwright.feedback.times import read_time, time_as_sent
+from loopwright.feedback.times import read_timestamp, time_as_sent
 from loopwright.people.consent import is_limited, said_consent, scopes_of
 
 from .fields import REFERENCES
@@ -87,7 +87,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     for short in aliases:
         members.left[f"{short}_id"] = members.left.pop(short)
     kind = members.text("type", limit=128) or ""
-    at_ms, wire, flags = _timestamp(members, received_ms)
+    at_ms, wire, flags, is_dated = read_timestamp(members, received_ms)
     wire["type"] = kind
     if aliases:
         wire["spelt"] = aliases
@@ -98,15 +98,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["source"] = source
     if (tenant := members.text("tenant_id")) is not None:
         wire["tenant"] = tenant
-    unknown = (
-        ("unknown_type", kind, TYPES),
-        ("unknown_source", source, SOURCES),
-        ("unknown_severity", severity, SEVERITIES),
-        ("unknown_category", category, CATEGORIES),
-    )
-    flags += tuple(
-        flag for flag, value, known in unknown if value is not None and value not in known
-    )
+    flags += _unknown_words(kind, source, severity, category)
     asked = members.strings("consent")
     consent, strange = scopes_of(asked)
     if asked is not None and (strange or not is_limited(consent) or consent != asked):
@@ -121,11 +113,8 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     moved: dict[str, str] = {}
     data = Members(members.object("data"), where="data.")
     feedback, texts = _feedback(kind, source, data, moved)
-    if "message" in texts and message is not None:
-        data.left[next(name for name, place in moved.items() if place == "message")] = texts.pop(
-            "message"
-        )
-        moved = {name: place for name, place in moved.items() if place != "message"}
+    if message is not None and "message" in texts:
+        _move_back("message", texts, data, moved)
     if moved:
         wire["moved"] = moved
     if data.left or (not moved and "data" in item):
@@ -135,7 +124,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     return Draft(
         event_id=event_id,
         user_id=user_id,
-        is_dated="undated" not in wire,
+        is_dated=is_dated,
         target=Target(decision, None if decision else refer[0], *refer[1:]),
         feedback=feedback,
         note=Note(
@@ -157,11 +146,24 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     )
 
 
-def _timestamp(members: Members, received_ms: int) -> tuple[int, dict[str, Any], tuple[str, ...]]:
-    given = members.left.pop("timestamp", None)
-    if given is None:
-        return received_ms, {"undated": True}, ()
-    return read_time(given, "timestamp")
+def _unknown_words(
+    kind: str, source: str | None, severity: str | None, category: str | None
+) -> tuple[str, ...]:
+    """Return a flag for each word that is not one of those we know; the event is kept all the same."""
+    words = (
+        ("unknown_type", kind, TYPES),
+        ("unknown_source", source, SOURCES),
+        ("unknown_severity", severity, SEVERITIES),
+        ("unknown_category", category, CATEGORIES),
+    )
+    return tuple(flag for flag, word, known in words if word is not None and word not in known)
+
+
+def _move_back(place: str, texts: dict[str, str], data: Members, moved: dict[str, str]) -> None:
+    """Put a text back into `data`, because the event has one of its own for this place."""
+    name = next(name for name, found in moved.items() if found == place)
+    data.left[name] = texts.pop(place)
+    del moved[name]
 
 
 def _source(source: str | None, kind: str) -> Source:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact, Interacted, Reported
-from loopwright.core.feedback import Feedback, Note, Outcome, Rating, Signal, Target
+from loopwright.core.feedback import ConsentScope, Feedback, Note, Outcome, Rating, Signal, Target
 from loopwright.core.interaction import Interaction
 from loopwright.feedback.draft import MAX_ENTRIES, Also, Draft, Verify, decision_of
 from loopwright.feedback.members import finite, shown, stars, thumb_word, thumbs
@@ -91,6 +91,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         if value is not None:
             finite(value, name)
     decision = decision_of(verify, given.request_id)
+    decision_id = decision.id if decision else given.decision_id
     note = Note(
         occurred_at_ms=at_ms,
         session_id=given.session_id,
@@ -121,36 +122,46 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             output_id=given.id,
         ),
         note=note,
-        interaction=Interaction(
-            id=given.id or "",
-            started_at_ms=at_ms,
-            trace_id=given.trace_id,
-            span_id=given.span_id,
-            session_id=given.session_id,
-            message_id=given.message_id,
-            decision_id=decision.id if decision else given.decision_id,
-            task=given.task,
-            task_id=given.task_id,
-            input_hash=given.input_hash,
-            prompt_version=given.prompt_version,
-            model_id=given.model_id,
-            model_version=given.model_version,
-            knowledge_version=given.knowledge_version,
-            retrieval_ids=given.retrieval_ids,
-            input_tokens=given.input_tokens,
-            output_tokens=given.output_tokens,
-            cost=given.cost,
-            client_latency_ms=given.client_latency_ms,
-            server_latency_ms=given.server_latency_ms,
-            error=given.error,
-            query=given.query,
-            response=given.response,
-            country=given.country.upper() if given.country else None,
-            consent=consent,
-            redactions=given.redactions,
-            labels=given.labels,
-        ),
+        interaction=_interaction(given, at_ms, decision_id, consent),
         also=tuple(also),
+    )
+
+
+def _interaction(
+    given: InteractionItem,
+    at_ms: int,
+    decision_id: str | None,
+    consent: tuple[ConsentScope, ...],
+    /,
+) -> Interaction:
+    return Interaction(
+        id=given.id or "",
+        started_at_ms=at_ms,
+        trace_id=given.trace_id,
+        span_id=given.span_id,
+        session_id=given.session_id,
+        message_id=given.message_id,
+        decision_id=decision_id,
+        task=given.task,
+        task_id=given.task_id,
+        input_hash=given.input_hash,
+        prompt_version=given.prompt_version,
+        model_id=given.model_id,
+        model_version=given.model_version,
+        knowledge_version=given.knowledge_version,
+        retrieval_ids=given.retrieval_ids,
+        input_tokens=given.input_tokens,
+        output_tokens=given.output_tokens,
+        cost=given.cost,
+        client_latency_ms=given.client_latency_ms,
+        server_latency_ms=given.server_latency_ms,
+        error=given.error,
+        query=given.query,
+        response=given.response,
+        country=given.country.upper() if given.country else None,
+        consent=consent,
+        redactions=given.redactions,
+        labels=given.labels,
     )
 
 
