@@ -43,7 +43,7 @@ from loopwright.core.token import Signer
 from loopwright.eventlog import Writer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
 from loopwright.feedback.routes import take
-from loopwright.people.people import People
+from loopwright.people import People
 
 BATCH: Final = 100
 AT_ONCE: Final = 8

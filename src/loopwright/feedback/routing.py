@@ -31,6 +31,19 @@ _TOPIC: Final[dict[type, Topic]] = {
 }
 
 
+def key_of(topic: Topic, fact: Reported | Interacted | Stepped) -> str:
+    """Return the partition key, which keeps related facts in order: a rating's session, a metric's endpoint.
+
+    All other facts, and those without a session or an endpoint, go by tenant.
+    """
+    if isinstance(fact, Reported):
+        if topic == RATINGS:
+            return fact.note.session_id or fact.tenant_id
+        if topic == METRICS:
+            return fact.note.labels.get("endpoint") or fact.tenant_id
+    return fact.tenant_id
+
+
 class TopicCounts:
     """How many facts of each topic were stored since the start."""
 

@@ -12,6 +12,7 @@ from loopwright.feedback.routing import (
     METRICS,
     RATINGS,
     Topic,
+    key_of,
     topic_of,
 )
 
@@ -27,6 +28,26 @@ from loopwright.feedback.routing import (
 )
 def test_the_kind_of_feedback_decides_its_topic(item: Any, topic: Topic, world: World) -> None:
     assert topic_of(world.fact({**item, "output_id": "o"})) == topic
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        ({"kind": "rating", "scale": "thumbs", "value": 1, "session_id": "s"}, "s"),
+        ({"kind": "rating", "scale": "thumbs", "value": 1}, "acme"),
+        ({"kind": "measurement", "name": "ms", "value": 1, "labels": {"endpoint": "/q"}}, "/q"),
+        ({"kind": "measurement", "name": "ms", "value": 1}, "acme"),
+        ({"kind": "correction", "before": "a", "after": "b", "session_id": "s"}, "acme"),
+        ({"kind": "signal", "name": "copy", "session_id": "s"}, "acme"),
+    ],
+)
+def test_ratings_keep_their_order_by_session_and_metrics_by_endpoint(
+    item: Any, key: str, world: World
+) -> None:
+    fact = world.fact({**item, "output_id": "o"})
+    topic = topic_of(fact)
+    assert topic is not None
+    assert key_of(topic, fact) == key
 
 
 def test_a_call_and_a_step_are_events_and_a_tick_is_nothing(world: World) -> None:
