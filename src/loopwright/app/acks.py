@@ -20,7 +20,7 @@ COMMIT_TIMEOUT_S: Final = 60.0
 
 
 class Acks:
-    """Lets coroutines wait until their facts are durable."""
+    """Lets coroutines wait until their facts are durable. Belongs to one event loop."""
 
     def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
@@ -46,7 +46,7 @@ class Acks:
         self._is_woken = False
         while self._settled:
             future, outcome = self._settled.popleft()
-            if future.done():  # the client went away meanwhile; its facts are safe all the same
+            if future.done():  # the client disconnected; its facts are stored all the same
                 continue
             if isinstance(outcome, LoopError):
                 future.set_exception(outcome)

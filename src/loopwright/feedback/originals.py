@@ -1,4 +1,4 @@
-"""Which items of a body need a raw copy: those that redaction changed."""
+"""The items of a body that need a raw copy: those that redaction changed."""
 
 from __future__ import annotations
 

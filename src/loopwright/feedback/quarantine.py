@@ -1,4 +1,4 @@
-"""The quarantine: items that intake refused, with the reason, so that they can be looked at, repaired and sent again.
+"""The quarantine: items that intake refused, with the reason, so that they can be inspected, repaired and sent again.
 
 Bodies are stored as `shield` returns them, without personal data.
 """
@@ -145,7 +145,7 @@ class Quarantine:
             raise NotFound(f"there is no refused item '{id}'; it was replayed or discarded")
 
     def forget(self, tenant_id: str, person: str) -> int:
-        """Delete what is about a person; return how many items that were."""
+        """Delete the items about a person; return how many there were."""
         with self._database.transaction() as session:
             return session.execute(
                 "DELETE FROM quarantine WHERE tenant_id = ? AND persons LIKE ?",

@@ -80,7 +80,7 @@ async def store(intake: TypedIntake, append: Append, prepared: Prepared) -> Resu
 
 
 def _described_body(item: str, examples: Mapping[str, Any]) -> type[Operation]:
-    """Return an operation whose request body is described here, because the handler reads it raw."""
+    """Return an operation with a described request body, because the handler reads it raw."""
 
     @dataclass
     class Described(Operation):
@@ -126,7 +126,7 @@ _SENT: Final[dict[int, ResponseSpec]] = {
     200: ResponseSpec(
         TypedAccepted | TypedBatch,  # type: ignore[arg-type]
         generate_examples=False,
-        description="Known already, so it does not count again; for a batch, a verdict per item.",
+        description="Stored before, so it does not count again; for a batch, a verdict per item.",
     ),
     **_why(410, 413, 415, 422, 503, 507),
 }
@@ -150,7 +150,7 @@ ENDPOINTS: Final = (
         url="/api/v1/feedback",
         path="feedback",
         summary="Send feedback of any kind",
-        description='Store one fact, or a batch as `{"items": […]}`. The shape is told by its members.',
+        description='Store one fact, or a batch as `{"items": […]}`. Its members tell the shape.',
         item="Native feedback (`kind`), an event (`type`), a correction, or feedback about a generation.",
         examples={
             "native": examples.NATIVE,
@@ -162,8 +162,8 @@ ENDPOINTS: Final = (
         url="/api/v1/feedback/correction",
         path="correction",
         summary="Send a correction",
-        description='Store what a person made of an output, or a batch as `{"items": […]}`.',
-        item="What it said, what it should have said, and why.",
+        description='Store an output and what a person changed it to, or a batch as `{"items": […]}`.',
+        item="The text as it was, as it should have been, and why.",
         examples={"correction": examples.CORRECTION},
     ),
     Endpoint(
@@ -254,7 +254,7 @@ class QuarantineController(Controller):
             str, QueryParameter(description="`next_cursor` of the page before.")
         ] = "",
     ) -> RefusedPage:
-        """Return what intake refused and why, oldest first, without bodies; and how many were dropped."""
+        """Return refused items and the reasons, oldest first, without bodies; and how many were dropped."""
         principal.require("manage")
         return quarantine.list(principal.tenant_id, after=cursor, limit=limit)
 

@@ -20,11 +20,11 @@ from .draft import FREE_TEXT
 
 BODY_BYTES: Final = 65_536
 KEPT_CHARS: Final = 1024
-"""How much is kept of a string in a body that is too large."""
+"""Longest string that is kept of a body that is too large."""
 
 PERSON: Final = "person:"
 ADDRESS: Final = "address:"
-"""How a pseudonym looks where a user id or an address stood."""
+"""Prefixes of the pseudonyms that replace user ids and addresses."""
 
 USER_MEMBERS: Final = frozenset({"user_id", "user", "customer_id", "reviewer"})
 ADDRESS_MEMBERS: Final = frozenset({"ip_address"})

@@ -1,4 +1,4 @@
-"""People: who stands behind a pseudonym, their consent, the raw copies of what they said, and their erasure."""
+"""People: pseudonyms in place of user ids, consent, raw copies, and erasure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Consent: what a person, through the product, allows to be done with what they say.
+"""Consent: what a person, through the product, allows to be done with their feedback.
 
 `store` is needed to keep a fact at all, `analyze` to count it in reports, `train` to learn from it, `share` to let it
-leave the house. A fact carries the consent it came with; a person's own word, once given, overrides that of all
-their facts, earlier ones included.
+leave the installation. A fact carries the consent it came with; a person's own consent, once given, overrides that of
+all their facts, earlier ones included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Erasure: destroying what leads from a user id to what a person said."""
+"""Erasure: destroying the link from a user id to the facts about a person."""
 
 from __future__ import annotations
 

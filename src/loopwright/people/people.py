@@ -1,4 +1,4 @@
-"""People: who stands behind a pseudonym, kept apart from everything else so that it can be destroyed.
+"""People: the link from user ids to pseudonyms, kept apart from everything else so that it can be destroyed.
 
 A person is a random id. What leads from a product's user id to it is one row: a keyed digest of the user id, made
 with the tenant's key. The log and every table hold the random id only, so deleting that row cuts the link for

@@ -83,7 +83,7 @@ class RawExpired(NotFound):
 
 
 class RawErased(NotFound):
-    """The person whom the raw copy is about was erased, or withdrew the consent to store."""
+    """The person of the raw copy was erased, or withdrew the consent to store."""
 
     code = "raw_erased"
 
@@ -305,5 +305,5 @@ def _key_without_person(tenant_key: bytes) -> bytes:
 
 
 def _json(item: Any) -> bytes:
-    # Not msgspec: what comes from the same process may hold lone surrogates.
+    # Not msgspec: embedded items may hold lone surrogates, which it refuses.
     return bytes(item) if isinstance(item, msgspec.Raw) else json.dumps(item).encode()

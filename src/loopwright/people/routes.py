@@ -25,7 +25,7 @@ class Quarantined(Protocol):
     """Keeps refused items, some of them about people."""
 
     def forget(self, tenant_id: str, person: str) -> int:
-        """Delete what is about a person; return how many items that were."""
+        """Delete the items about a person; return how many there were."""
         ...
 
 
@@ -51,7 +51,7 @@ class ConsentWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsentGiven(msgspec.Struct, frozen=True):
-    """A person's consent as it now holds, for everything they ever said."""
+    """A person's consent from now on, for all their feedback, earlier feedback included."""
 
     person: str
     scopes: tuple[ConsentScope, ...]
@@ -73,7 +73,7 @@ class RawController(Controller):
     def read(
         self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
-        """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
+        """Return feedback as it came, before redaction. The event log records the read before you see the copy."""
         principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
@@ -107,7 +107,7 @@ class PeopleController(Controller):
         commit: Committing,
         raw_copies: Copies,
     ) -> ConsentGiven:
-        """Say what a person, named by your user id, allows. It holds for all they ever said."""
+        """Set what a person, named by your user id, allows. It holds for all their feedback, earlier feedback included."""
         principal.require("manage")
         person, offset = change_consent(
             people,
@@ -137,7 +137,7 @@ class PeopleController(Controller):
         count_rows: Counting,
         raw_copies: Copies,
     ) -> Erasure:
-        """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
+        """Destroy the link between a user id and a person's feedback, and drop their rows and texts."""
         principal.require("manage")
         return erase_person(
             people,

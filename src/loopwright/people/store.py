@@ -1,4 +1,4 @@
-"""The tables of people: the tenants' keys, who stands behind a user id, and a key per person.
+"""The tables of people: the key of each tenant, the person of each user id, and the key of each person.
 
 They belong in a file of their own that is never part of a backup of the log, or an erased person would come back
 with it.

@@ -20,14 +20,14 @@ AHEAD_MS: Final = 300_000
 
 
 class Recall(Protocol):
-    """What was said before."""
+    """Recent history: the votes of people and the times of sessions."""
 
     def contradicts(self, tenant_id: str, person: str, *, about: Any, is_up: bool) -> bool:
-        """Say whether the person said the opposite about the same thing, and remember this."""
+        """Say whether the person's vote before was the opposite, and remember this one."""
         ...
 
     def is_behind(self, tenant_id: str, session_id: str, at_ms: int) -> bool:
-        """Say whether the session has gone on since `at_ms`, and remember this."""
+        """Say whether the session has a later fact than one at `at_ms`, and remember this time."""
         ...
 
 
@@ -40,9 +40,9 @@ def enrich(
     hide_address: Callable[[str], str],
     recall: Recall,
 ) -> int:
-    """Put pseudonyms in place of people and addresses, measure corrections, and flag what is odd.
+    """Put pseudonyms in place of people and addresses, measure corrections, and flag oddities.
 
-    Return how many drafts say anything more than before.
+    Return how many drafts this changed.
     """
     changed = 0
     for draft in drafts:
@@ -60,19 +60,19 @@ def enrich(
                 draft.step = replace(draft.step, person=person)
         if address is not None:
             address = hide_address(address)
-        says_more = person is not None or address is not None or bool(flags)
-        if says_more:
+        is_changed = person is not None or address is not None or bool(flags)
+        if is_changed:
             draft.note = replace(note, person=person, address=address, flags=note.flags + flags)
         if type(feedback) is Correction:
             if feedback.distance is None:
                 draft.feedback = _measured(feedback)
-                says_more = True
+                is_changed = True
         elif type(feedback) is Annotation:
             judge = draft.reviewer_id
             reviewer = person or "" if judge is None else persons[judge].id
             draft.feedback = replace(feedback, reviewer=reviewer)
-            says_more = True
-        changed += says_more
+            is_changed = True
+        changed += is_changed
     return changed
 
 

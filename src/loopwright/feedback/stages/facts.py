@@ -30,12 +30,12 @@ def facts_of(
     received_ms: int,
     find: Find,
 ) -> list[Keyed]:
-    """Return the facts of each finished draft; an interaction brings what came inside it.
+    """Return the facts of each finished draft; those of an interaction include the feedback inside it.
 
-    What a decision's reward can be computed from is followed by that reward, unless the person's own word, or else
-    the consent of the fact, does not allow to train.
+    Feedback from which a decision's reward can be computed is followed by that reward, if the person's own consent,
+    or else the consent of the fact, allows training.
     """
-    own_word: dict[str | None, Sequence[str]] = {
+    own_consent: dict[str | None, Sequence[str]] = {
         id: person.consent for id, person in persons.items() if person.consent is not None
     }
     made: list[Keyed] = []
@@ -43,7 +43,7 @@ def facts_of(
         feedback, note, decision = draft.feedback, draft.note, draft.target.decision
         experiment = None if decision is None else find(tenant_id, decision.experiment_id)
         spec = None if experiment is None else experiment.reward
-        taught = spec if "train" in own_word.get(draft.user_id, note.consent) else None
+        taught = spec if "train" in own_consent.get(draft.user_id, note.consent) else None
         if feedback is not None:
             made.append(_reported(draft, feedback, note, identity, tenant_id, received_ms, taught))
         elif draft.step is not None:
@@ -90,7 +90,7 @@ def _reported(
     taught: RewardSpec | None,
     /,
 ) -> Keyed:
-    """Return a fact, and behind it the reward that is computed from it, if `taught` says that there may be one."""
+    """Return a fact and, if `taught` is given, the reward that is computed from it."""
     event_id, key, _ = identity
     target = draft.target
     decision = target.decision
@@ -100,7 +100,9 @@ def _reported(
         if earned is not None:
             try:
                 normalise(taught, earned.value)
-            except RewardInvalid:  # the reward was not asked for; what was said is kept
+            except (
+                RewardInvalid
+            ):  # nobody sent this reward, so it is no reason to refuse the feedback
                 note = replace(note, flags=(*note.flags, "reward_out_of_range"))
             else:
                 # The key of a plain reward: the log keeps as many as the experiment counts.
@@ -112,7 +114,7 @@ def _reported(
 
 
 def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:
-    """Return the experiment's metric in feedback that is no outcome; an outcome is learned as it is."""
+    """Return the value of the experiment's metric in feedback; None for an outcome, which is learned as it is."""
     if type(feedback) is Outcome:
         return None
     found = metric_of(feedback)

@@ -18,17 +18,16 @@ from loopwright.feedback.rewards import identity_of, reward_key
 
 _DAY_MS: Final = 86_400_000
 
-# Kinds are told by `type(x) is`, not `isinstance`: for a struct that is not of the kind, that is ten times as slow.
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 Find = Callable[[str, str], Experiment | None]
 """Returns an experiment by tenant and id; None when there is none."""
 
 Identity = tuple[str, bytes, bool]
-"""What makes a fact the same fact again: its event id, its key in the log, whether both come from the content.
+"""What makes two facts the same fact: event id, key in the log, and whether both are derived from the content.
 
-The key has 24 bytes and begins with a time, so that the log's key index grows near its end. A plain tuple, as one
-is made for every item: a named one takes three times as long to make.
+The key has 24 bytes and begins with a time, so that the log's key index grows near its end. A plain tuple:
+one is made for every item, and a named tuple takes three times as long.
 """
 
 
@@ -56,6 +55,7 @@ def deduplicate(
             identity = digest[:16].hex(), near + digest, True
         else:
             identity = _by_event_id(draft, tenant_id, new_id)
+        # `type(x) is`, not `isinstance`, which takes ten times as long for a struct of another kind.
         if type(feedback) is Outcome and decision is not None:
             experiment = find(tenant_id, decision.experiment_id)
             if experiment is not None:

@@ -90,7 +90,7 @@ class NativeCorrection(_Native, frozen=True, tag="correction", kw_only=True):
 
 
 class NativeOutcome(_Native, frozen=True, tag="outcome", kw_only=True):
-    """What became of it."""
+    """Ground truth of the business."""
 
     metric: Name
     value: float
@@ -111,7 +111,7 @@ class NativeAnnotation(_Native, frozen=True, tag="annotation", kw_only=True):
     rubric_version: int
     label: Name
     reviewer: Id | None = None
-    """Who judged; `user_id` when it is missing."""
+    """The reviewer; `user_id` when it is missing."""
     score: float | None = None
     rationale: Text = ""
 
@@ -130,7 +130,7 @@ _SOURCES: Final[dict[str, Source]] = {source: source for source in get_args(Sour
 
 
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
-    """Understand native feedback; raises `Invalid`, or a token error."""
+    """Read native feedback; raises `Invalid`, or a token error."""
     return understand(convert(item, NativeFeedback), received_ms, verify)
 
 
@@ -143,8 +143,8 @@ _decode: Final = msgspec.json.Decoder(NativeFeedback).decode
 
 
 def understand(given: NativeFeedback, received_ms: int, verify: Verify) -> Draft:
-    """Return what native feedback says; raises `Invalid`, or a token error."""
-    # All members in one call: read one by one from six kinds in turn, they cost five times as much.
+    """Return the draft of native feedback; raises `Invalid`, or a token error."""
+    # All members in one call: reading them one by one from six classes in turn takes five times as long.
     (
         event_id, token, decision_id, trace_id, span_id, session_id, message_id, output_id,
         occurred_at, said_source, user_id, address, task, category, severity, message, query,
@@ -207,11 +207,11 @@ _COMMON: Final = len(_Native.__struct_fields__)
 
 
 _Understood = tuple[Feedback, dict[str, Any], tuple[str, ...]]
-"""Feedback, what is needed to write it again, and flags."""
+"""Feedback, members of `Note.wire` that `write` needs, and flags."""
 
 
 def _feedback(given: NativeFeedback) -> _Understood:
-    # `type(x) is`, not a match: for a struct that is not of the class, `isinstance` is ten times as slow.
+    # `type(x) is`, not a match: `isinstance` takes ten times as long for a struct of another class.
     if type(given) is NativeRating:
         return _rating(given)
     if type(given) is NativeSignal:

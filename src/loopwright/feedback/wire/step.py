@@ -19,7 +19,7 @@ from .shape import Shape
 
 
 class StepItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decision that an agent took, or what became of it: send the same `id` again with the outcome."""
+    """A decision that an agent took, or its outcome: send the same `id` again with the outcome."""
 
     id: Id | None = None
     """Made by us when it is missing; give your own to report the outcome later."""
@@ -32,11 +32,11 @@ class StepItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outcome: Name | None = None
     interaction_id: Id | None = None
     user_id: Id | None = None
-    """For whom it was taken: erasing the person erases it."""
+    """The user it was taken for: erasing the person erases it."""
 
 
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
-    """Understand a step; raises `Invalid`."""
+    """Read a step; raises `Invalid`."""
     given: StepItem = convert(item, StepItem)
     at_ms = received_ms
     if given.taken_at is not None:
