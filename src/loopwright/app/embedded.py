@@ -27,6 +27,7 @@ from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
+from loopwright.feedback.wire import check_text
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
@@ -235,9 +236,8 @@ class Feedback:
 
     def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services
-        plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
         intake = services.door.typed_intake
-        prepared = intake.prepare(self._tenant_id, path, plain)
+        prepared = intake.prepare(self._tenant_id, path, [_item(item) for item in items])
         committed = NOTHING_STORED
         if prepared.facts:
             committed = _append(services, prepared.facts, prepared.keys)
@@ -351,7 +351,10 @@ def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:
     # Python's own numbers and NumPy's; text is refused below, as it is over HTTP.
     if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
         members["reward"] = float(reward)
-    return _checked(FeedbackRequest, **members)
+    report = _checked(FeedbackRequest, **members)
+    for text in (report.request_id, report.metric, report.event_id or ""):
+        check_text(text)
+    return report
 
 
 def _checked(shape: type[_T], **members: Any) -> _T:
@@ -363,6 +366,14 @@ def _checked(shape: type[_T], **members: Any) -> _T:
         return msgspec.convert(msgspec.to_builtins(members, enc_hook=_plain), shape)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Invalid(f"the arguments do not fit: {error}") from None
+
+
+def _item(given: Any) -> Any:
+    """Return an item as JSON-like values; what cannot become one stays as it is, for intake to refuse alone."""
+    try:
+        return msgspec.to_builtins(given, enc_hook=_plain)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return given
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
 from loopwright.core.problem import document_of
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
+from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
 
 from .asgi import (
@@ -190,14 +191,16 @@ class FeedbackBatch:
         self._append = append
         self._metrics = metrics
         self._decode = msgspec.json.Decoder(BatchRequest).decode
+        self._decode_item = msgspec.json.Decoder(FeedbackRequest).decode
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store many rewards."""
-        request = decoded(self._decode, body)
         results: list[RewardResult] = []
         facts, keys, places = [], [], []
-        for place, item in enumerate(request.items):
+        for place, item in enumerate(self._items(body)):
             try:
+                if type(item) is msgspec.Raw:
+                    item = decoded(self._decode_item, item)
                 fact, key = self._accept(principal.tenant_id, item)
             except LoopError as error:
                 results.append(RewardResult(error.status, problem=document_of(error)))
@@ -225,6 +228,13 @@ class FeedbackBatch:
         count["duplicate"] += duplicates
         count["rejected"] += rejected
         return Reply(200, _encode(RewardBatch(accepted, duplicates, rejected, results)))
+
+    def _items(self, body: bytes) -> Sequence[FeedbackRequest | msgspec.Raw]:
+        """Return the items, decoded at once, or undecoded when one is faulty, so that each is judged alone."""
+        try:
+            return self._decode(body).items
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoded(raw_items, body)
 
 
 def decoded(decode: Callable[[bytes], T], body: bytes) -> T:

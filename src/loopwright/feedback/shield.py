@@ -7,6 +7,8 @@ large is cut, and then cannot be replayed.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -101,6 +103,39 @@ def _cut(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _cut(inner) for name, inner in value.items()}
     return [_cut(inner) for inner in value] if isinstance(value, list) else value
+
+
+def lenient(item: bytes) -> Any:
+    """Return JSON that strict decoding refuses as far as it can be kept, for people to look at.
+
+    Half surrogate pairs and bytes that are not UTF-8 become U+FFFD, and numbers beyond a float their text.
+    """
+    try:
+        return _without_surrogates(
+            json.loads(
+                item.decode("utf-8", "replace"), parse_float=_float_or_text, parse_constant=str
+            )
+        )
+    except (ValueError, RecursionError):
+        return {"cut": "JSON that cannot be decoded"}
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {
+            _without_surrogates(name): _without_surrogates(inner) for name, inner in value.items()
+        }
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def encode_body(body: Any) -> str:
