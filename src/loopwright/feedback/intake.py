@@ -142,7 +142,9 @@ class TypedIntake:
             is_batch=understood.is_batch,
             refusals=refusals,
         )
-        for (place, _), keyed in zip(valid, made, strict=True):
+        for (place, draft), keyed in zip(valid, made, strict=True):
+            if draft.feedback is None and draft.note.flags:
+                prepared.flags[place] = draft.note.flags
             for fact, fact_key in keyed:
                 prepared.facts.append(fact)
                 prepared.keys.append(fact_key)
