@@ -52,7 +52,9 @@ def shield(
     if not is_whole:
         item = _cut(item)
         if len(encode_body(item)) > BODY_BYTES:
-            item = {"cut": f"{type(item).__name__} larger than {BODY_BYTES} bytes"}
+            item = {
+                "cut": f"{'a list' if isinstance(item, list) else 'an object'} larger than {BODY_BYTES} bytes"
+            }
     persons = resolve(_users(item))
     shielded = _shield(item, "", key=key, redactor=redactor, persons=persons)
     return Shielded(shielded, tuple(sorted({p.id for p in persons.values()})), is_whole)

@@ -43,8 +43,16 @@ def test_a_text_and_a_list_have_limits() -> None:
         Members({"m": ["a"] * 65}).strings("m")
 
 
-def test_a_shown_value_is_short() -> None:
-    assert shown("a") == "'a'"
+def test_a_value_is_shown_in_the_words_of_json_and_short() -> None:
+    given = ["a", 1.5, True, None, {"k": 1}, [1]]
+    assert [shown(value) for value in given] == [
+        "'a'",
+        "1.5",
+        "true",
+        "null",
+        "an object",
+        "a list",
+    ]
     assert len(shown("x" * 1000)) == 61
 
 
