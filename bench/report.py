@@ -35,10 +35,13 @@ from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, 
 from loopwright.core.interaction import Interaction
 from loopwright.eventlog import Reader, Writer
 from loopwright.insights import Insights
+from loopwright.insights.tallies import days_query, units_query
+from loopwright.insights.targets import CATALOGUE
 from loopwright.testing import ManualClock
 from loopwright.warehouse import Loader, Warehouse, engine, manifest
 from loopwright.warehouse.manifest import File, Manifest
 from loopwright.warehouse.period import Period
+from loopwright.warehouse.queries import Query
 from loopwright.warehouse.tables import FEEDBACK, INTERACTIONS, TABLES_VERSION, Table
 
 DATA: Final = Path(__file__).parent / "data"
@@ -47,9 +50,9 @@ DAYS: Final = 60
 END_MS: Final = 20_400 * DAY_MS
 TENANTS: Final = 50
 
-REPORT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("metric_rates", {}),
-    ("metric_by_day", {}),
+REPORT: Final[tuple[tuple[str | Query, dict[str, Any]], ...]] = (
+    (units_query(CATALOGUE), {}),
+    (days_query(CATALOGUE), {}),
     ("satisfaction_by_day", {}),
     ("stats", {}),
     ("by_prompt_version", {}),
@@ -320,10 +323,12 @@ def timed(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def ask(warehouse: Warehouse, tenant_id: str | None, names: Sequence[str], *, days: int) -> None:
+def ask(
+    warehouse: Warehouse, tenant_id: str | None, names: Sequence[str | Query], *, days: int
+) -> None:
     """Put questions about the last days."""
     for name in names:
-        params = dict(REPORT).get(name, {})
+        params = next((given for said, given in REPORT if said is name), {})
         warehouse.query(
             name, tenant_id=tenant_id, from_ms=END_MS - days * DAY_MS, to_ms=END_MS, **params
         )

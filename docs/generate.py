@@ -44,7 +44,6 @@ PUBLIC: Final = (
     "loopwright.client",
     "loopwright.policies",
     "loopwright.testing",
-    "loopwright.testing_ports",
 )
 """Packages whose names users import; the rest of the house may change between minor versions."""
 
@@ -75,9 +74,12 @@ def protocols() -> list[type]:
 
 def methods(owner: type) -> dict[str, Callable[..., Any]]:
     """Return the public methods that a class and its bases define, in order of definition."""
+    from loopwright.client.groups import method
+
     found: dict[str, Callable[..., Any]] = {}
     for base in reversed(owner.__mro__):
         for name, value in vars(base).items():
+            value = value.build if isinstance(value, method) else value
             if not name.startswith("_") and inspect.isfunction(value):
                 found[name] = value
     return found
@@ -113,14 +115,14 @@ def commands() -> list[str]:
 def public_names() -> dict[str, dict[str, Any]]:
     """Return what each public package offers, and under a dotted name what its objects carry."""
     from loopwright.app import embedded
-    from loopwright.client import shells
+    from loopwright.client import groups
 
     carried: dict[str, dict[str, Any]] = {
         "loopwright": {"Loop.agent": embedded.Agent, "Loop.experiments": embedded.Experiments},
         "loopwright.client": {
-            "Client.agent": shells.Agent,
-            "Client.experiments": shells.Experiments,
-            "Client.keys": shells.Keys,
+            "Client.agent": groups.Agent,
+            "Client.experiments": groups.Experiments,
+            "Client.keys": groups.Keys,
         },
     }
     return {
@@ -228,6 +230,8 @@ def policies_table() -> str:
 
 def queries_sections() -> str:
     """Every named query with its parameters and columns, and every table with its columns."""
+    from loopwright.insights.tallies import days_query, rates_query, units_query
+    from loopwright.insights.targets import CATALOGUE
     from loopwright.warehouse.queries import QUERIES
     from loopwright.warehouse.tables import LINKED, WIDE
     from loopwright.warehouse.tables import TABLES as KEPT
@@ -238,7 +242,8 @@ def queries_sections() -> str:
         )
 
     parts = ["## Queries"]
-    for query in QUERIES.values():
+    declared = [make(CATALOGUE) for make in (rates_query, days_query, units_query)]
+    for query in [*QUERIES.values(), *declared]:
         parts.append(f"### {query.name}\n\n{query.sentence}")
         if query.parameters:
             rows = [
@@ -264,6 +269,17 @@ def queries_sections() -> str:
     return "\n\n".join(parts)
 
 
+def targets_table() -> str:
+    """The metrics of a quality report: what each counts, among what, by whom, and its target."""
+    from loopwright.insights.targets import CATALOGUE
+
+    rows = [
+        (code(m.name), m.sentence, m.unit, f"{m.direction} {m.target:.0%}".replace("%", " %"))
+        for m in CATALOGUE
+    ]
+    return table(("Metric", "Counts", "One observation is", "Target"), rows)
+
+
 def python_sections() -> str:
     """The names of each public package, with the methods of its classes."""
     parts = []
@@ -284,6 +300,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "ports": ports_sections,
     "policies": policies_table,
     "queries": queries_sections,
+    "targets": targets_table,
     "python": python_sections,
 }
 

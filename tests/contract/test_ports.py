@@ -10,7 +10,7 @@ from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog, memory_database
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core.ports import BlobStore, Database, EventLog
-from loopwright.testing_ports import check_blob_store, check_database, check_event_log
+from loopwright.testing import check_blob_store, check_database, check_event_log
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from loopwright.core.errors import (
     SettingsInvalid,
 )
 from loopwright.core.schema import apply_schema
-from loopwright.testing_ports import check_database
+from loopwright.testing import check_database
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from loopwright.core.ids import Ids
 from loopwright.policies import Snapshots
 
 from .health import Health
+from .private import keep_private
 from .roles import Door, Keeper, Reports, Truth, build_learner, learner_tasks
 from .settings import Settings
 from .supervise import Supervisor
@@ -56,6 +57,7 @@ class Services:
             self.supervisor = Supervisor(
                 [*learner_tasks(self.learner), *self.keeper.tasks()], clock=clock
             )
+            keep_private(settings.data_dir)
             self._opened = opened.pop_all()
 
     def start(self) -> None:

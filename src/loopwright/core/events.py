@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .decision import Decision
-from .feedback import ConsentScope, Feedback, Note, Outcome, Target
+from .feedback import ConsentScope, Feedback, Note, Outcome, Target, Who
 from .interaction import Interaction, Step
 
 
@@ -43,6 +43,8 @@ class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=
     derived: bool = False
     """Whether it was computed from the `Reported` fact with the same `event_id`, which says it in full and is just
     before it in the log."""
+    who: Who | None = None
+    """Who sent what it was computed from. None for a plain reward, and in logs from before this field."""
 
     @property
     def tenant_id(self) -> str:

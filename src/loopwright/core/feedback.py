@@ -31,7 +31,11 @@ class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True, gc=Fals
     @property
     def satisfaction(self) -> float:
         """The rating on [0, 1], whatever its scale."""
-        return (self.value - self.low) / (self.high - self.low)
+        width = self.high - self.low
+        if width == float("inf"):
+            # Bounds of either sign near the largest number are further apart than any number can say.
+            return (self.value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return (self.value - self.low) / width
 
 
 class Signal(msgspec.Struct, frozen=True, tag="signal", array_like=True, gc=False):
@@ -92,6 +96,14 @@ class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     session_id: str | None = None
     message_id: str | None = None
     output_id: str | None = None
+
+
+class Who(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who sent feedback: pseudonyms of the person and the address, and the session. None where it is not known."""
+
+    person: str | None = None
+    session_id: str | None = None
+    address: str | None = None
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

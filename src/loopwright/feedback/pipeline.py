@@ -11,11 +11,11 @@ import msgspec
 from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, LoopError, TokenForeign
 from loopwright.core.ids import Ids
+from loopwright.core.text import Classifier, Redactor
 from loopwright.core.token import Signer
 from loopwright.people import Person
 from loopwright.people.pseudonyms import address_pseudonym
-from loopwright.texts.classify import Classifier
-from loopwright.texts.redact import Redactor, Rules
+from loopwright.texts.redact import Rules
 from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 from .draft import Draft, Verify
@@ -56,7 +56,7 @@ class Pipeline:
         """Whether a classifier or redactor waits for another machine, so that `finish` belongs on a thread."""
         vocabulary = Vocabulary()
         self.categories = categories or RememberedRules(vocabulary=vocabulary)
-        """The classifier of categories; replace it by a trained one when there is one."""
+        """The classifier of categories; an endpoint can take its place."""
         self.sentiments = sentiments or remembered_sentiment(vocabulary)
         self.redactor = redactor or Rules()
         self.counters: dict[str, Counter] = {

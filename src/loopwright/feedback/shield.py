@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
+from loopwright.core.text import Redactor
 from loopwright.people import Person
 from loopwright.people.pseudonyms import address_pseudonym
-from loopwright.texts.redact import Redactor
 
 from .draft import FREE_TEXT
 

@@ -1,4 +1,4 @@
-"""Join health: how many outcomes can be told to a model version, and what still waits for its target."""
+"""Join health: the share of outcomes that join to a model version, and the facts that wait for their target."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ class JoinTally(msgspec.Struct, frozen=True, kw_only=True):
     facts: int = 0
     waiting: int = 0
     oldest_waiting_ms: int | None = None
+    apart: int = 0
+    """Outcomes that no call can give a model version: those of a decision alone, which need none."""
 
 
 class TaskJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """Join health of one task; None is feedback that no task is known of."""
+    """Join health of one task; None stands for feedback whose task is unknown."""
 
     task: str | None
     outcomes: int
     joined: int
     rate: Interval | None
-    """Share of outcomes that join to a model version; None without outcomes."""
+    """Share of the outcomes that could join to a model version and do; None without any that could."""
     facts: int
     waiting: int
     """Facts whose call or decision is not there (yet)."""
@@ -65,8 +67,9 @@ def join_health(
         )
     )
     outcomes, joined = sum(t.outcomes for t in tallies), sum(t.joined for t in tallies)
+    joinable = outcomes - sum(t.apart for t in tallies)
     ages = [task.oldest_waiting_s for task in tasks if task.oldest_waiting_s is not None]
-    rate = wilson(joined, outcomes) if outcomes else None
+    rate = wilson(joined, joinable) if joinable else None
     return JoinHealth(
         least_rate=least_rate,
         outcomes=outcomes,
@@ -80,7 +83,8 @@ def join_health(
 
 
 def _task(tally: JoinTally, now_ms: int, least_rate: float) -> TaskJoin:
-    rate = wilson(tally.joined, tally.outcomes) if tally.outcomes else None
+    joinable = tally.outcomes - tally.apart
+    rate = wilson(tally.joined, joinable) if joinable else None
     oldest = tally.oldest_waiting_ms
     return TaskJoin(
         task=tally.task,

@@ -1,4 +1,4 @@
-"""The metrics that have a target, from tallies: value, interval, verdict, course over time, segments.
+"""The metrics that have a target, from tallies: value, interval, verdict, course over time.
 
 Events of one person are not independent. Where people repeat, an interval is drawn over people, and the
 number of events that it is worth (`effective_n`) is shown beside the number that there are.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Final, Literal
 
 import msgspec
@@ -19,7 +18,6 @@ import numpy as np
 from loopwright.core.errors import Invalid
 from loopwright.stats.intervals import (
     LEVEL,
-    Floats,
     Interval,
     TooFew,
     bootstrap,
@@ -28,62 +26,19 @@ from loopwright.stats.intervals import (
     normal_quantile,
     wilson,
 )
-from loopwright.stats.trend import changes, slope
-from loopwright.warehouse.period import DAY_MS, Period, seeded
+from loopwright.warehouse.period import Period, seeded
 
-from .targets import CATALOGUE, Metric, judge
+from .course import Course, course_of
+from .tallies import DayTally, UnitTally
+from .targets import Direction, Metric, catalogue, judge
 
 FEW_UNITS: Final = 20
 """Below so many people, resampling them says little: each then counts as one observation at most."""
-
-LONGEST_BY_DAY: Final = 90
-"""Periods of more days are drawn and tested by week."""
-
-ALPHA: Final = 0.01
-"""Of each metric's changepoint test: five metrics share one chance in twenty of a false alarm."""
-
-_WEEK_DAYS: Final = 7
-_STEADY_DAYS: Final = 21
 
 MANY_UNITS: Final = 1000
 """From so many people on, the linearised interval is as good as resampling them, and much cheaper."""
 
 Method = Literal["wilson", "wilson by person", "bootstrap by person", "linearised by person"]
-
-
-class UnitTally(msgspec.Struct, frozen=True):
-    """So many `units` (people, else sessions) had `hits` among `n` each."""
-
-    metric: str
-    hits: int
-    n: int
-    units: int
-
-
-class DayTally(msgspec.Struct, frozen=True):
-    """A metric on one day: `hits` among `n`."""
-
-    metric: str
-    day_ms: int
-    hits: int
-    n: int
-
-
-class SegmentTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about one value of a dimension; None is what does not say."""
-
-    segment: str | None
-    facts: int = 0
-    ratings: int = 0
-    positive: int = 0
-    satisfaction: float | None = None
-    average_stars: float | None = None
-    thumbs_up: int = 0
-    thumbs_down: int = 0
-    corrections: int = 0
-    outcomes: int = 0
-    outcome_value: float | None = None
-    people: int = 0
 
 
 class RatedFact(msgspec.Struct, frozen=True):
@@ -104,42 +59,14 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
 
 
-class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One day or week of a metric."""
-
-    start_ms: int
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """From `at_ms` on a metric was another; `p` is how often chance alone splits a series as well."""
-
-    at_ms: int
-    before: float
-    after: float
-    p: float
-
-
-class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """How a metric went over the period."""
-
-    every: Literal["day", "week"]
-    points: tuple[TrendPoint, ...]
-    turns: tuple[Turn, ...]
-    per_week: Interval | None
-    """Change per week along a straight line; None with fewer than three points."""
-    direction: Literal["improving", "worsening", "steady", "too few"]
-
-
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of a report: what it is, against what it should be, and how sure that is."""
 
     name: str
+    title: str = ""
+    """The metric's name for people."""
     sentence: str
-    direction: Literal["above", "below"]
+    direction: Direction
     target: float
     taxonomy: int
     value: float | None
@@ -162,32 +89,6 @@ class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
     course: Course | None
 
 
-class SegmentLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One value of a dimension; `positive_rate` is the share of positive ratings."""
-
-    segment: str | None
-    facts: int
-    ratings: int
-    positive_rate: Interval | None
-    average_rating: float | None
-    """Mean on [0, 1]."""
-    average_stars: float | None
-    thumbs_up: int
-    thumbs_down: int
-    corrections: int
-    outcomes: int
-    outcome_value: float | None
-    people: int
-
-
-class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Satisfaction by a dimension, commonest values first; `left_out` counts those not listed."""
-
-    dimension: str
-    segments: tuple[SegmentLine, ...]
-    left_out: int
-
-
 def metric_lines(
     tenant_id: str,
     of: Period,
@@ -197,10 +98,10 @@ def metric_lines(
     days: Sequence[DayTally] = (),
     weighted: Mapping[str, Interval] | None = None,
 ) -> tuple[MetricLine, ...]:
-    """Return every metric of the catalogue, those without data too."""
+    """Return a line for every metric of the catalogue, those without data too."""
     now, then = _by_metric(tallies), _by_metric(before)
     made = []
-    for metric in CATALOGUE:
+    for metric in catalogue():
         found = estimate(now[metric.name], rng=seeded(tenant_id, of, metric.name))
         past = estimate(then[metric.name], rng=seeded(tenant_id, of.previous, metric.name))
         course = course_of(
@@ -269,50 +170,6 @@ def weighted_rate_of(
         return None
 
 
-def course_of(
-    metric: Metric, of: Period, days: Sequence[DayTally], *, tenant_id: str
-) -> Course | None:
-    """Return how `metric` went, by day or, over long periods, by week; None without data."""
-    every: Literal["day", "week"] = "day" if of.days <= LONGEST_BY_DAY else "week"
-    step = DAY_MS if every == "day" else _WEEK_DAYS * DAY_MS
-    # Weeks are counted from the period's first day, so that none but the last is cut short.
-    first = of.from_ms - of.from_ms % DAY_MS
-    hits: defaultdict[int, int] = defaultdict(int)
-    sizes: defaultdict[int, int] = defaultdict(int)
-    for day in days:
-        start = first + (day.day_ms - first) // step * step
-        hits[start] += day.hits
-        sizes[start] += day.n
-    points = tuple(_point(start, hits[start], sizes[start]) for start in sorted(sizes))
-    if not points:
-        return None
-    times = np.array([point.start_ms for point in points], dtype=np.float64)
-    values = np.array([point.value for point in points])
-    sized = np.array([float(point.n) for point in points])
-    per_week = _per_week(times, values, sized)
-    return Course(
-        every=every,
-        points=points,
-        turns=_turns(
-            points, values, sized, rng=seeded(tenant_id, of, f"{metric.name} turns"), every=every
-        ),
-        per_week=per_week,
-        direction=_direction(metric, per_week),
-    )
-
-
-def breakdown(
-    dimension: str, tallies: Sequence[SegmentTally], *, design: float = 1.0, most: int = 20
-) -> Breakdown:
-    """Return the segments of a dimension; intervals are as wide as `design` events per observation make them."""
-    ranked = sorted(tallies, key=lambda tally: (-tally.facts, tally.segment or ""))
-    return Breakdown(
-        dimension=dimension,
-        segments=tuple(_segment(tally, design) for tally in ranked[:most]),
-        left_out=max(len(ranked) - most, 0),
-    )
-
-
 def _by_metric(tallies: Sequence[UnitTally]) -> defaultdict[str, list[UnitTally]]:
     found: defaultdict[str, list[UnitTally]] = defaultdict(list)
     for tally in tallies:
@@ -342,6 +199,7 @@ def _line(
     judged = judge(metric, interval)
     return MetricLine(
         name=metric.name,
+        title=metric.title,
         sentence=metric.sentence,
         direction=metric.direction,
         target=metric.target,
@@ -359,90 +217,4 @@ def _line(
         change=None if interval is None or past is None else difference(interval, past.interval),
         weighted=weighted,
         course=course,
-    )
-
-
-def _point(start_ms: int, hits: int, n: int) -> TrendPoint:
-    found = wilson(hits, n)
-    return TrendPoint(start_ms=start_ms, value=found.estimate, low=found.low, high=found.high, n=n)
-
-
-def _per_week(times: Floats, values: Floats, sizes: Floats) -> Interval | None:
-    try:
-        return slope(times / (_WEEK_DAYS * DAY_MS), values, weights=sizes)
-    except TooFew:
-        return None
-
-
-def _direction(
-    metric: Metric, per_week: Interval | None
-) -> Literal["improving", "worsening", "steady", "too few"]:
-    if per_week is None:
-        return "too few"
-    if per_week.low <= 0 <= per_week.high:
-        return "steady"
-    is_up = per_week.low > 0
-    return "improving" if is_up == (metric.direction == "above") else "worsening"
-
-
-def _turns(
-    points: Sequence[TrendPoint],
-    values: Floats,
-    sizes: Floats,
-    *,
-    rng: np.random.Generator,
-    every: Literal["day", "week"],
-) -> tuple[Turn, ...]:
-    level = _without_weekdays(points, values, sizes) if every == "day" else values
-    found = changes(level, weights=sizes, rng=rng, alpha=ALPHA)
-    edges = [0, *(change.at for change in found), len(points)]
-    # The means shown are those of the series itself, not of the one that the test saw.
-    means = [
-        float(np.average(values[start:end], weights=sizes[start:end]))
-        for start, end in pairwise(edges)
-    ]
-    return tuple(
-        Turn(
-            at_ms=points[change.at].start_ms,
-            before=means[position],
-            after=means[position + 1],
-            p=change.p,
-        )
-        for position, change in enumerate(found)
-    )
-
-
-def _without_weekdays(points: Sequence[TrendPoint], values: Floats, sizes: Floats) -> Floats:
-    """Return `values` less what is usual on their weekday: the test takes days as interchangeable.
-
-    Over fewer than three weeks a weekday's usual value is not known, so they are left as they are.
-    """
-    if len(points) < _STEADY_DAYS:
-        return values
-    weekdays = np.array([point.start_ms // DAY_MS % _WEEK_DAYS for point in points])
-    level, whole = values.copy(), float(np.average(values, weights=sizes))
-    for weekday in np.unique(weekdays):
-        here = weekdays == weekday
-        level[here] -= float(np.average(values[here], weights=sizes[here])) - whole
-    return level
-
-
-def _segment(tally: SegmentTally, design: float) -> SegmentLine:
-    rate = None
-    if tally.ratings:
-        n = max(tally.ratings / design, 1.0)
-        rate = wilson(tally.positive / tally.ratings * n, n)
-    return SegmentLine(
-        segment=tally.segment,
-        facts=tally.facts,
-        ratings=tally.ratings,
-        positive_rate=rate,
-        average_rating=tally.satisfaction,
-        average_stars=tally.average_stars,
-        thumbs_up=tally.thumbs_up,
-        thumbs_down=tally.thumbs_down,
-        corrections=tally.corrections,
-        outcomes=tally.outcomes,
-        outcome_value=tally.outcome_value,
-        people=tally.people,
     )

@@ -1,7 +1,7 @@
 """What people read, over HTTP: the quality report, statistics, agent decisions, join health, exports.
 
 Handlers ask for `warehouse`, `catalog` and `principal` by name; the application provides them. A key sees only
-its own tenant: of another one nothing exists.
+its own tenant; a request for another one is answered as if that tenant did not exist.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
 from loopwright.web import TENANT, Acting, Asking, problems
 
+from .exports import ExportFormat, ExportScope
 from .html import html
 from .joins import JoinHealth
-from .report import SECTIONS, QualityReport
-from .service import ExportFormat, ExportScope, Insights, SessionDecisions, Stats
+from .report import QualityReport
+from .sections import SECTIONS
+from .service import Insights, SessionDecisions, Stats
 from .trusted import trusted_report
 
 Stored = NamedDependency[SkipValidation[Warehouse]]
@@ -36,12 +38,20 @@ Days = Annotated[
 ]
 Since = Annotated[
     str | None,
-    QueryParameter(description="Start: a date, an ISO 8601 time, or milliseconds. UTC."),
+    QueryParameter(
+        description="Start: a date, an ISO 8601 time, or milliseconds. In the time zone tz."
+    ),
 ]
 Until = Annotated[
     str | None, QueryParameter(description="End, itself not included; now when not given.")
 ]
 
+Zone = Annotated[
+    str | None,
+    QueryParameter(
+        description="Time zone whose midnights days begin at, as Europe/Berlin (IANA); UTC when not given."
+    ),
+]
 Task = Annotated[str | None, QueryParameter(description="Only this task; all when not given.")]
 
 _PAGE_HEADERS: Final = {
@@ -72,13 +82,21 @@ Weighing = NamedDependency[SkipValidation[Trust]]
 
 
 def asked_period(
-    insights: Read, days: Days = None, since: Since = None, until: Until = None
+    insights: Read,
+    days: Days = None,
+    since: Since = None,
+    until: Until = None,
+    tz: Zone = None,
 ) -> Period:
     """Return the period that a request is about."""
     if days is not None and not (days.isascii() and days.isdigit() and len(days) <= 6):
         raise Invalid(f"days is '{days[:40]}'; expected a whole number", found=days[:40])
     return period(
-        insights.now_ms(), days=None if days is None else int(days), since=since, until=until
+        insights.now_ms(),
+        days=None if days is None else int(days),
+        since=since,
+        until=until,
+        tz=tz,
     )
 
 
@@ -153,7 +171,7 @@ class InsightsController(Controller):
             str, QueryParameter(description="on: the figures by trust too; off: as they were said.")
         ] = "on",
     ) -> Response[Any]:
-        """Return everything there is to know about a period, what is most urgent first."""
+        """Return the whole report of a period, the most urgent findings first."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         wanted = _among("format", format or _accepted(request), _FORMATS)
@@ -195,7 +213,7 @@ class InsightsController(Controller):
     def decisions(
         self, session_id: FromPath[str], insights: Read, principal: Asking, tenant: Acting
     ) -> SessionDecisions:
-        """Return what an agent decided by itself in one session, in order, with the outcomes."""
+        """Return the decisions an agent took in one session, in order, with their outcomes."""
         principal.require("read")
         return insights.decisions(tenant, session_id)
 

@@ -1,14 +1,17 @@
-"""The quality report with what trust makes of it beside the raw figures."""
+"""The quality report with figures weighed by trust beside the raw ones."""
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 from msgspec import structs
 
 from loopwright.trust import LEFT_OUT, Reason, Trust, TrustSummary, TrustTally
 from loopwright.warehouse.period import Period
 
+from .findings import Finding
 from .metrics import MetricLine
-from .report import Finding, QualityReport
+from .report import QualityReport
 from .service import Insights
 
 
@@ -23,7 +26,7 @@ def trusted_report(
 
 
 def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...]:
-    """Return what a reader of the report should know of its trust view; nothing when there is no rating."""
+    """Return the finding about the trust view: how many ratings count, and why the others do not."""
     ratings = summary.of("rating")
     if ratings is None:
         return ()
@@ -43,7 +46,9 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
             kind="trust",
             sentence=f"{counted}{f'; left out: {why}' if why else ''}.{_let(ratings)}"
             f"{_beside(lines.get('satisfaction'))}",
-            action="See GET /api/v1/feedback/trust for all counts and bursts." if why else "",
+            action=f"See GET /api/v1/feedback/trust/{quote(report.tenant_id, safe='')} for all counts and bursts."
+            if why
+            else "",
         ),
     )
 
@@ -51,7 +56,7 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
 def _let(ratings: TrustTally) -> str:
     if not ratings.released:
         return ""
-    return f" {ratings.released:,} came in a burst that somebody has released."
+    return f" {ratings.released:,} came in a burst that was released."
 
 
 def _beside(line: MetricLine | None) -> str:

@@ -12,22 +12,14 @@ same log gives the same state however it is read.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.events import Expected, Fact, Received, Reported
 from loopwright.core.experiment import Caps
+from loopwright.core.feedback import Who
 
 from .tally import Reason
-
-_DAY_MS: Final = 86_400_000
-
-
-class Who(NamedTuple):
-    """By whom a fact is, as far as that is known. An experiment's unit stands for the person."""
-
-    person: str | None = None
-    session: str | None = None
-    address: str | None = None
 
 
 class Spender(NamedTuple):
@@ -39,30 +31,37 @@ class Spender(NamedTuple):
     most: int
 
 
-def whose(fact: Received | Expected, written: Fact, before: Fact | None) -> Who:
-    """Return by whom a fact is. `written` is how the log has it, `before` the fact just before it.
+def whose(fact: Received | Expected, before: Fact | None) -> Who:
+    """Return who sent a fact; the unit and the session of the decision stand in where it does not say.
 
-    Of a reward that was computed from a rating, a signal or the like, that is said by what it was computed from.
+    `before` is the fact just before it in the log. A derived reward from before rewards named their sender has
+    it there: the `Reported` fact with the same event id.
     """
     decision = fact.decision
+    sent = None
     if type(fact) is Received and fact.derived:
-        said = written if type(written) is Reported else before
-        if type(said) is Reported and said.event_id == fact.event_id:
-            note = said.note
-            return Who(
-                note.person or decision.unit_id,
-                said.target.session_id or note.session_id or decision.session_id,
-                note.address,
-            )
-    return Who(decision.unit_id, decision.session_id)
+        sent = fact.who
+        if sent is None and type(before) is Reported and before.event_id == fact.event_id:
+            sent = sender_of(before)
+    if sent is None:
+        return Who(decision.unit_id, decision.session_id)
+    return Who(
+        sent.person or decision.unit_id, sent.session_id or decision.session_id, sent.address
+    )
+
+
+def sender_of(fact: Reported) -> Who:
+    """Return who sent a `Reported` fact, as far as it says."""
+    note = fact.note
+    return Who(note.person, fact.target.session_id or note.session_id, note.address)
 
 
 def spenders(caps: Caps, who: Who, /, *, arm_id: str, event_ms: int) -> tuple[Spender, ...]:
     """Return the counts that a fact adds to if it teaches; none when nobody is known."""
-    day = event_ms // _DAY_MS
+    day = event_ms // DAY_MS
     limits: tuple[tuple[Reason, str | None, int], ...] = (
         ("capped_person", who.person, caps.per_person),
-        ("capped_session", who.session, caps.per_session),
+        ("capped_session", who.session_id, caps.per_session),
         ("capped_address", who.address, caps.per_address),
     )
     return tuple(

@@ -12,7 +12,7 @@ from functools import partial
 from loopwright.core.events import Decided, Expected, Fact, Received, Reported, RolledBack
 from loopwright.core.feedback import Outcome
 
-from .caps import whose
+from .caps import sender_of, whose
 from .joiner import Group, Key
 from .trainer import Trainer
 
@@ -169,7 +169,9 @@ def _earned(fact: Reported) -> Received | None:
         return None
     if note.quarantined is not None or "train" not in note.consent:
         return None
-    return Received(fact.event_id, fact.at_ms, decision, fact.feedback, derived=True)
+    return Received(
+        fact.event_id, fact.at_ms, decision, fact.feedback, derived=True, who=sender_of(fact)
+    )
 
 
 def sort(
@@ -203,7 +205,7 @@ def sort(
             if type(fact) is Expected:
                 shaped = groups[fact.tenant_id, fact.decision.experiment_id]
                 if shaped is not None and shaped.traced is not None:
-                    who = whose(fact, fact, None) if shaped.capped else None
+                    who = whose(fact, None) if shaped.capped else None
                     shaped.traced.append((offset, event_ms, fact, who))
             continue
         if at_ms > event_ms:
@@ -217,7 +219,7 @@ def sort(
         if group.traced is not None:
             who = None
             if group.capped and type(fact) is Received:
-                who = whose(fact, facts[at][1], facts[at - 1][1] if at else before())
+                who = whose(fact, facts[at - 1][1] if at else before())
             group.traced.append((offset, event_ms, fact, who))
         elif type(fact) is Received:
             group.received.append(fact)

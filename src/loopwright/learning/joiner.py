@@ -21,9 +21,10 @@ from loopwright.core.decision import Decision
 from loopwright.core.errors import RewardInvalid
 from loopwright.core.events import Decided, Expected, Received
 from loopwright.core.experiment import Experiment
+from loopwright.core.feedback import Who
 from loopwright.core.reward import RewardSpec, settle
 
-from .caps import Spender, Who, spenders
+from .caps import Spender, spenders
 from .memory import GRACE_MS, PAGE, Memory, Remembered, Spent, add_exactly
 from .tally import Reason, Tally
 

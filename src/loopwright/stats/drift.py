@@ -1,4 +1,4 @@
-"""Is what comes in now like what came in before.
+"""Drift: whether a sample or a stream is still distributed as before.
 
 PSI compares two samples; `Adwin` watches a stream and drops its past when the mean has moved.
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from loopwright.core.errors import Invalid
 
-from .intervals import Floats
+from .intervals import LEVEL, Floats
 
 FLOOR: Final = 1e-4
 """Least share of a bin, so that one that empties gives a large number and not an infinite one."""
@@ -255,7 +255,7 @@ def _compare(
     shares = reference / sizes[0], current / sizes[1]
     value = float(_index(shares[0], shares[1]))
     noise = float(
-        np.quantile(_without_drift(reference + current, sizes, rng=rng, draws=draws), 0.95)
+        np.quantile(_without_drift(reference + current, sizes, rng=rng, draws=draws), LEVEL)
     )
     return Psi(
         value=value,

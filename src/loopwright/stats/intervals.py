@@ -23,7 +23,13 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 LEVEL: Final = 0.95
+"""Confidence level of every interval that says no other."""
+
 _NORMAL: Final = NormalDist()
+
+Z95: Final = _NORMAL.inv_cdf((1 + LEVEL) / 2)
+"""A normal variable lies within ±this with probability `LEVEL`: 1.96."""
+
 _MANY_DEGREES: Final = 30
 _DRAWN_AT_ONCE: Final = 2_000_000
 """Numbers the bootstrap holds in memory at a time."""

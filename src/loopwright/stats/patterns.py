@@ -1,4 +1,4 @@
-"""What goes wrong, in words: phrases that mark negative feedback, groups of alike texts, queries people correct.
+"""Patterns of failure in texts: phrases that mark negative feedback, groups of alike texts, corrected queries.
 
 References: Monroe, Colaresi and Quinn, "Fightin' Words: lexical feature selection and evaluation for
 identifying the content of political conflict", Political Analysis 16 (2008); Weinberger et al., "Feature
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from loopwright.core.errors import Invalid
 
-from .intervals import Codes, Floats, Interval, wilson
+from .intervals import Z95, Codes, Floats, Interval, wilson
+from .stopwords import STOP_WORDS
 
 Vectors = NDArray[np.float32]
 
@@ -90,6 +91,14 @@ def phrases(text: str, *, longest: int = LONGEST_PHRASE) -> set[str]:
     }
 
 
+def is_telling(phrase: str) -> bool:
+    """Return whether a phrase has content: it neither begins nor ends with a function word or a lone letter."""
+    found = phrase.split()
+    return not any(
+        word in STOP_WORDS or (len(word) == 1 and word.isascii()) for word in (found[0], found[-1])
+    )
+
+
 def failures(
     negative: Sequence[str],
     positive: Sequence[str],
@@ -98,14 +107,16 @@ def failures(
     positive_weights: Sequence[float] | None = None,
     top: int = 20,
     least_texts: int = 3,
-    least_z: float = 1.96,
+    least_z: float = Z95,
     prior: float = 500.0,
 ) -> tuple[Phrase, ...]:
     """Return the phrases that mark `negative` texts, surest first.
 
-    A text counts a phrase once, by its trust weight, so that nobody gets louder by repeating a word. The
+    A text counts a phrase once, by its trust weight, so repeating a word does not make it count more. The
     Dirichlet prior has the phrase shares of all texts together and is worth `prior` phrases: rare phrases are
-    drawn towards "no difference". A phrase of nearly the same texts as a surer one is left out.
+    drawn towards "no difference". A phrase of nearly the same texts as a surer one is left out, and so is one that
+    begins or ends with a function word: complaints are longer than praise, so "the" marks them as surely as any
+    word does, and says nothing.
     Raises `Invalid` when weights and texts differ in number.
     """
     bad = _Corpus(negative, negative_weights)
@@ -124,7 +135,9 @@ def failures(
     for k in sorted(range(len(names)), key=lambda k: (-z[k], -len(names[k]), names[k])):
         if z[k] < least_z or len(kept) == top:
             break
-        if not any(_nearly_same(bad.texts[names[k]], bad.texts[names[other]]) for other in kept):
+        if is_telling(names[k]) and not any(
+            _nearly_same(bad.texts[names[k]], bad.texts[names[other]]) for other in kept
+        ):
             kept.append(k)
     return tuple(
         Phrase(
@@ -172,7 +185,8 @@ def clusters(
     Raises `Invalid` when weights and texts differ in number.
     """
     heavy = _weights(texts, weights)
-    tokens = [words(text) for text in texts]
+    # Texts that share function words alone are not alike.
+    tokens = [[word for word in words(text) if word not in STOP_WORDS] for text in texts]
     vectors = _tfidf(tokens)
     centres = vectors[_leaders(vectors, likeness=likeness, most=most)]
     home = _nearest(vectors, centres, likeness=likeness)
@@ -210,9 +224,9 @@ def most_corrected(
     users: Sequence[str | None] | None = None,
     top: int = 10,
 ) -> tuple[CorrectedQuery, ...]:
-    """Return the queries that most people corrected; one person correcting often comes after many doing so once.
+    """Return the queries that most people corrected; one person who corrects often ranks after many who do so once.
 
-    Without `users`, or where a user is None, every correction counts as somebody else's. Raises `Invalid` when
+    Without `users`, or where a user is None, every correction counts as another person's. Raises `Invalid` when
     the columns differ in length.
     """
     people = [None] * len(queries) if users is None else users

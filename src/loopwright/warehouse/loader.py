@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Conflict
 from loopwright.core.ports import Database
 from loopwright.eventlog import Consumers, Reader
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import duckdb
 
 CONSUMER: Final = "warehouse"
-DAY_MS: Final = 86_400_000
 
 _MEMORY: Final = "512MB"
 """Merging sorts within it, and on disk beyond: the loader shares the server's machine."""

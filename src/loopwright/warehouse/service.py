@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.eventlog import Reader
 
@@ -36,7 +36,6 @@ from .tables import (
     Table,
 )
 
-DAY_MS: Final = 86_400_000
 LOOKBACK_MS: Final = 30 * DAY_MS
 """How long before a period a call may have been made that the period's feedback is about, and how long after
 a period feedback about its calls still counts for them."""
@@ -233,7 +232,7 @@ class Warehouse:
 
     def query(
         self,
-        name: str,
+        name: str | Query,
         *,
         tenant_id: str | None,
         from_ms: int | None = None,
@@ -242,7 +241,7 @@ class Warehouse:
         as_of: int | None = None,
         **params: Any,
     ) -> Answer:
-        """Answer the named query over what happened from `from_ms` until before `to_ms`.
+        """Answer a query, the warehouse's own by name or one handed over, over what happened from `from_ms` until before `to_ms`.
 
         `tenant_id` None asks about all tenants together; `task` about the calls of one task, the steps taken for
         them, and the feedback that is of that task. `as_of`, the offset of an answer about the same
@@ -250,10 +249,10 @@ class Warehouse:
         give it to all but the first question of a report. Raises `NotFound` for an unknown query, `Invalid`
         for a parameter it does not have or a period that ends before it begins.
         """
-        query = named(name)
+        query = named(name) if isinstance(name, str) else name
         sql, values = query.bind(params)
         start, end = _period(from_ms, to_ms)
-        with self._lock, engine.translated(name):
+        with self._lock, engine.translated(query.name):
             found = self._slice(query, tenant_id, (start, end), task=task, as_of=as_of)
             rows = self._connection.execute(sql, values).fetchall()
             return Answer(tuple(column.name for column in query.columns), rows, found.offset)

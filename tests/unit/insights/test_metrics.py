@@ -3,22 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.insights.metrics import (
-    DayTally,
     RatedFact,
-    SegmentTally,
-    UnitTally,
-    breakdown,
-    course_of,
     design_effect,
     estimate,
     metric_lines,
     weighted_rate_of,
 )
-from loopwright.insights.targets import metric
+from loopwright.insights.tallies import UnitTally
 from loopwright.stats.intervals import wilson
-from loopwright.warehouse.period import DAY_MS, Period, instant, period, seeded
+from loopwright.warehouse.period import Period, seeded
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)
@@ -26,13 +22,6 @@ MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(1)
-
-
-def days(name: str, rates: list[float], n: int = 200) -> list[DayTally]:
-    return [
-        DayTally(name, MONTH.from_ms + k * DAY_MS, round(rate * n), n)
-        for k, rate in enumerate(rates)
-    ]
 
 
 def test_people_who_speak_once_make_a_wilson_interval() -> None:
@@ -128,65 +117,6 @@ def test_the_same_report_has_the_same_intervals_and_another_tenant_its_own_rando
     assert first.random() != other.random()
 
 
-def test_a_fall_is_found_on_its_day_and_told_with_the_means_of_both_sides() -> None:
-    found = course_of(
-        metric("satisfaction"),
-        MONTH,
-        days("satisfaction", [0.9] * 18 + [0.7] * 12),
-        tenant_id="acme",
-    )
-
-    assert found is not None
-    assert found.every == "day"
-    assert [turn.at_ms for turn in found.turns] == [MONTH.from_ms + 18 * DAY_MS]
-    assert found.turns[0].before == pytest.approx(0.9)
-    assert found.turns[0].after == pytest.approx(0.7)
-    assert found.direction == "worsening"
-
-
-def test_weekends_that_always_differ_are_no_change() -> None:
-    rates = [0.7 if k % 7 in (5, 6) else 0.9 for k in range(30)]
-    found = course_of(metric("satisfaction"), MONTH, days("satisfaction", rates), tenant_id="acme")
-
-    assert found is not None
-    assert found.turns == ()
-    assert found.direction == "steady"
-
-
-def test_falling_corrections_are_an_improvement() -> None:
-    rates = [0.3 - 0.005 * k for k in range(30)]
-    found = course_of(metric("correction"), MONTH, days("correction", rates), tenant_id="acme")
-
-    assert found is not None
-    assert found.direction == "improving"
-    assert found.per_week is not None
-    assert found.per_week.estimate == pytest.approx(-0.035, abs=0.001)
-
-
-def test_a_long_period_is_told_by_week() -> None:
-    year = Period(from_ms=NOW - 364 * DAY_MS, to_ms=NOW)
-    tallies = [DayTally("satisfaction", year.from_ms + k * DAY_MS, 8, 10) for k in range(364)]
-    found = course_of(metric("satisfaction"), year, tallies, tenant_id="acme")
-
-    assert found is not None
-    assert found.every == "week"
-    assert [point.n for point in found.points] == [70] * 52
-
-
-def test_segments_come_commonest_first_with_intervals_as_wide_as_repetition_makes_them() -> None:
-    tallies = [
-        SegmentTally(segment="b", facts=10, ratings=0),
-        SegmentTally(segment="a", facts=100, ratings=100, positive=80),
-        SegmentTally(segment=None, facts=1, ratings=1, positive=1),
-    ]
-    found = breakdown("locale", tallies, design=4, most=2)
-
-    assert [segment.segment for segment in found.segments] == ["a", "b"]
-    assert found.left_out == 1
-    assert found.segments[0].positive_rate == wilson(20, 25)
-    assert found.segments[1].positive_rate is None
-
-
 def test_votes_count_by_their_trust() -> None:
     facts = [RatedFact(f"e{k}", f"u{k}", 1.0 if k < 50 else 0.0) for k in range(100)]
     found = weighted_rate_of(
@@ -196,29 +126,3 @@ def test_votes_count_by_their_trust() -> None:
     assert found is not None
     assert found.estimate == 1.0
     assert weighted_rate_of(facts[:1], {}, positive_from=0.75, rng=rng()) is None
-
-
-def test_a_period_is_the_last_days_or_from_since_until_before_until() -> None:
-    assert period(NOW) == MONTH
-    assert period(NOW, days=1) == Period(from_ms=NOW - DAY_MS, to_ms=NOW)
-    asked = period(NOW, since="2024-01-01", until="2024-02-01T00:00:00+01:00")
-    assert asked.from_ms == instant("since", "1704067200000")
-    assert asked.days == pytest.approx(31 - 1 / 24)
-    assert asked.previous.to_ms == asked.from_ms
-    assert asked.previous.days == asked.days
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({"days": 0}, "expected 1 to"),
-        ({"days": 4000}, "expected 1 to"),
-        ({"since": "yesterday"}, "since is 'yesterday'"),
-        ({"until": "2024-13-01"}, "until is '2024-13-01'"),
-        ({"since": "2024-02-01", "until": "2024-01-01"}, "until must be after since"),
-        ({"days": 3, "since": "2024-02-01"}, "give one"),
-    ],
-)
-def test_a_period_that_cannot_be_is_refused(asked: dict[str, int | str], said: str) -> None:
-    with pytest.raises(Invalid, match=said):
-        period(NOW, **asked)  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
-from loopwright.core.errors import NotFound
-from loopwright.insights.targets import CATALOGUE, Point, judge, lines, metric
+from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.insights.targets import CATALOGUE, catalogue, declare, judge, metric
 from loopwright.stats.intervals import Interval, wilson
 
 
@@ -53,13 +54,23 @@ def test_an_unknown_metric_is_named_with_those_there_are():
         metric("happiness")
 
 
-def test_points_of_different_definitions_are_never_on_one_line():
-    points = [
-        Point(metric="correction", taxonomy=taxonomy, start_ms=start, interval=between(0.1, 0.2))
-        for taxonomy, start in ((2, 30), (1, 20), (1, 10), (2, 40))
-    ]
-    found = lines(points)
-    assert {key: [p.start_ms for p in line] for key, line in found.items()} == {
-        ("correction", 1): [10, 20],
-        ("correction", 2): [30, 40],
-    }
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "No'; DROP"}, "lower-case"),
+        ({"name": "x", "target": 1.0}, "between 0 and 1"),
+        ({"name": "x", "target": float("nan")}, "between 0 and 1"),
+        ({"name": "x", "reads": ("people",)}, "reads people; expected"),
+        ({"name": "x", "reads": ()}, "reads nothing; expected"),
+    ],
+)
+def test_a_declaration_that_cannot_be_is_refused(changes, said):
+    with pytest.raises(Invalid, match=said):
+        declare(structs.replace(CATALOGUE[0], **changes))
+
+
+def test_a_name_has_one_definition():
+    assert declare(CATALOGUE[0]) is CATALOGUE[0]
+    with pytest.raises(Conflict, match="another definition"):
+        declare(structs.replace(CATALOGUE[0], target=0.5))
+    assert catalogue()[: len(CATALOGUE)] == CATALOGUE

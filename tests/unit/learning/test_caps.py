@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, settle
 
 from loopwright.core.errors import Invalid
@@ -13,7 +14,7 @@ from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.learning.advice import advise
 from loopwright.learning.joiner import Group
-from loopwright.trust.weights import TrustPolicy
+from loopwright.trust.policy import TrustPolicy
 
 DAY_S = 86_400
 
@@ -146,14 +147,23 @@ def test_counts_survive_a_restart_and_end_with_their_day(world, pace):
     assert learner.dump(TENANT, "greeting") == world.replayed()
 
 
-def test_a_pair_cut_in_two_by_a_restart_is_still_one(world):
+def test_a_derived_reward_names_its_sender_wherever_it_stands_in_the_log(world):
+    learner = world.learner()
+    for _ in range(5):
+        rating, reward = world.rated(world.decision("a"), 1.0, person="p")
+        world.put(rating, world.feedback(world.decision("b"), 1.0), reward)
+    settle(learner)
+    assert (arms(learner)["a"][0], skipped(learner)) == (3, {"capped_person": 2})
+
+
+def test_an_older_reward_that_names_nobody_is_by_the_sender_of_the_fact_before_it(world):
     learner = world.learner()
     pairs = [world.rated(world.decision("a"), 1.0, person="p") for _ in range(5)]
     for rating, reward in pairs:
         world.put(rating)
         settle(learner).stop()
         learner = world.learner()
-        world.put(reward)
+        world.put(replace(reward, who=None))
         settle(learner)
     assert (arms(learner)["a"][0], skipped(learner)) == (3, {"capped_person": 2})
     assert learner.dump(TENANT, "greeting") == world.replayed()

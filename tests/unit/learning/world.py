@@ -12,7 +12,7 @@ from loopwright.core import upcast
 from loopwright.core.decision import Decision
 from loopwright.core.events import Decided, Expected, Received, Reported, Ticked
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
-from loopwright.core.feedback import Note, Outcome, Rating, Target
+from loopwright.core.feedback import Note, Outcome, Rating, Target, Who
 from loopwright.core.ids import Ids
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Reader, Writer
@@ -129,7 +129,14 @@ class World:
         event_id = self.ids()
         return (
             Reported(event_id, at_ms, decision.tenant_id, target, rating, note),
-            Received(event_id, at_ms, decision, Outcome(metric, value), derived=True),
+            Received(
+                event_id,
+                at_ms,
+                decision,
+                Outcome(metric, value),
+                derived=True,
+                who=Who(note.person, session_id, note.address),
+            ),
         )
 
     def expected(

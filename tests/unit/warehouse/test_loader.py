@@ -102,7 +102,7 @@ def test_a_rebuild_from_the_log_answers_every_question_as_before(world: World) -
     some_days(world)
     loader = world.loader(stretch=4)
     loader.run()
-    questions = ("by_prompt_version", "satisfaction_by_day", "metric_rates", "export_rows", "join_health")  # fmt: skip
+    questions = ("by_prompt_version", "satisfaction_by_day", "unit_totals", "export_rows", "join_health")  # fmt: skip
     warehouse = world.warehouse()
     before = [warehouse.query(name, tenant_id=None).rows for name in questions]
     tail_only = World(world.folder.parent / "other")

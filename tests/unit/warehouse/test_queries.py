@@ -114,7 +114,7 @@ def test_a_fact_that_comes_before_its_call_waits_visibly_and_joins_when_the_call
     warehouse = world.warehouse()
     before = warehouse.query("join_health", tenant_id="acme").dicts()
     assert before == [
-        {"task": "sql", "outcomes": 1, "joined": 0, "facts": 1, "waiting": 1, "oldest_waiting_ms": NOW}
+        {"task": "sql", "outcomes": 1, "joined": 0, "apart": 0, "facts": 1, "waiting": 1, "oldest_waiting_ms": NOW}
     ]  # fmt: skip
     world.say(call("i1", model_version="v1", at_ms=NOW - 1000))
     world.clock.advance(seconds=1)
@@ -134,22 +134,36 @@ def test_the_earliest_of_two_calls_with_one_reference_counts_and_nothing_counts_
     assert (row["segment"], row["facts"]) == ("p1", 1)
 
 
-def test_metric_rates_count_what_the_catalogue_says(world: World) -> None:
-    a_busy_day(world)
+def test_an_outcome_of_a_decision_without_a_call_waits_for_no_version(world: World) -> None:
     world.say(
-        feedback("g1", Signal("abandonment"), target=Target(session_id="s2")),
-        feedback("g2", Signal("refinement"), target=Target(output_id="i2")),
-        step("x1", outcome="failure"),
-        step("x2", outcome="success"),
+        Decided(decision("d1")),
+        Received("f1", NOW, decision("d1"), Outcome("reward", 1.0)),
+        feedback("f2", Outcome("sold", 1.0)),
     )
-    found = world.warehouse().query("metric_rates", tenant_id="acme")
-    assert {name: (hits, n) for name, hits, n in found.rows} == {
-        "satisfaction": (1, 2),
-        "sql_accuracy": (1, 2),
-        "correction": (1, 2),
-        "refinement": (1, 2),
-        "abandonment": (1, 2),
-    }
+    warehouse = world.warehouse()
+    (bandit,) = warehouse.query("join_health", tenant_id="acme").dicts()
+    assert (bandit["outcomes"], bandit["joined"], bandit["apart"]) == (2, 0, 2)
+
+    # Once calls are sent, an outcome that names none of them is one that should have.
+    world.say(call("i1", model_version="v1"))
+    world.clock.advance(seconds=1)
+    (mixed,) = warehouse.query("join_health", tenant_id="acme").dicts()
+    assert (mixed["outcomes"], mixed["joined"], mixed["apart"]) == (2, 0, 1)
+
+
+def test_ratings_are_never_mixed_with_what_else_is_named_rating(world: World) -> None:
+    world.say(
+        feedback("f1", UP, labels={"prompt_version": "p"}),
+        feedback("f2", Measurement("rating", 4.0), labels={"prompt_version": "p"}),
+        feedback("f3", Outcome("rating", -9.0), labels={"prompt_version": "p"}),
+        feedback("f4", Measurement("cost", 4.0)),
+    )
+    warehouse = world.warehouse()
+    assert [r[1] for r in warehouse.query("values_of", tenant_id="acme").rows] == [1.0]
+    assert [r[3] for r in warehouse.query("version_units", tenant_id="acme").rows] == [1.0]
+    assert [r[1] for r in warehouse.query("unit_totals", tenant_id="acme").rows] == [1.0]
+    costs = warehouse.query("values_of", tenant_id="acme", metric="cost").rows
+    assert [row[1] for row in costs] == [4.0]
 
 
 def test_a_tenant_never_sees_another_tenants_rows(world: World) -> None:

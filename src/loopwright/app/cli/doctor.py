@@ -29,7 +29,6 @@ NO_DISK_BYTES: Final = 64 << 20
 SLOW_SYNC_MS: Final = 20.0
 SYNCS: Final = 15
 FUTURE_S: Final = 60
-PRIVATE_FILES: Final = ("keys.json", "admin.key", "people.db", "raw.db")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -117,17 +116,17 @@ def _sync_ms(data: Path) -> float:
 
 
 def _file_modes(data: Path) -> Iterator[Finding]:
-    loose = [
-        f"{path.name} is {mode:04o}"
-        for path in (data / name for name in PRIVATE_FILES)
-        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077
-    ]
+    from loopwright.app.private import loose as readable
+
+    loose = [f"{path.name} is {mode:04o}" for path, mode in readable(data)]
     if stat.S_IMODE(data.stat().st_mode) & 0o022:
         loose.append(f"others may write into {data}")
     if loose:
         yield Finding("file modes", "failed", "; ".join(loose) + ": use chmod go=")
     else:
-        yield Finding("file modes", "ok", "secrets are readable by their owner only")
+        yield Finding(
+            "file modes", "ok", "secrets and stored data are readable by their owner only"
+        )
 
 
 def _lock(data: Path) -> Iterator[Finding]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import msgspec
 
-Z: Final = 1.959964
-"""Quantile of the normal distribution for a two-sided 95 % interval."""
+from loopwright.stats.intervals import Z95, wilson
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -49,13 +47,9 @@ class Tally:
         mean = self._rewards / self._weights
         effective = self._weights**2 / self._squares
         if self._is_whole:
-            return Estimate(mean, *_wilson(mean, effective), effective)
+            # Rounding may leave a mean of weighted ones a hair above 1.
+            found = wilson(min(max(mean, 0.0), 1.0) * effective, effective)
+            return Estimate(mean, found.low, found.high, effective)
         spread = self._reward_squares - 2 * mean * self._cross + mean * mean * self._squares
-        half = Z * math.sqrt(max(spread, 0.0)) / self._weights
+        half = Z95 * math.sqrt(max(spread, 0.0)) / self._weights
         return Estimate(mean, mean - half, mean + half, effective)
-
-
-def _wilson(mean: float, n: float) -> tuple[float, float]:
-    centre = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n))
-    return max(centre - half, 0.0), min(centre + half, 1.0)

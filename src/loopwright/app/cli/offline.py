@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsInvalid
 
+from .options import Server
+
 if TYPE_CHECKING:
+    from loopwright.app.wiring import Services
     from loopwright.warehouse import Warehouse
 
 
@@ -37,3 +40,25 @@ def warehouse_of(data: Path) -> Iterator[Warehouse]:
         warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
         opened.callback(warehouse.close)
         yield warehouse
+
+
+@contextmanager
+def unserved(server: Server) -> Iterator[Services | None]:
+    """Open the data directory when no address is given and no server holds it; None when a server is to be asked."""
+    from loopwright.core.errors import DirectoryLocked
+
+    if server.url is not None or not (server.data / "catalog.db").is_file():
+        yield None
+        return
+    from loopwright.app.settings import load_settings
+    from loopwright.app.wiring import Services
+
+    try:
+        services = Services(load_settings(data_dir=server.data))
+    except DirectoryLocked:
+        yield None
+        return
+    try:
+        yield services
+    finally:
+        services.close()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from loopwright.core.errors import RewardInvalid
 from loopwright.core.events import Interacted, Received, Reported, Stepped
-from loopwright.core.feedback import Feedback, Note, Outcome, metric_of
+from loopwright.core.feedback import Feedback, Note, Outcome, Who, metric_of
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.feedback.draft import Draft
 from loopwright.feedback.rewards import identity_of, reward_key
@@ -106,7 +106,8 @@ def _reported(
                 note = replace(note, flags=(*note.flags, "reward_out_of_range"))
             else:
                 # The key of a plain reward: the log keeps as many as the experiment counts.
-                reward = Received(event_id, received_ms, decision, earned, derived=True)
+                who = Who(note.person, target.session_id or note.session_id, note.address)
+                reward = Received(event_id, received_ms, decision, earned, derived=True, who=who)
                 reward_id = identity_of(taught, earned.metric, event_id)
                 rewards = [(reward, reward_key(decision.id, reward_id))]
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)

@@ -1,0 +1,65 @@
+"""Writing facts out: JSON lines for programs, CSV for spreadsheets, page by page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from loopwright.warehouse import TABLES
+
+ExportFormat = Literal["jsonl", "csv"]
+ExportScope = Literal["share", "analyze"]
+
+EXPORTED: Final = tuple(name for name in TABLES["feedback"].names if not name.endswith("_key"))
+"""The columns of an export: all but the digests that only joins need."""
+
+_DECODED: Final = ("labels", "tags", "flags", "redactions", "wire")
+_FORMULA: Final = re.compile(r" *[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def exported(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that are exported."""
+    return {name: row[name] for name in EXPORTED}
+
+
+def json_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> bytes:
+    """Return rows as JSON, one per line, without their nulls; columns that hold JSON become objects."""
+    plain = [
+        {
+            name: msgspec.Raw(value.encode()) if name in _DECODED else value
+            for name, value in row.items()
+            if value is not None
+        }
+        for row in rows
+    ]
+    return msgspec.json.Encoder().encode_lines(plain)
+
+
+def csv_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> bytes:
+    """Return rows as CSV (RFC 4180), the header before the first page; a NULL is an empty cell.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, EXPORTED)
+    if is_first:
+        writer.writeheader()
+    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
+    return text.getvalue().encode()
+
+
+def inert(value: Any) -> Any:
+    """Return a cell that no spreadsheet runs: a text that begins as a formula does, behind an apostrophe.
+
+    Reference: OWASP, "CSV Injection". Spreadsheets in Japanese take the full-width signs as well, and some
+    skip leading spaces.
+    """
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return "'" + value
+    return value

@@ -1,0 +1,16 @@
+"""What tests of Loopwright, and of anything built on it, start from: a clock you move by hand, the checks that every
+policy and every engine passes, and in `loopwright.testing.simulation` the simulation of the whole loop."""
+
+from __future__ import annotations
+
+from .clock import ManualClock
+from .policies import check_policy
+from .ports import check_blob_store, check_database, check_event_log
+
+__all__ = [
+    "ManualClock",
+    "check_blob_store",
+    "check_database",
+    "check_event_log",
+    "check_policy",
+]
