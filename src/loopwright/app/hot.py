@@ -1,7 +1,7 @@
 """The hot path: three endpoints and two probes in front of the web framework.
 
 A dictionary look-up dispatches them; everything else goes on to Litestar, where the same endpoints stand once
-more as documented reference. An `Endpoint` turns a principal and a body into a reply and knows nothing of ASGI,
+more as documented reference. An `Endpoint` turns a principal and a body into a reply, without ASGI,
 so both routes run the same code.
 """
 
@@ -20,8 +20,9 @@ from loopwright.core.events import Received
 from loopwright.core.ports import Committed
 from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
-from loopwright.core.problem import document_of
+from loopwright.core.problem import document_of, fault_of
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
+from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
 
 from .asgi import (
@@ -53,8 +54,8 @@ _Group = list[tuple[SelectRequest, asyncio.Future[Selection]]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """Feedback that is durable; `duplicate` says it was known before and does not count again."""
+class RewardAccepted(msgspec.Struct, frozen=True):
+    """Feedback that is durable; `duplicate` says that it was stored before and does not count again."""
 
     event_id: str
     decision_id: str
@@ -63,8 +64,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """Where the log keeps it: a snapshot at or beyond this offset has seen it. None for a duplicate."""
 
 
-class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one item: the status it would have had alone, and the problem if it was refused."""
+class RewardResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of one item: the status it would have had alone, and the problem if it was refused."""
 
     status: int
     event_id: str = ""
@@ -74,20 +75,20 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: dict[str, Any] | None = None
 
 
-class BatchAccepted(msgspec.Struct, frozen=True):
-    """What became of each item of a batch, in order."""
+class RewardBatch(msgspec.Struct, frozen=True):
+    """The result of each item of a batch, in order."""
 
     accepted: int
     duplicates: int
     rejected: int
-    results: list[ItemResult]
+    results: list[RewardResult]
 
 
 class Endpoint(Protocol):
     """Answers one authenticated request."""
 
     scope: KeyScope
-    """What the API key must be allowed to do."""
+    """The scope that the API key must have."""
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Return the reply; raises `LoopError`."""
@@ -142,7 +143,7 @@ class Select:
         answers: Sequence[Selection | Exception]
         try:
             answers = self._selector.select_many(*key, [request for request, _ in group])
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - every waiting request gets the error
             answers = [error] * len(group)
         for (_, waiting), answer in zip(group, answers, strict=True):
             if waiting.done():  # cancelled
@@ -174,7 +175,9 @@ class Feedback:
         committed = await self._append([fact], [key])
         duplicate = committed.duplicates[0]
         self._metrics.feedback["duplicate" if duplicate else "accepted"] += 1
-        accepted = Accepted(fact.event_id, fact.decision.id, duplicate, committed.first_offset)
+        accepted = RewardAccepted(
+            fact.event_id, fact.decision.id, duplicate, committed.first_offset
+        )
         return Reply(200 if duplicate else 201, _encode(accepted))
 
 
@@ -188,17 +191,19 @@ class FeedbackBatch:
         self._append = append
         self._metrics = metrics
         self._decode = msgspec.json.Decoder(BatchRequest).decode
+        self._decode_item = msgspec.json.Decoder(FeedbackRequest).decode
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store many rewards."""
-        request = decoded(self._decode, body)
-        results: list[ItemResult] = []
+        results: list[RewardResult] = []
         facts, keys, places = [], [], []
-        for place, item in enumerate(request.items):
+        for place, item in enumerate(self._items(body)):
             try:
+                if type(item) is msgspec.Raw:
+                    item = decoded(self._decode_item, item)
                 fact, key = self._accept(principal.tenant_id, item)
             except LoopError as error:
-                results.append(ItemResult(error.status, problem=document_of(error)))
+                results.append(RewardResult(error.status, problem=document_of(error)))
                 continue
             results.append(_PENDING)
             facts.append(fact)
@@ -212,9 +217,9 @@ class FeedbackBatch:
                 ids = (fact.event_id, fact.decision.id)
                 if duplicate:
                     duplicates += 1
-                    results[place] = ItemResult(200, *ids, True)
+                    results[place] = RewardResult(200, *ids, True)
                 elif offset is not None:
-                    results[place] = ItemResult(201, *ids, False, offset)
+                    results[place] = RewardResult(201, *ids, False, offset)
                     offset += 1
         accepted = len(facts) - duplicates
         rejected = len(results) - len(facts)
@@ -222,7 +227,14 @@ class FeedbackBatch:
         count["accepted"] += accepted
         count["duplicate"] += duplicates
         count["rejected"] += rejected
-        return Reply(200, _encode(BatchAccepted(accepted, duplicates, rejected, results)))
+        return Reply(200, _encode(RewardBatch(accepted, duplicates, rejected, results)))
+
+    def _items(self, body: bytes) -> Sequence[FeedbackRequest | msgspec.Raw]:
+        """Return the items, decoded at once, or undecoded when one is faulty, so that each is judged alone."""
+        try:
+            return self._decode(body).items
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoded(raw_items, body)
 
 
 def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
@@ -230,7 +242,7 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     try:
         return decode(body)
     except msgspec.ValidationError as error:
-        raise Invalid(f"the body does not fit: {error}") from None
+        raise Invalid(f"the body does not fit: {fault_of(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyMalformed(f"the body is not valid JSON: {error}") from None
 
@@ -296,7 +308,10 @@ class Front:
         return Reply(200 if health.is_serving else 503, _encode(health))
 
     def admit(self, scope: KeyScope, headers: Headers) -> Principal:
-        """Return who asks, by the headers, once they may and have declared JSON that fits; raises `LoopError`."""
+        """Return the principal of a request with these headers; raises `LoopError`.
+
+        Its key must have the scope, and its body must be declared as JSON and fit the limit.
+        """
         authorization = media_type = None
         for name, value in headers:
             if name == b"authorization":
@@ -312,7 +327,7 @@ class Front:
 
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:
-    """Return whose key the authorization header carries; raises `Unauthenticated`."""
+    """Return the principal of the key in the authorization header; raises `Unauthenticated`."""
     if header is None:
         raise Unauthenticated("no API key; send the header 'Authorization: Bearer <key>'")
     scheme, _, key = header.partition(b" ")
@@ -321,7 +336,7 @@ def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | No
     return authenticate(key)
 
 
-_PENDING: Final = ItemResult(202)
-"""Holds an item's place until its commit is known."""
+_PENDING: Final = RewardResult(202)
+"""Stands in an item's place until its commit is known."""
 
 _ALIVE: Final = Reply(200, b'{"status":"alive"}')

@@ -45,8 +45,6 @@ WRONG: list[Callable[[Any], Any]] = [
     lambda c: c.feedback.send({"kind": "rating"}),
     lambda c: c.feedback.send("abc"),
     lambda c: c.feedback.send([5]),
-    lambda c: c.feedback.send([{"kind": SURROGATE}]),
-    lambda c: c.feedback.interactions([{"id": object()}]),
     lambda c: c.experiments.create("y", arms="abc"),
     lambda c: c.experiments.create("y", arms=5),
     lambda c: c.experiments.create(SURROGATE, arms=["a", "b"]),
