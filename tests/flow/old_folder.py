@@ -83,7 +83,7 @@ def over_http(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tenants": _get(server, "/tenants"),
         "signing_keys": _get(server, "/signing-keys"),
-        "surrogate": _get(server, "/surrogates", task="support", tenant_id="default"),
+        "surrogate": _get(server, "/surrogates", task="support"),
     }
     for tenant in TENANTS:
         found[tenant] = _of_tenant(server, tenant)
