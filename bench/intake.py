@@ -42,8 +42,8 @@ from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.eventlog import Writer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
-from loopwright.feedback.answers import answer
-from loopwright.people.people import People
+from loopwright.feedback.routes import take
+from loopwright.people import People
 
 BATCH: Final = 100
 AT_ONCE: Final = 8
@@ -151,9 +151,7 @@ def sides(folder: Path) -> tuple[Bodies, Callable[[], tuple[Post, Post]], Callab
         principal = Principal("acme", "key", frozenset({"feedback"}))
 
         async def post_typed(body: bytes) -> bytes:
-            answered = await answer(
-                typed, acks.append, tenant_id="acme", path="feedback", body=body
-            )
+            answered = await take(typed, acks.append, tenant_id="acme", path="feedback", body=body)
             return msgspec.json.encode(answered.content)
 
         async def post_plain(body: bytes) -> bytes:

@@ -25,12 +25,10 @@ from loopwright.core.clock import SystemClock
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Rating
 from loopwright.core.ids import Ids
-from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
 from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.feedback import Pipeline, Quarantine, TypedIntake
-from loopwright.feedback.pipeline import Prepared
-from loopwright.people.people import People
+from loopwright.people import People
 
 TENANT = "default"
 BATCH = 1000
@@ -101,16 +99,12 @@ class Store:
 
     def send(self, items: Sequence[dict[str, Any]]) -> int:
         """Store a batch; return how many facts were new."""
-        prepared = self.intake.accept_items(TENANT, "feedback", items=items)
+        prepared = self.intake.prepare(TENANT, "feedback", items)
         if prepared.refusals:
             raise next(iter(prepared.refusals.values())).error
-        committed = self._append(prepared)
-        self.intake.committed(prepared, committed)
+        committed = self.writer.append(prepared.facts, prepared.keys, timeout_s=60)
+        self.intake.settle(prepared, committed)
         return committed.duplicates.count(False)
-
-    def _append(self, prepared: Prepared) -> Committed:
-        """Wait until the facts are on the disk."""
-        return self.writer.append(prepared.facts, prepared.keys, timeout_s=60)
 
     def reports(self) -> Iterator[Reported]:
         """Yield all feedback in the log, oldest first."""

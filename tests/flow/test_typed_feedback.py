@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode
 from loopwright.eventlog import Writer
-from loopwright.feedback import Pipeline, Quarantine, TypedIntake, restore
+from loopwright.feedback import Pipeline, Quarantine, TypedIntake, examples, restore
 from loopwright.feedback import routes as paths
+from loopwright.people import People
 from loopwright.people import routes as people_paths
-from loopwright.people.people import People
 from loopwright.testing import ManualClock
 from loopwright.texts.redact import Rules
 
@@ -75,6 +76,8 @@ class Site:
             "principal": lambda: self.principal,
             "typed_intake": lambda: self.intake,
             "append": lambda: acks.append,
+            "commit": lambda: partial(self.writer.append, timeout_s=60),
+            "raw_copies": lambda: None,
             "people": lambda: self.people,
             "quarantine": lambda: self.quarantine,
             "count_rows": lambda: lambda tenant, person: {"feedback": 2},
@@ -113,11 +116,11 @@ def visit(site: Site, act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> No
 
 
 SENT: dict[str, list[dict[str, Any]]] = {
-    "/feedback": [paths.NATIVE, paths.EVENT, paths.GENERATION],
-    "/feedback/correction": [paths.CORRECTION],
-    "/ratings": [paths.RATING],
-    "/interactions": [paths.INTERACTION],
-    "/steps": [paths.STEP],
+    "/feedback": [examples.NATIVE, examples.EVENT, examples.GENERATION],
+    "/feedback/correction": [examples.CORRECTION],
+    "/ratings": [examples.RATING],
+    "/interactions": [examples.INTERACTION],
+    "/steps": [examples.STEP],
 }
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed
 from loopwright.eventlog import Writer
 
+COMMIT_TIMEOUT_S: Final = 60.0
+"""How long a thread waits for its commit; after that the outcome is unknown."""
+
 
 class Acks:
-    """Lets coroutines wait until their facts are durable."""
+    """Lets coroutines wait until their facts are durable. Belongs to one event loop."""
 
     def __init__(self, writer: Writer, loop: asyncio.AbstractEventLoop) -> None:
         self._writer = writer
@@ -42,7 +46,7 @@ class Acks:
         self._is_woken = False
         while self._settled:
             future, outcome = self._settled.popleft()
-            if future.done():  # the client went away meanwhile; its facts are safe all the same
+            if future.done():  # the client disconnected; its facts are stored all the same
                 continue
             if isinstance(outcome, LoopError):
                 future.set_exception(outcome)

@@ -9,10 +9,11 @@ with loopwright.open("loopwright-data") as loop:
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, SupportsFloat, TypeVar
+from typing import Any, Self, SupportsFloat, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -25,9 +26,7 @@ from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, Polic
 from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
-from loopwright.feedback import FeedbackRequest
-from loopwright.feedback.answers import TypedBatch, TypedResult, finish
-from loopwright.feedback.shapes import Path as WirePath
+from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
@@ -37,11 +36,9 @@ from loopwright.trust.releases import NewRelease, Release
 from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
+from .acks import COMMIT_TIMEOUT_S
 from .settings import load_settings
 from .wiring import Services
-
-COMMIT_TIMEOUT_S: Final = 60.0
-"""How long a call waits for its commit; a disk that takes longer answers `OutcomeUnknown`."""
 
 _T = TypeVar("_T")
 
@@ -178,17 +175,19 @@ class Feedback:
         return self._take("step", items)
 
     def raw(self, event_id: str) -> RawCopy:
-        """Return feedback as it came, before redaction; the log knows first that you look.
+        """Return feedback as it came, before redaction; the log records the read before it returns.
 
         Raises `NotFound`, with a code that says why, when there is no raw copy of it.
         """
         services = self._services
         if services.truth.raw is None:
             raise RawNotKept(OFF)
-        copy = services.truth.raw.read(self._tenant_id, event_id)
-        looked = services.truth.raw.looked(self._tenant_id, event_id, actor="embedded")
-        _append(services, [looked], [None])
-        services.truth.raw.count("read")
+        copy = services.truth.raw.look(
+            partial(_append, services),
+            tenant_id=self._tenant_id,
+            event_id=event_id,
+            actor="embedded",
+        )
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
@@ -234,20 +233,17 @@ class Feedback:
             self._tenant_id, release_id, actor="embedded"
         )
 
-    def _take(self, path: WirePath, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
+    def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services
         plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
-        prepared = services.door.typed_intake.accept_items(self._tenant_id, path, items=plain)
-
-        async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
-            committed = _append(services, facts, keys)
-            if (raw := services.door.typed_intake.raw) is not None:
-                raw.keep(self._tenant_id, prepared.originals, duplicates=committed.duplicates)
-            return committed
-
-        answer = _completed(finish(services.door.typed_intake, append, prepared=prepared))
-        assert isinstance(answer.content, TypedBatch)
-        return answer.content.results
+        intake = services.door.typed_intake
+        prepared = intake.prepare(self._tenant_id, path, plain)
+        committed = NOTHING_STORED
+        if prepared.facts:
+            committed = _append(services, prepared.facts, prepared.keys)
+        results = intake.settle(prepared, committed)
+        assert isinstance(results.content, TypedBatch)
+        return results.content.results
 
 
 class Experiments:
@@ -347,16 +343,6 @@ class Experiments:
 def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     """Return once `facts` are durable; raises what the log refused them with."""
     return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
-
-
-def _completed(steps: Coroutine[Any, Any, _T]) -> _T:
-    """Return what a coroutine that waits for nothing comes to; works inside a running event loop too."""
-    try:
-        steps.send(None)
-    except StopIteration as done:
-        result: _T = done.value
-        return result
-    raise RuntimeError("the coroutine waits for something")
 
 
 def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:

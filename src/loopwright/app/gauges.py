@@ -46,7 +46,7 @@ def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
     )
     metrics.watch(
         "loopwright_intake_facts_total",
-        lambda: [({"topic": topic}, n) for topic, n in door.typed_intake.router.counts.items()],
+        lambda: [({"topic": topic}, n) for topic, n in door.typed_intake.topics.counts.items()],
     )
     metrics.watch(
         "loopwright_classifier_fallbacks_total",

@@ -1,7 +1,7 @@
 """The hot path: three endpoints and two probes in front of the web framework.
 
 A dictionary look-up dispatches them; everything else goes on to Litestar, where the same endpoints stand once
-more as documented reference. An `Endpoint` turns a principal and a body into a reply and knows nothing of ASGI,
+more as documented reference. An `Endpoint` turns a principal and a body into a reply, without ASGI,
 so both routes run the same code.
 """
 
@@ -53,8 +53,8 @@ _Group = list[tuple[SelectRequest, asyncio.Future[Selection]]]
 Append = Callable[[Sequence[Received], Sequence[bytes]], Awaitable[Committed]]
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """Feedback that is durable; `duplicate` says it was known before and does not count again."""
+class RewardAccepted(msgspec.Struct, frozen=True):
+    """Feedback that is durable; `duplicate` says that it was stored before and does not count again."""
 
     event_id: str
     decision_id: str
@@ -63,8 +63,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """Where the log keeps it: a snapshot at or beyond this offset has seen it. None for a duplicate."""
 
 
-class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one item: the status it would have had alone, and the problem if it was refused."""
+class RewardResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of one item: the status it would have had alone, and the problem if it was refused."""
 
     status: int
     event_id: str = ""
@@ -74,20 +74,20 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: dict[str, Any] | None = None
 
 
-class BatchAccepted(msgspec.Struct, frozen=True):
-    """What became of each item of a batch, in order."""
+class RewardBatch(msgspec.Struct, frozen=True):
+    """The result of each item of a batch, in order."""
 
     accepted: int
     duplicates: int
     rejected: int
-    results: list[ItemResult]
+    results: list[RewardResult]
 
 
 class Endpoint(Protocol):
     """Answers one authenticated request."""
 
     scope: KeyScope
-    """What the API key must be allowed to do."""
+    """The scope that the API key must have."""
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Return the reply; raises `LoopError`."""
@@ -142,7 +142,7 @@ class Select:
         answers: Sequence[Selection | Exception]
         try:
             answers = self._selector.select_many(*key, [request for request, _ in group])
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - every waiting request gets the error
             answers = [error] * len(group)
         for (_, waiting), answer in zip(group, answers, strict=True):
             if waiting.done():  # cancelled
@@ -174,7 +174,9 @@ class Feedback:
         committed = await self._append([fact], [key])
         duplicate = committed.duplicates[0]
         self._metrics.feedback["duplicate" if duplicate else "accepted"] += 1
-        accepted = Accepted(fact.event_id, fact.decision.id, duplicate, committed.first_offset)
+        accepted = RewardAccepted(
+            fact.event_id, fact.decision.id, duplicate, committed.first_offset
+        )
         return Reply(200 if duplicate else 201, _encode(accepted))
 
 
@@ -192,13 +194,13 @@ class FeedbackBatch:
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store many rewards."""
         request = decoded(self._decode, body)
-        results: list[ItemResult] = []
+        results: list[RewardResult] = []
         facts, keys, places = [], [], []
         for place, item in enumerate(request.items):
             try:
                 fact, key = self._accept(principal.tenant_id, item)
             except LoopError as error:
-                results.append(ItemResult(error.status, problem=document_of(error)))
+                results.append(RewardResult(error.status, problem=document_of(error)))
                 continue
             results.append(_PENDING)
             facts.append(fact)
@@ -212,9 +214,9 @@ class FeedbackBatch:
                 ids = (fact.event_id, fact.decision.id)
                 if duplicate:
                     duplicates += 1
-                    results[place] = ItemResult(200, *ids, True)
+                    results[place] = RewardResult(200, *ids, True)
                 elif offset is not None:
-                    results[place] = ItemResult(201, *ids, False, offset)
+                    results[place] = RewardResult(201, *ids, False, offset)
                     offset += 1
         accepted = len(facts) - duplicates
         rejected = len(results) - len(facts)
@@ -222,7 +224,7 @@ class FeedbackBatch:
         count["accepted"] += accepted
         count["duplicate"] += duplicates
         count["rejected"] += rejected
-        return Reply(200, _encode(BatchAccepted(accepted, duplicates, rejected, results)))
+        return Reply(200, _encode(RewardBatch(accepted, duplicates, rejected, results)))
 
 
 def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
@@ -295,7 +297,10 @@ class Front:
         return Reply(200 if health.is_serving else 503, _encode(health))
 
     def admit(self, scope: KeyScope, headers: Headers) -> Principal:
-        """Return who asks, by the headers, once they may and have declared JSON that fits; raises `LoopError`."""
+        """Return the principal of a request with these headers; raises `LoopError`.
+
+        Its key must have the scope, and its body must be declared as JSON and fit the limit.
+        """
         authorization = media_type = None
         for name, value in headers:
             if name == b"authorization":
@@ -311,7 +316,7 @@ class Front:
 
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:
-    """Return whose key the authorization header carries; raises `Unauthenticated`."""
+    """Return the principal of the key in the authorization header; raises `Unauthenticated`."""
     if header is None:
         raise Unauthenticated("no API key; send the header 'Authorization: Bearer <key>'")
     scheme, _, key = header.partition(b" ")
@@ -320,7 +325,7 @@ def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | No
     return authenticate(key)
 
 
-_PENDING: Final = ItemResult(202)
-"""Holds an item's place until its commit is known."""
+_PENDING: Final = RewardResult(202)
+"""Stands in an item's place until its commit is known."""
 
 _ALIVE: Final = Reply(200, b'{"status":"alive"}')

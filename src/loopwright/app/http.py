@@ -36,10 +36,10 @@ from .hot import (
     FEEDBACK,
     FEEDBACK_BATCH,
     SELECT,
-    Accepted,
-    BatchAccepted,
     Endpoint,
     Front,
+    RewardAccepted,
+    RewardBatch,
     authenticated,
 )
 from .metrics import Metrics
@@ -242,12 +242,12 @@ _SHAPES: Final = {
     FEEDBACK: _Shape(
         "Send what a decision earned",
         FeedbackRequest,
-        Accepted,
+        RewardAccepted,
         201,
         "Stored durably before this answer.",
         {
             200: ResponseSpec(
-                Accepted,
+                RewardAccepted,
                 generate_examples=False,
                 description="Known already; it does not count again.",
             )
@@ -256,7 +256,7 @@ _SHAPES: Final = {
     FEEDBACK_BATCH: _Shape(
         "Send many rewards at once",
         BatchRequest,
-        BatchAccepted,
+        RewardBatch,
         200,
         "A verdict per item, in order; the accepted ones are durable.",
     ),

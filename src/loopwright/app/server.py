@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -15,7 +16,7 @@ import uvloop
 
 from loopwright.core.errors import SettingsInvalid
 
-from .acks import Acks
+from .acks import COMMIT_TIMEOUT_S, Acks
 from .asgi import App, Behind
 from .gauges import watch
 from .hot import (
@@ -78,6 +79,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
         from .http import build_behind
 
+        # For handlers that run on a thread; the others wait for `append` on the event loop.
+        commit = partial(services.truth.writer.append, timeout_s=COMMIT_TIMEOUT_S)
         calibrator = Calibrator(
             services.settings.data_dir,
             warehouse=lambda: services.reports.warehouse,
@@ -95,6 +98,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "signing_ring": lambda: services.door.ring,
                 "typed_intake": lambda: services.door.typed_intake,
                 "append": lambda: acks.append,
+                "commit": lambda: commit,
                 "people": lambda: services.truth.people,
                 "quarantine": lambda: services.door.quarantine,
                 "raw_copies": lambda: services.truth.raw,

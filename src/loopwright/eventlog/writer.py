@@ -1,7 +1,7 @@
 """The one thread that writes the event log.
 
-Whatever has arrived while the last commit was on its way to the disk makes the next one, so batches grow with
-the load and nothing waits for a timer. Two kinds of facts come in. Submitted ones (feedback) are
+Each commit takes the facts that arrived during the last one, so batches grow with the load and nothing waits for a
+timer. Two kinds of facts come in. Submitted ones (feedback) are
 acknowledged after the fsync of their commit and refused when the queue is full. Offered ones (decisions) are
 never waited for: they ride along with the next commit and are shed, and counted, when they come too fast.
 """
@@ -51,7 +51,7 @@ class Writer:
     """Appends facts to the log in group commits, from one thread that it starts.
 
     At most `capacity` submitted and `shed_capacity` offered facts wait; a commit takes about `max_batch`.
-    The numbers about it are plain attributes, fit to be read by any thread at any time.
+    Its figures are plain attributes that any thread may read at any time.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, facts: Sequence[Fact], keys: Sequence[bytes | None], done: Done) -> None:
-        """Queue `facts` to be stored; `done` hears the outcome after the commit, or the error.
+        """Queue `facts` to be stored; `done` is called with the outcome after the commit, or with the error.
 
         `keys` has one key per fact, or None where repetition is allowed. A fact whose key is already in the
         log, or earlier in the queue, is a duplicate: reported, not stored. Raises `Overloaded`, taking
@@ -124,7 +124,7 @@ class Writer:
     def append(
         self, facts: Sequence[Fact], keys: Sequence[bytes | None], *, timeout_s: float
     ) -> Committed:
-        """Store `facts` like `submit`, wait for their commit and return what became of them.
+        """Store `facts` like `submit`, wait for their commit and return its result.
 
         Raises `Overloaded`, taking nothing, when the queue is full; `OutcomeUnknown` when the commit is not
         confirmed within `timeout_s`; and the error of a commit that failed.
@@ -159,7 +159,7 @@ class Writer:
         return True
 
     def subscribe(self, callback: Callable[[int], None]) -> None:
-        """Call `callback(head)` on the writer's thread after each commit, once its `done`s have been called."""
+        """Call `callback(head)` on the writer's thread after each commit and its `done` callbacks."""
         self._subscribers.append(callback)
 
     @property
@@ -169,7 +169,7 @@ class Writer:
 
     @property
     def offered(self) -> int:
-        """Offered facts that wait."""
+        """How many offered facts wait."""
         return len(self._offered)
 
     @property
@@ -250,7 +250,7 @@ class Writer:
             return submissions, [self._offered.popleft() for _ in range(n)]
 
     def _settle(self, submissions: list[_Submission], offers: list[Fact]) -> None:
-        """Commit one group and tell everyone."""
+        """Commit one group and call each `done` and subscriber."""
         n = sum(len(submission.facts) for submission in submissions)
         written = self.written
         started = perf_counter()
@@ -277,7 +277,7 @@ class Writer:
         except LoopError as error:
             self.failure = error
         except Exception as error:
-            # The thread must outlive a bug, because everyone waits for it; they are told.
+            # The thread must outlive a bug, because every submission waits for it; each gets the error.
             _logger.exception("the event log's writer failed")
             self.failure = Broken(f"the event log failed: {type(error).__name__}: {error}")
         else:
@@ -388,7 +388,7 @@ def _flaw(facts: Sequence[Fact]) -> Invalid | None:
 
 
 def _call(callback: Callable[[_T], None], argument: _T) -> None:
-    """The callbacks are other people's code; the commit stands whatever they do."""
+    """Call a callback; whatever it raises is logged, because the commit stands all the same."""
     try:
         callback(argument)
     except Exception:

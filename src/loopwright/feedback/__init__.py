@@ -1,26 +1,28 @@
-"""Feedback intake: verify, understand, redact and classify what a product sends, and give each fact its identity."""
+"""Feedback intake: read, verify, redact and classify what a product sends, and give each fact its identity."""
 
 from __future__ import annotations
 
-from loopwright.people.people import People
-from loopwright.people.raw import RawCopies
-
-from .pipeline import Pipeline, TypedIntake
+from .intake import TypedIntake
+from .pipeline import Pipeline
+from .prepared import Prepared
 from .quarantine import Quarantine
-from .routing import Router
-from .service import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
-from .shapes import restore
+from .results import NOTHING_STORED, Results, TypedAccepted, TypedBatch, TypedResult
+from .rewards import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
+from .wire import restore
 
 __all__ = [
     "BATCH_LIMIT",
+    "NOTHING_STORED",
     "BatchRequest",
     "FeedbackRequest",
     "Intake",
-    "People",
     "Pipeline",
+    "Prepared",
     "Quarantine",
-    "RawCopies",
-    "Router",
+    "Results",
+    "TypedAccepted",
+    "TypedBatch",
     "TypedIntake",
+    "TypedResult",
     "restore",
 ]

@@ -1,26 +1,25 @@
-"""Which items of a body need a raw copy: those that redaction changed."""
+"""The items of a body that need a raw copy: those that redaction changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopwright.people.people import Person
+from loopwright.people import Person
 from loopwright.people.raw import Original
 
 from .draft import Draft
+from .prepared import Understood
 
 
 def originals(
-    path: str,
-    items: Sequence[Any],
+    understood: Understood,
     *,
     drafts: Sequence[tuple[int, Draft]],
     made: Sequence[Sequence[tuple[Any, bytes]]],
     persons: Mapping[str, Person],
-    received_ms: int,
 ) -> list[Original]:
-    """Return the items that redaction changed; `drafts` name their places, `made` has the facts of each."""
+    """Return the items that redaction changed; `drafts` have their places, `made` the facts of each draft."""
     found: list[Original] = []
     n = 0
     for (place, draft), facts in zip(drafts, made, strict=True):
@@ -30,11 +29,11 @@ def originals(
                 Original(
                     first=n,
                     event_id=facts[0][0].event_id,
-                    path=path,
+                    path=understood.path,
                     person="" if user is None else persons[user].id,
                     reviewer="" if reviewer is None else persons[reviewer].id,
-                    received_ms=received_ms,
-                    item=items[place],
+                    received_ms=understood.received_ms,
+                    item=understood.items[place],
                 )
             )
         n += len(facts)

@@ -1,15 +1,12 @@
-"""The quarantine: items that intake refused, with the reason, so that they can be looked at, repaired and sent again.
+"""The quarantine: items that intake refused, with the reason, so that they can be inspected, repaired and sent again.
 
-Bodies are kept without personal data: declared free text is redacted, user ids and addresses are pseudonyms. So an
-item can still be replayed, and erasing a person finds what is about them. A body that is too large is cut, which
-ends its chance of a replay.
+Bodies are stored as `shield` returns them, without personal data.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,26 +14,13 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
-from loopwright.people.people import Person, address_pseudonym
-from loopwright.texts.redact import Redactor
 
-from .draft import FREE_TEXT
-
-BODY_BYTES: Final = 65_536
-KEPT_CHARS: Final = 1024
-"""How much is kept of a string in a body that is too large."""
+from .shield import encode_body
 
 CAPACITY: Final = 10_000
 """Items per tenant; more are dropped and counted."""
 
 PAGE: Final = 100
-
-PERSON: Final = "person:"
-ADDRESS: Final = "address:"
-"""How a pseudonym looks where a user id or an address stood."""
-
-USER_MEMBERS: Final = frozenset({"user_id", "user", "customer_id", "reviewer"})
-ADDRESS_MEMBERS: Final = frozenset({"ip_address"})
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -66,7 +50,7 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 """Scripts for `apply_schema`, oldest first."""
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedItem(msgspec.Struct, frozen=True, kw_only=True):
     """One refused item."""
 
     id: str
@@ -82,10 +66,10 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
 
 
-class Page(msgspec.Struct, frozen=True):
+class RefusedPage(msgspec.Struct, frozen=True):
     """Refused items, oldest first; `next_cursor` asks for more."""
 
-    items: list[Held]
+    items: list[RefusedItem]
     held: int
     dropped: int
     """Items that were refused while the quarantine was full, and are lost."""
@@ -93,17 +77,23 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Quarantine:
-    """Refused items of every tenant. Safe to use from several threads."""
+    """Refused items of every tenant. Safe to use from several threads and processes."""
 
     def __init__(self, database: Database, *, capacity: int = CAPACITY) -> None:
         apply_schema(database, "quarantine", SCHEMA)
         self._database = database
         self._capacity = capacity
-        self._lock = threading.Lock()
 
-    def hold(self, tenant_id: str, items: Sequence[Held]) -> int:
+    def hold(self, tenant_id: str, items: Sequence[RefusedItem]) -> int:
         """Keep refused items while there is room; return how many were dropped."""
-        with self._lock, self._database.transaction() as session:
+        with self._database.transaction() as session:
+            # Writing the tenant's row locks it until the commit, so another process counts only after our insert:
+            # two that count first and insert then would both find the last place free.
+            session.execute(
+                "INSERT INTO quarantine_dropped VALUES (?, 0) ON CONFLICT (tenant_id) "
+                "DO UPDATE SET dropped = quarantine_dropped.dropped",
+                (tenant_id,),
+            )
             rows = session.query(
                 "SELECT COUNT(*) FROM quarantine WHERE tenant_id = ?", (tenant_id,)
             )
@@ -115,13 +105,12 @@ class Quarantine:
             dropped = len(items) - min(room, len(items))
             if dropped:
                 session.execute(
-                    "INSERT INTO quarantine_dropped VALUES (?, ?) ON CONFLICT (tenant_id) "
-                    "DO UPDATE SET dropped = quarantine_dropped.dropped + excluded.dropped",
-                    (tenant_id, dropped),
+                    "UPDATE quarantine_dropped SET dropped = dropped + ? WHERE tenant_id = ?",
+                    (dropped, tenant_id),
                 )
         return dropped
 
-    def list(self, tenant_id: str, *, after: str = "", limit: int = PAGE) -> Page:
+    def list(self, tenant_id: str, *, after: str = "", limit: int = PAGE) -> RefusedPage:
         """Return items beyond the cursor `after`, without their bodies."""
         rows = self._database.query(
             f"{_COLUMNS} FROM quarantine WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?",
@@ -133,22 +122,22 @@ class Quarantine:
         dropped = self._database.query(
             "SELECT dropped FROM quarantine_dropped WHERE tenant_id = ?", (tenant_id,)
         )
-        items = [_held(row, None) for row in rows[:limit]]
+        items = [_item(row, None) for row in rows[:limit]]
         cursor = items[-1].id if len(rows) > limit else None
-        return Page(items, int(held[0][0]), int(dropped[0][0]) if dropped else 0, cursor)
+        return RefusedPage(items, int(held[0][0]), int(dropped[0][0]) if dropped else 0, cursor)
 
-    def read(self, tenant_id: str, id: str) -> Held:
+    def read(self, tenant_id: str, id: str) -> RefusedItem:
         """Return one item with its body; raises `NotFound`."""
         rows = self._database.query(
             f"{_COLUMNS}, body FROM quarantine WHERE tenant_id = ? AND id = ?", (tenant_id, id)
         )
         if not rows:
             raise NotFound(f"there is no refused item '{id}'; it was replayed or discarded")
-        return _held(rows[0][:-1], rows[0][-1])
+        return _item(rows[0][:-1], rows[0][-1])
 
     def discard(self, tenant_id: str, id: str) -> None:
         """Delete one item; raises `NotFound`."""
-        with self._lock, self._database.transaction() as session:
+        with self._database.transaction() as session:
             gone = session.execute(
                 "DELETE FROM quarantine WHERE tenant_id = ? AND id = ?", (tenant_id, id)
             )
@@ -156,8 +145,8 @@ class Quarantine:
             raise NotFound(f"there is no refused item '{id}'; it was replayed or discarded")
 
     def forget(self, tenant_id: str, person: str) -> int:
-        """Delete what is about a person; return how many items that were."""
-        with self._lock, self._database.transaction() as session:
+        """Delete the items about a person; return how many there were."""
+        with self._database.transaction() as session:
             return session.execute(
                 "DELETE FROM quarantine WHERE tenant_id = ? AND persons LIKE ?",
                 (tenant_id, f"%{person}%"),
@@ -167,8 +156,8 @@ class Quarantine:
 _COLUMNS: Final = "SELECT id, received_ms, path, stage, code, reason, persons, whole"
 
 
-def _row(tenant_id: str, held: Held) -> tuple[Any, ...]:
-    body = _encode(held.body)
+def _row(tenant_id: str, held: RefusedItem) -> tuple[Any, ...]:
+    body = encode_body(held.body)
     return (
         held.id,
         tenant_id,
@@ -183,9 +172,9 @@ def _row(tenant_id: str, held: Held) -> tuple[Any, ...]:
     )
 
 
-def _held(row: tuple[Any, ...], body: str | None) -> Held:
+def _item(row: tuple[Any, ...], body: str | None) -> RefusedItem:
     id, received_ms, path, stage, code, reason, persons, whole = row
-    return Held(
+    return RefusedItem(
         id=id,
         received_ms=received_ms,
         path=path,
@@ -198,85 +187,7 @@ def _held(row: tuple[Any, ...], body: str | None) -> Held:
     )
 
 
-class Shielded(msgspec.Struct, frozen=True):
-    """A body without personal data, who it is about, and whether all of it is there."""
-
-    body: Any
-    persons: tuple[str, ...]
-    is_whole: bool
-
-
-def shield(
-    item: Any,
-    *,
-    key: bytes,
-    redactor: Redactor,
-    resolve: Callable[[Sequence[str]], Mapping[str, Person]],
-) -> Shielded:
-    """Return `item` as it may be kept."""
-    is_whole = len(_encode(item)) <= BODY_BYTES
-    if not is_whole:
-        item = _cut(item)
-        if len(_encode(item)) > BODY_BYTES:
-            item = {"cut": f"{type(item).__name__} larger than {BODY_BYTES} bytes"}
-    persons = resolve(_users(item))
-    shielded = _shield(item, "", key=key, redactor=redactor, persons=persons)
-    return Shielded(shielded, tuple(sorted({p.id for p in persons.values()})), is_whole)
-
-
-def _encode(body: Any) -> str:
-    # Not msgspec: a refused body may hold integers of more than 64 bits.
-    return json.dumps(body, ensure_ascii=False)
-
-
-def known_person(user_id: str) -> str | None:
-    """Return the pseudonym in a user id of a kept body."""
-    return user_id[len(PERSON) :] if user_id.startswith(PERSON) else None
-
-
-def known_address(address: str) -> str | None:
-    """Return the pseudonym in an address of a kept body."""
-    return address[len(ADDRESS) :] if address.startswith(ADDRESS) else None
-
-
-def _users(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        own = [v for name, v in value.items() if name in USER_MEMBERS and isinstance(v, str) and v]
-        return own + [user for inner in value.values() for user in _users(inner)]
-    return [user for inner in value for user in _users(inner)] if isinstance(value, list) else []
-
-
-def _shield(
-    value: Any, name: str, *, key: bytes, redactor: Redactor, persons: Mapping[str, Person]
-) -> Any:
-    if isinstance(value, str):
-        if name in USER_MEMBERS and value in persons:
-            return PERSON + persons[value].id
-        if name in ADDRESS_MEMBERS:
-            return ADDRESS + address_pseudonym(key, value)
-        return redactor.redact(value, key).text if name in _TEXTS else value
-    if isinstance(value, dict):
-        return {
-            inner: _shield(v, inner, key=key, redactor=redactor, persons=persons)
-            for inner, v in value.items()
-        }
-    if isinstance(value, list):
-        return [_shield(v, name, key=key, redactor=redactor, persons=persons) for v in value]
-    return value
-
-
-_TEXTS: Final = FREE_TEXT | {"before", "after"}
-
-
-def _cut(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if len(value) <= KEPT_CHARS else f"{value[:KEPT_CHARS]}…"
-    if isinstance(value, dict):
-        return {name: _cut(inner) for name, inner in value.items()}
-    return [_cut(inner) for inner in value] if isinstance(value, list) else value
-
-
-def replayable(held: Held) -> Any:
+def replayable(held: RefusedItem) -> Any:
     """Return the body of an item to run through intake again; raises `Invalid` when it was cut."""
     if not held.is_whole:
         raise Invalid(

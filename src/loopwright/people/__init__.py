@@ -1,8 +1,11 @@
-"""People: who stands behind a pseudonym, what they allow, what is kept of them in the raw, and their erasure."""
+"""People: pseudonyms in place of user ids, consent, raw copies, and erasure."""
 
 from __future__ import annotations
 
-from .people import People, Person
+from .consent import change_consent
+from .erasure import erase_person
+from .people import People
 from .raw import RawCopies
+from .store import Person
 
-__all__ = ["People", "Person", "RawCopies"]
+__all__ = ["People", "Person", "RawCopies", "change_consent", "erase_person"]

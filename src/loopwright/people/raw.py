@@ -1,10 +1,10 @@
-"""Raw copies: items as they came, of those that redaction changed, so that a wrong redaction can be seen and mended.
+"""Raw copies: items as they came in, kept when redaction changed them, so that a wrong redaction can be found and mended.
 
-Off unless it is asked for. A copy lives in a database of its own, encrypted, for a limited time, and every look at
-it is in the event log before it is shown. Its key is made from the key of the person it is about, which stands in
-the people's file and goes with the person: then no copy of theirs can be read again, in a backup neither.
+Off by default. Copies are encrypted in a separate database for a limited time, and the event log records each read
+before the copy is shown. A copy's key is derived from the key of its person, which the people's database holds
+until the person is erased: after that no copy can be decrypted, not even one in a backup.
 
-An item that redaction left alone needs no copy: the log has its texts as they came.
+An item that redaction left unchanged needs no copy, because the log has its texts as they came.
 
 A copy is encrypted with AES-256-GCM (NIST SP 800-38D) under a key of its own, derived by HKDF-Expand (RFC 5869). The
 name of the copy, its people and its times go into both, so a row that was moved or changed does not open.
@@ -12,7 +12,6 @@ name of the copy, its people and its times go into both, so a row that was moved
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
@@ -30,7 +29,8 @@ from loopwright.core.events import Changed
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
 
-from .people import Append, People
+from .consent import Append
+from .people import People
 
 FORMAT: Final = 1
 """How copies are encrypted; kept with each."""
@@ -83,7 +83,7 @@ class RawExpired(NotFound):
 
 
 class RawErased(NotFound):
-    """The person whom the raw copy is about was erased, or withdrew the consent to store."""
+    """The person of the raw copy was erased, or withdrew the consent to store."""
 
     code = "raw_erased"
 
@@ -102,7 +102,7 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     path: str
     person: str = ""
-    """Pseudonyms of whom it is about and of who judged; empty when nobody is known."""
+    """The pseudonyms of its user and of its reviewer; empty when there is none."""
     reviewer: str = ""
     received_ms: int
     item: Any
@@ -119,8 +119,8 @@ class RawCopy(msgspec.Struct, frozen=True):
     item: Any
 
 
-class Census(msgspec.Struct, frozen=True):
-    """How many raw copies there are, and how many of them are only waiting to be swept."""
+class RawCopyCount(msgspec.Struct, frozen=True):
+    """How many raw copies a database holds, and how many of them have expired and wait to be swept."""
 
     kept: int
     expired: int
@@ -147,7 +147,7 @@ class RawCopies:
         self.counts: dict[str, int] = dict.fromkeys(
             ("kept", "failed", "read", "swept", "erased"), 0
         )
-        """What became of copies since the start."""
+        """Copies by what was done with them, since the start."""
         self._now_ms = clock.now_ms
         self._database = database
         self._people = people
@@ -161,9 +161,9 @@ class RawCopies:
     def keep(
         self, tenant_id: str, originals: Sequence[Original], *, duplicates: Sequence[bool]
     ) -> None:
-        """Keep items whose first fact is new.
+        """Keep copies of the items whose first fact is new.
 
-        Their facts are in the log by now, so a copy that cannot be kept refuses nothing: it is counted and logged.
+        Their facts are already in the log, so a copy that cannot be kept is counted and logged, never an error.
         """
         fresh = [original for original in originals if not duplicates[original.first]]
         if not fresh:
@@ -186,7 +186,7 @@ class RawCopies:
         self.count("kept", kept)
 
     def read(self, tenant_id: str, event_id: str) -> RawCopy:
-        """Return a copy, for the eyes of nobody yet: `look` logs it first.
+        """Return a copy without recording that it was read; `look` records it and is what routes call.
 
         Raises `RawNotKept`, `RawExpired` or `RawErased`, and `RawDamaged` when the row is not as it was written.
         """
@@ -205,7 +205,7 @@ class RawCopies:
                 f"the raw copy of {event_id!r} has passed its time to live; read the redacted feedback instead",
                 expires_ms=expires_ms,
             )
-        named = _named(person, reviewer)
+        named = _people_of(person, reviewer)
         keys = [self._people.person_key(tenant_id, name) for name in named]
         if not ciphertext or None in keys:
             raise RawErased(
@@ -222,24 +222,20 @@ class RawCopies:
             ) from None
         return RawCopy(event_id, path, received_ms, expires_ms, msgspec.Raw(item))
 
-    async def look(self, append: Append, *, tenant_id: str, event_id: str, actor: str) -> RawCopy:
-        """Return a copy, once the log says durably that `actor` looks at it; raises like `read`."""
-        copy = await asyncio.to_thread(self.read, tenant_id, event_id)
-        await append([self.looked(tenant_id, event_id, actor=actor)], [None])
+    def look(self, append: Append, *, tenant_id: str, event_id: str, actor: str) -> RawCopy:
+        """Return a copy after the log has recorded durably that `actor` reads it; raises like `read`."""
+        copy = self.read(tenant_id, event_id)
+        append([Changed(self._now_ms(), tenant_id, actor, f"raw/{event_id}", "read")], [None])
         self.count("read")
         return copy
 
-    def looked(self, tenant_id: str, event_id: str, *, actor: str) -> Changed:
-        """Return the fact that `actor` looks at a copy now."""
-        return Changed(self._now_ms(), tenant_id, actor, f"raw/{event_id}", "read")
-
     def count(self, result: str, n: int = 1) -> None:
-        """Add to what became of copies."""
+        """Add `n` copies to the count of `result`."""
         with self._counting:
             self.counts[result] += n
 
     def forget(self, tenant_id: str, person: str) -> int:
-        """Destroy the copies that are about a person, or judged by them; return how many that were."""
+        """Destroy the copies of what a person said or judged; return how many that were."""
         with self._database.transaction() as session:
             gone = session.execute(
                 "UPDATE raw_copies SET person = '', reviewer = '', nonce = '', ciphertext = ? "
@@ -251,7 +247,7 @@ class RawCopies:
         return gone
 
     def sweep(self, *, limit: int = SWEPT) -> int:
-        """Delete copies whose time is over, at most `limit`, the oldest first; return how many."""
+        """Delete at most `limit` copies past their time to live, oldest first; return how many."""
         with self._database.transaction() as session:
             gone = session.execute(
                 "DELETE FROM raw_copies WHERE (tenant_id, event_id) IN (SELECT tenant_id, event_id "
@@ -262,12 +258,12 @@ class RawCopies:
         return gone
 
     def _sealed(self, tenant_id: str, originals: Sequence[Original]) -> list[tuple[Any, ...]]:
-        """Return rows for those whose people are still there."""
-        people = {name for o in originals for name in _named(o.person, o.reviewer)}
+        """Return the rows of those originals whose people exist."""
+        people = {name for o in originals for name in _people_of(o.person, o.reviewer)}
         keys = self._people.person_keys(tenant_id, people)
         rows: list[tuple[Any, ...]] = []
         for o in originals:
-            named = _named(o.person, o.reviewer)
+            named = _people_of(o.person, o.reviewer)
             held = [keys[name] for name in named if name in keys]
             if len(held) < len(named):
                 continue  # erased while the feedback was on its way
@@ -275,39 +271,39 @@ class RawCopies:
             about = (tenant_id, o.event_id, FORMAT, o.path, o.person, o.reviewer, *times)
             key, context = self._key_of(about, held)
             nonce = self._random_bytes(NONCE_BYTES)
-            ciphertext = self._cipher(key).encrypt(nonce, _spelt(o.item), context)
+            ciphertext = self._cipher(key).encrypt(nonce, _json(o.item), context)
             rows.append((*about, nonce.hex(), ciphertext))
         return rows
 
     def _key_of(self, about: Sequence[Any], held: Sequence[bytes]) -> tuple[bytes, bytes]:
-        """Return the key of one copy, and what its seal vouches for besides the content: all else in its row.
+        """Return the key of one copy, and its associated data: all else in its row.
 
-        With a key of its own for each copy, no nonce can come twice under one key, however many copies there are.
+        Each copy has its own key, so no nonce is ever used twice under one key.
         """
         context = msgspec.msgpack.encode(about)
-        root = b"".join(held) or _nobodys(self._people.key(about[0]))
+        root = b"".join(held) or _key_without_person(self._people.key(about[0]))
         return hmac.digest(root, b"raw copy\0" + context + b"\1", "sha256"), context
 
 
-def census(database: Database, *, now_ms: int) -> Census:
+def census(database: Database, *, now_ms: int) -> RawCopyCount:
     """Count the copies in a database."""
     rows = database.query(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN expires_ms <= ? THEN 1 ELSE 0 END), 0) "
         "FROM raw_copies WHERE nonce <> ''",
         (now_ms,),
     )
-    return Census(*map(int, rows[0]))
+    return RawCopyCount(*map(int, rows[0]))
 
 
-def _named(person: str, reviewer: str) -> list[str]:
+def _people_of(person: str, reviewer: str) -> list[str]:
     return [name for name in dict.fromkeys((person, reviewer)) if name]
 
 
-def _nobodys(tenant_key: bytes) -> bytes:
-    """Return the key for copies about nobody known, unlike anything else that the tenant's key makes."""
+def _key_without_person(tenant_key: bytes) -> bytes:
+    """Return the key for copies about no known person; `person=` keeps it apart from other uses of the tenant's key."""
     return blake2b(key=tenant_key, digest_size=32, person=b"raw copies").digest()
 
 
-def _spelt(item: Any) -> bytes:
-    # Not msgspec: what comes from the same process may hold lone surrogates.
+def _json(item: Any) -> bytes:
+    # Not msgspec: embedded items may hold lone surrogates, which it refuses.
     return bytes(item) if isinstance(item, msgspec.Raw) else json.dumps(item).encode()

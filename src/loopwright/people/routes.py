@@ -15,7 +15,9 @@ from litestar.params import Body, FromPath, SkipValidation
 from loopwright.core.feedback import ConsentScope
 from loopwright.web import Asking, problems
 
-from .people import Append, CountRows, Erasure, People, change_consent, erase_person
+from .consent import Append, change_consent
+from .erasure import CountRows, Erasure, erase_person
+from .people import People
 from .raw import OFF, RawCopies, RawCopy, RawNotKept
 
 
@@ -23,11 +25,11 @@ class Quarantined(Protocol):
     """Keeps refused items, some of them about people."""
 
     def forget(self, tenant_id: str, person: str) -> int:
-        """Delete what is about a person; return how many items that were."""
+        """Delete the items about a person; return how many there were."""
         ...
 
 
-Appending = NamedDependency[SkipValidation[Append]]
+Committing = NamedDependency[SkipValidation[Append]]
 Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantined]]
 Counting = NamedDependency[SkipValidation[CountRows]]
@@ -35,8 +37,6 @@ Copies = NamedDependency[SkipValidation[RawCopies | None]]
 
 _WHY: Final = {
     404: "There is no such person or raw copy for this tenant; the code says more.",
-    503: "The queue is full; come back after Retry-After.",
-    507: "The disk is full.",
 }
 
 
@@ -51,7 +51,7 @@ class ConsentWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsentGiven(msgspec.Struct, frozen=True):
-    """A person's consent as it now holds, for everything they ever said."""
+    """A person's consent from now on, for all their feedback, earlier feedback included."""
 
     person: str
     scopes: tuple[ConsentScope, ...]
@@ -64,16 +64,21 @@ class RawController(Controller):
     path = "/api/v1/feedback/raw"
     tags: Sequence[str] = ("feedback",)
 
-    @get("/{event_id:str}", summary="Read a raw copy", responses=_why(404, 503, 507))
-    async def read(
-        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, append: Appending
+    @get(
+        "/{event_id:str}",
+        summary="Read a raw copy",
+        responses=_why(404, 503, 507),
+        sync_to_thread=True,
+    )
+    def read(
+        self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
-        """Return feedback as it came, before redaction. That you looked is in the event log before you see it."""
+        """Return feedback as it came, before redaction. The event log records the read before you see the copy."""
         principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
-        copy = await raw_copies.look(
-            append, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
+        copy = raw_copies.look(
+            commit, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
         )
         return Response(copy, headers={"cache-control": "no-store"})
 
@@ -89,8 +94,9 @@ class PeopleController(Controller):
         summary="Change a person's consent",
         responses=_why(422, 503, 507),
         status_code=200,
+        sync_to_thread=True,
     )
-    async def consent(
+    def consent(
         self,
         person_id: FromPath[str],
         data: Annotated[
@@ -98,14 +104,14 @@ class PeopleController(Controller):
         ],
         principal: Asking,
         people: Known,
-        append: Appending,
+        commit: Committing,
         raw_copies: Copies,
     ) -> ConsentGiven:
-        """Say what a person, named by your user id, allows. It holds for all they ever said."""
+        """Set what a person, named by your user id, allows. It holds for all their feedback, earlier feedback included."""
         principal.require("manage")
-        person, offset = await change_consent(
+        person, offset = change_consent(
             people,
-            append,
+            commit,
             tenant_id=principal.tenant_id,
             id=person_id,
             scopes=data.scopes,
@@ -119,22 +125,23 @@ class PeopleController(Controller):
         summary="Erase a person",
         responses=_why(404, 503, 507),
         status_code=200,
+        sync_to_thread=True,
     )
-    async def erase(
+    def erase(
         self,
         person_id: FromPath[str],
         principal: Asking,
         people: Known,
-        append: Appending,
+        commit: Committing,
         quarantine: Keeping,
         count_rows: Counting,
         raw_copies: Copies,
     ) -> Erasure:
-        """Destroy the link between a user id and what was said, and have their rows and texts dropped."""
+        """Destroy the link between a user id and a person's feedback, and drop their rows and texts."""
         principal.require("manage")
-        return await erase_person(
+        return erase_person(
             people,
-            append,
+            commit,
             tenant_id=principal.tenant_id,
             id=person_id,
             count_rows=count_rows,

@@ -29,6 +29,11 @@ _WHY: Final[dict[int, str]] = {
     401: "No valid API key.",
     403: "The key lacks the scope.",
     404: "Not there, or not this tenant's.",
-    409: "It contradicts what is there, or somebody else changed it first.",
+    409: "It contradicts what is there, or another request changed it first.",
+    410: "The request_id has expired.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
     422: "The content is not acceptable; `detail` says what to change.",
+    503: "The queue is full; come back after Retry-After.",
+    507: "The disk is full.",
 }

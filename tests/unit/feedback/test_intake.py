@@ -1,158 +1,111 @@
 from __future__ import annotations
 
-import random
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.unit.feedback.world import THUMB, World
 
-from loopwright.core.decision import Decision
 from loopwright.core.errors import (
-    LoopError,
-    NotFound,
-    RewardInvalid,
-    TokenExpired,
-    TokenForeign,
-    TokenForged,
-    TokenKeyRetired,
-    TokenMalformed,
+    BodyMalformed,
+    Invalid,
 )
-from loopwright.core.experiment import Arm, Experiment
-from loopwright.core.feedback import Outcome
-from loopwright.core.ids import Ids
-from loopwright.core.reward import RewardSpec
-from loopwright.core.token import Signer
-from loopwright.feedback import FeedbackRequest, Intake
-from loopwright.testing import ManualClock
 
-KEY = bytes(range(32))
-CLOCK = ManualClock()
-NEW_ID = Ids(CLOCK, random.Random(3))
-SIGNER = Signer({1: KEY}, active=1)
-
-
-def intake(signer: Signer = SIGNER, **reward: Any) -> Intake:
-    experiment = Experiment(
-        id="greeting", tenant_id="acme", arms=(Arm(id="a"),), reward=RewardSpec(**reward)
-    )
-
-    def find(tenant_id: str, experiment_id: str) -> Experiment:
-        if (tenant_id, experiment_id) != ("acme", "greeting"):
-            raise NotFound("no such experiment")
-        return experiment
-
-    return Intake(signer, find=find, clock=CLOCK, ids=NEW_ID)
+MIXED: list[Any] = [
+    {**THUMB, "labels": {"type": "a word, no member"}},
+    {
+        "type": "query",
+        "message_id": "m",
+        "user_id": "v",
+        "data": {"thumbs": "up", "query": "a@b.de"},
+    },
+    {"kind": "signal", "name": "copy", "session_id": "s"},
+    {"kind": "rating", "scale": "thumbs", "value": 7, "output_id": "o"},
+    {"kind": "rating", "scale": "thumbs", "value": "up", "output_id": "o"},
+    {"kind": "signal", "type": "explicit", "output_id": "o"},
+    {"original": "a", "corrected": "b", "message_id": "m"},
+    {**THUMB, "value": 0, "message": "wrong, ask a@example.com", "ip_address": "203.0.113.9"},
+    {"kind": "annotation", "rubric": "r", "rubric_version": 1, "label": "good", "output_id": "o"},
+    {"nothing": "known"},
+    7,
+]
 
 
-def decision(**changes: Any) -> Decision:
-    shape: dict[str, Any] = {
-        "id": NEW_ID(),
-        "tenant_id": "acme",
-        "experiment_id": "greeting",
-        "arm_id": "a",
-        "propensity": 0.5,
-        "snapshot": 1,
-        "decided_at_ms": CLOCK.now_ms(),
-    }
-    return Decision(**{**shape, **changes})
-
-
-def token(signer: Signer = SIGNER, **changes: Any) -> str:
-    return signer.sign(decision(**changes))
-
-
-def test_a_reward_becomes_a_fact_with_the_decision_in_it() -> None:
-    made = decision(vector=b"\0" * 16)
-    fact, key = intake().accept("acme", FeedbackRequest(SIGNER.sign(made), 1.0))
-    assert fact.decision == made
-    assert fact.feedback == Outcome("reward", 1.0)
-    assert fact.at_ms == CLOCK.now_ms()
-    assert len(key) == 24
-    assert key.startswith(bytes.fromhex(made.id))
-
-
-def test_in_mode_first_every_reward_of_a_decision_is_the_same_fact() -> None:
-    request_id = token()
-    keys = {
-        intake().accept("acme", FeedbackRequest(request_id, reward, "reward", event_id))[1]
-        for reward, event_id in [(1.0, "a"), (0.0, "b"), (1.0, None)]
-    }
-    assert len(keys) == 1
-
-
-@pytest.mark.parametrize("mode", ["latest", "add"])
-def test_in_the_other_modes_the_event_id_tells_facts_apart(mode: str) -> None:
-    request_id = token()
-    accept = intake(duplicates=mode).accept
-    again = {accept("acme", FeedbackRequest(request_id, 1.0, "reward", "e1"))[1] for _ in range(2)}
-    other = accept("acme", FeedbackRequest(request_id, 1.0, "reward", "e2"))[1]
-    minted = {accept("acme", FeedbackRequest(request_id, 1.0))[1] for _ in range(2)}
-    assert len(again) == 1
-    assert len(again | {other} | minted) == 4
-
-
-def test_metrics_of_one_decision_are_different_facts() -> None:
-    request_id = token()
-    one = intake().accept("acme", FeedbackRequest(request_id, 1.0))[1]
-    two = intake().accept("acme", FeedbackRequest(request_id, 812.0, "latency_ms"))[1]
-    assert one != two
+def test_a_body_becomes_what_its_items_become_as_objects(world: World) -> None:
+    spelt = json.dumps({"items": MIXED}).encode()
+    other = World()
+    for made in (world, other):  # pseudonyms are random, in the order of their making
+        made.people.resolve("acme", ["u", "v"])
+    one, two = world.intake.prepare("acme", "feedback", spelt), other.take(*MIXED)
+    assert (one.facts, one.keys, one.places) == (two.facts, two.keys, two.places)
+    assert [str(r.error) for r in one.refusals.values()] == [
+        str(r.error) for r in two.refusals.values()
+    ]
+    assert list(one.refusals) == list(two.refusals) == [3, 4, 9, 10]
+    other.close()
 
 
 @pytest.mark.parametrize(
-    ("spec", "reward"),
+    "body",
     [
-        ({}, 0.5),
-        ({}, 2.0),
-        ({}, float("nan")),
-        ({"type": "bounded"}, 1.5),
-        ({"type": "bounded"}, float("inf")),
-        ({"type": "bounded", "low": -1.0}, -1.5),
-        ({"type": "continuous"}, 1e300),
+        b'{"kind": "signal", "name": "\xff\xfe", "output_id": "o"}',
+        b'{"items": [{"kind": "signal", "name": "\xff", "output_id": "o"}]}',
+        b'{"items": [{"type": "query", "data": {"comment": "\xff"}}]}',
+        b'{"kind": ',
+        b"",
+        b"[" * 100_000,
+        b'{"items": [' + b"[" * 100_000,
     ],
 )
-def test_a_reward_that_does_not_fit_is_refused(spec: dict[str, Any], reward: float) -> None:
-    with pytest.raises(RewardInvalid):
-        intake(**spec).accept("acme", FeedbackRequest(token(), reward))
+def test_a_body_that_is_not_json_in_utf_8_is_malformed(body: bytes, world: World) -> None:
+    with pytest.raises(BodyMalformed) as caught:
+        world.intake.prepare("acme", "feedback", body)
+    assert caught.value.status == 400
+    assert world.quarantine.list("acme").held == 0
 
 
-def test_a_reward_beyond_the_range_is_kept_raw_when_it_is_to_be_clipped() -> None:
-    fact, _ = intake(type="bounded", out_of_range="clip").accept(
-        "acme", FeedbackRequest(token(), 7.0)
-    )
-    assert fact.feedback.value == 7.0
+@pytest.mark.parametrize(
+    "body",
+    [{"items": []}, {"items": [THUMB] * 1001}, {"items": "x"}, {"items": [THUMB], "more": 1}],
+)
+def test_a_batch_has_one_to_a_thousand_items(body: Any, world: World) -> None:
+    with pytest.raises(Invalid, match="1 to 1000"):
+        world.intake.prepare("acme", "feedback", json.dumps(body).encode())
 
 
-def test_another_metric_must_be_a_finite_number() -> None:
-    with pytest.raises(RewardInvalid, match="latency"):
-        intake().accept("acme", FeedbackRequest(token(), float("nan"), "latency"))
-
-
-def test_each_way_a_token_can_be_wrong_has_its_own_code() -> None:
-    old = Signer({2: bytes(32)}, active=2)
-    impostor = Signer({1: bytes(32)}, active=1)
-    cases: list[tuple[str, str, type[LoopError]]] = [
-        ("acme", "nonsense", TokenMalformed),
-        ("acme", token(impostor), TokenForged),
-        ("acme", token(old), TokenKeyRetired),
-        ("rival", token(), TokenForeign),
-        ("acme", token(experiment_id="gone"), NotFound),
+def test_bytes_and_objects_are_understood_alike(world: World) -> None:
+    items: Sequence[Any] = [
+        THUMB,
+        {**THUMB, "value": 7},
+        {"output_id": "o", "thumbs": "up", "comment": "kind"},
+        {"original": "kind", "corrected": "type", "message_id": "m"},
+        {"kind": "praise"},
+        {"type": "query", "message_id": "m"},
+        3,
     ]
-    for tenant_id, request_id, error in cases:
-        with pytest.raises(error):
-            intake().accept(tenant_id, FeedbackRequest(request_id, 1.0))
-    assert len({error.code for _, _, error in cases}) == len(cases)
+    body = json.dumps({"items": items}).encode()
+    read, given = world.intake.prepare("acme", "feedback", body), world.take(*items)
+    assert read.keys == given.keys
+    assert {n: r.error.message for n, r in read.refusals.items()} == {
+        n: r.error.message for n, r in given.refusals.items()
+    }
+    assert set(read.refusals) == {1, 4, 6}
 
 
-def test_an_old_token_expires_only_where_a_maximum_age_is_set() -> None:
-    request_id = token(decided_at_ms=CLOCK.now_ms() - 86_400_000)
-    assert intake().accept("acme", FeedbackRequest(request_id, 1.0))
-    strict = Signer({1: KEY}, active=1, max_age_s=3600)
-    with pytest.raises(TokenExpired):
-        intake(strict).accept("acme", FeedbackRequest(request_id, 1.0))
+def test_only_what_waits_for_the_disk_or_a_machine_asks_for_a_thread(world: World) -> None:
+    def waits(item: Any) -> bool:
+        return world.intake.waits(world.intake.understand("acme", "feedback", [item]))
+
+    assert waits(THUMB), "a new user is written down"
+    world.people.resolve("acme", ["u"])
+    assert not waits(THUMB)
+    assert waits({**THUMB, "value": 7}), "a refused item goes to the quarantine"
+    world.pipeline.asks_others = True
+    assert waits(THUMB)
 
 
-def test_no_message_names_the_part_that_differs() -> None:
-    cut = token()[:-4]
-    for request_id in (cut, token(Signer({1: bytes(32)}, active=1))):
-        with pytest.raises(LoopError) as caught:
-            intake().accept("acme", FeedbackRequest(request_id, 1.0))
-        assert not set(caught.value.message.lower().split()) & {"mac", "hmac", "payload", "secret"}
+def test_a_large_body_is_prepared_like_a_small_one(world: World) -> None:
+    items = [{**THUMB, "output_id": f"o{n}", "message": "m" * 100} for n in range(500)]
+    prepared = world.intake.prepare("acme", "feedback", json.dumps({"items": items}).encode())
+    assert len(prepared.facts) == 500

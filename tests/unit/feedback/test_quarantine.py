@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import threading
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.unit.feedback.world import World
 
+from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.errors import Invalid, NotFound, TokenKeyRetired
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Rating
 from loopwright.core.token import Signer
-from loopwright.feedback.quarantine import replayable
+from loopwright.feedback.quarantine import Quarantine, RefusedItem, replayable
 
 STARS = {"output_id": "o", "customer_id": "u", "rating": 6}
 
@@ -57,6 +61,36 @@ def test_a_full_quarantine_counts_what_it_drops() -> None:
     page = world.quarantine.list("acme")
     assert (page.held, page.dropped) == (3, 1)
     world.close()
+
+
+def test_two_processes_never_hold_more_than_there_is_room_for(tmp_path: Path) -> None:
+    """Each has a connection of its own, so no lock of Python stands between them."""
+    start = threading.Barrier(2)
+
+    def fill(name: str) -> None:
+        with closing(SqliteDatabase(tmp_path / "quarantine.db")) as database:
+            quarantine = Quarantine(database, capacity=25)
+            start.wait(10)
+            for n in range(20):
+                item = RefusedItem(
+                    id=f"{name}{n}",
+                    received_ms=1,
+                    path="feedback",
+                    stage="validate",
+                    code="invalid",
+                    reason="",
+                )
+                quarantine.hold("acme", [item])
+
+    with closing(SqliteDatabase(tmp_path / "quarantine.db")) as database:
+        quarantine = Quarantine(database)
+        threads = [threading.Thread(target=fill, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        page = quarantine.list("acme")
+    assert (page.held, page.dropped) == (25, 15)
 
 
 def test_what_is_discarded_is_gone(world: World) -> None:

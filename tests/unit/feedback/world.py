@@ -13,13 +13,13 @@ from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.token import Signer
-from loopwright.feedback import Pipeline, Quarantine, TypedIntake
-from loopwright.feedback.pipeline import Prepared
-from loopwright.feedback.shapes import Path
-from loopwright.people.people import People
+from loopwright.feedback import Pipeline, Prepared, Quarantine, Results, TypedIntake
+from loopwright.people import People
 from loopwright.testing import ManualClock
 
 SIGNER = Signer({1: bytes(range(32))}, active=1)
+THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
+STARS = {"kind": "rating", "scale": "stars", "value": 4}
 
 
 class World:
@@ -37,6 +37,7 @@ class World:
         experiment = Experiment(
             id="greeting", tenant_id="acme", arms=(Arm(id="a"),), reward=RewardSpec(**reward)
         )
+        self.experiment = experiment
         self.pipeline = Pipeline(
             SIGNER,
             find=lambda tenant, id: experiment if (tenant, id) == ("acme", "greeting") else None,
@@ -66,21 +67,22 @@ class World:
         }
         return Decision(**{**made, **changes})
 
-    def take(self, *items: Any, path: Path = "feedback") -> Prepared:
-        return self.intake.accept_items("acme", path, items=items)
+    def take(self, *items: Any, path: str = "feedback") -> Prepared:
+        return self.intake.prepare("acme", path, items)
 
-    def fact(self, item: Any, path: Path = "feedback") -> Reported:
+    def fact(self, item: Any, path: str = "feedback") -> Reported:
         prepared = self.take(item, path=path)
         assert not prepared.refusals, prepared.refusals
         fact = prepared.facts[0]
         assert isinstance(fact, Reported)
         return fact
 
-    def refused(self, item: Any, path: Path = "feedback") -> str:
+    def refused(self, item: Any, path: str = "feedback") -> str:
         prepared = self.take(item, path=path)
         assert not prepared.facts
         return prepared.refusals[0].error.message
 
-    def commit(self, prepared: Prepared, *duplicates: bool) -> None:
+    def settle(self, prepared: Prepared, *duplicates: bool, first: int = 1) -> Results:
+        """Settle as if the log had stored all facts but the `duplicates`."""
         flags = list(duplicates) or [False] * len(prepared.facts)
-        self.intake.committed(prepared, Committed(1, flags))
+        return self.intake.settle(prepared, Committed(first if False in flags else None, flags))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +13,8 @@ from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.events import Consented, Erased, Fact
 from loopwright.core.ports import Committed
-from loopwright.people.people import People, address_pseudonym, change_consent, erase_person
+from loopwright.people import People, change_consent, erase_person
+from loopwright.people.pseudonyms import address_pseudonym
 from loopwright.testing import ManualClock
 
 THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
@@ -27,7 +27,7 @@ class Log:
         self.facts: list[Fact] = []
         self.keys: set[bytes] = set()
 
-    async def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         duplicates = [key in self.keys for key in keys]
         self.keys |= {key for key in keys if key is not None}
         fresh = [fact for fact, known in zip(facts, duplicates, strict=True) if not known]
@@ -36,29 +36,25 @@ class Log:
 
 
 def erase(world: World, log: Log, id: str) -> Any:
-    return asyncio.run(
-        erase_person(
-            world.people,
-            log.append,
-            tenant_id="acme",
-            id=id,
-            count_rows=lambda tenant, person: {"feedback": 3, "decisions": 0},
-            forget_quarantined=world.quarantine.forget,
-            at_ms=world.clock.now_ms(),
-        )
+    return erase_person(
+        world.people,
+        log.append,
+        tenant_id="acme",
+        id=id,
+        count_rows=lambda tenant, person: {"feedback": 3, "decisions": 0},
+        forget_quarantined=world.quarantine.forget,
+        at_ms=world.clock.now_ms(),
     )
 
 
 def consent(world: World, log: Log, id: str, *scopes: str) -> Any:
-    return asyncio.run(
-        change_consent(
-            world.people,
-            log.append,
-            tenant_id="acme",
-            id=id,
-            scopes=scopes,
-            at_ms=world.clock.now_ms(),
-        )
+    return change_consent(
+        world.people,
+        log.append,
+        tenant_id="acme",
+        id=id,
+        scopes=scopes,
+        at_ms=world.clock.now_ms(),
     )
 
 
@@ -154,16 +150,14 @@ def test_erasing_again_after_a_crash_says_it_once(world: World) -> None:
         raise Power
 
     with pytest.raises(Power):
-        asyncio.run(
-            erase_person(
-                world.people,
-                log.append,
-                tenant_id="acme",
-                id="u",
-                count_rows=lambda tenant, person: {},
-                forget_quarantined=fail,
-                at_ms=1,
-            )
+        erase_person(
+            world.people,
+            log.append,
+            tenant_id="acme",
+            id="u",
+            count_rows=lambda tenant, person: {},
+            forget_quarantined=fail,
+            at_ms=1,
         )
     assert world.people.find("acme", "u").id == person.id
     report = erase(world, log, person.id)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import stat
@@ -17,8 +16,9 @@ from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.errors import LoopError, NotFound, Overloaded
 from loopwright.core.events import Changed, Fact
 from loopwright.core.ports import Committed
-from loopwright.feedback.pipeline import Prepared
-from loopwright.people.people import change_consent, erase_person
+from loopwright.core.token import Signer
+from loopwright.feedback import Prepared
+from loopwright.people import change_consent, erase_person
 from loopwright.people.raw import (
     DAY_MS,
     RawCopies,
@@ -111,22 +111,20 @@ def kept(world: World, tmp_path: Path) -> Iterator[Kept]:
     made.database.close()
 
 
-async def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+def append(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     return Committed(1, [False] * len(facts))
 
 
 def erase(world: World, copies: RawCopies, id: str = "u") -> Any:
-    return asyncio.run(
-        erase_person(
-            world.people,
-            append,
-            tenant_id="acme",
-            id=id,
-            count_rows=lambda tenant, person: {},
-            forget_quarantined=world.quarantine.forget,
-            forget_raw=copies.forget,
-            at_ms=1,
-        )
+    return erase_person(
+        world.people,
+        append,
+        tenant_id="acme",
+        id=id,
+        count_rows=lambda tenant, person: {},
+        forget_quarantined=world.quarantine.forget,
+        forget_raw=copies.forget,
+        at_ms=1,
     )
 
 
@@ -146,7 +144,7 @@ def test_a_batch_is_kept_to_the_byte(kept: Kept) -> None:
         b'{"kind": "signal",  "name": "copy", "output_id": "o", "event_id": "e",\n"message": "%s"}'
     )
     item = spelt % MAIL.encode()
-    prepared = kept.world.intake.accept("acme", "feedback", body=b'{"items": [%s]}' % item)
+    prepared = kept.world.intake.prepare("acme", "feedback", b'{"items": [%s]}' % item)
     kept.copies.keep("acme", prepared.originals, duplicates=[False])
     assert bytes(kept.copies.read("acme", "e").item) == item
 
@@ -179,11 +177,16 @@ def test_refused_items_are_quarantined_and_not_kept(kept: Kept) -> None:
     held = kept.world.quarantine.list("acme").items
     assert len(held) == 2
     assert MAIL not in str([kept.world.quarantine.read("acme", h.id).body for h in held])
-    # What is replayed comes from the quarantine, where texts are redacted already.
-    again = kept.world.intake.begin_items(
-        "acme", "feedback", items=[{**ITEM, "user_id": "v"}], is_replay=True
-    )
-    assert kept.world.intake.complete(again).originals == []
+
+
+def test_a_replay_keeps_no_copy_because_the_quarantine_has_redacted_it(kept: Kept) -> None:
+    world = kept.world
+    old = Signer({2: bytes(32)}, active=2)
+    token = old.sign(world.decision())
+    refused = kept.send({**ITEM, "request_id": token}).refusals[0].quarantine_id or ""
+    world.pipeline.signer = old
+    again = world.intake.replay("acme", refused)
+    assert (len(again.facts), again.originals) == (1, [])
 
 
 def test_nothing_is_asked_for_while_they_are_off(world: World) -> None:
@@ -373,16 +376,14 @@ def test_who_withdraws_storing_has_no_copies_left(
     scopes: tuple[str, ...], is_kept: bool, kept: Kept
 ) -> None:
     kept.send(ITEM)
-    asyncio.run(
-        change_consent(
-            kept.world.people,
-            append,
-            tenant_id="acme",
-            id="u",
-            scopes=scopes,
-            at_ms=1,
-            forget_raw=kept.copies.forget,
-        )
+    change_consent(
+        kept.world.people,
+        append,
+        tenant_id="acme",
+        id="u",
+        scopes=scopes,
+        at_ms=1,
+        forget_raw=kept.copies.forget,
     )
     assert census(kept.database, now_ms=0).kept == is_kept
     if not is_kept:
@@ -409,17 +410,16 @@ def test_a_look_is_in_the_log_before_anybody_sees_it(kept: Kept) -> None:
     kept.send(ITEM)
     logged: list[Fact] = []
 
-    async def refuse(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    def refuse(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         raise Overloaded("full", retry_after_s=1)
 
-    async def listen(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
+    def listen(facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         assert kept.copies.counts["read"] == 0
         logged.extend(facts)
-        return await append(facts, keys)
+        return append(facts, keys)
 
     def look(append: Any, event_id: str = "e") -> Any:
-        seen = kept.copies.look(append, tenant_id="acme", event_id=event_id, actor="key-1")
-        return asyncio.run(seen)
+        return kept.copies.look(append, tenant_id="acme", event_id=event_id, actor="key-1")
 
     with pytest.raises(Overloaded):
         look(refuse)

@@ -1,7 +1,7 @@
-"""Turning what a product sends into facts for the log.
+"""Rewards: from a request to a fact for the log.
 
-Intake is pure but for the clock and the ids: it verifies and checks, and returns the fact with the key under
-which the log stores it once. Writing is the caller's next step, so the same code serves HTTP and embedded use.
+Intake verifies the request and returns the fact with the key under which the log stores it once. Appending it is the
+caller's next step, so HTTP and embedded use share this code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EventId = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class FeedbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What a decision earned. Send the same `event_id` again when retrying; it never counts twice."""
+    """The reward of a decision. Send the same `event_id` again when retrying; it never counts twice."""
 
     request_id: str
     reward: float
@@ -87,7 +87,7 @@ def _check(spec: RewardSpec, metric: str, value: float) -> None:
 
 
 def identity_of(spec: RewardSpec, metric: str, event_id: str) -> str:
-    """What makes a fact the same fact again: see `RewardSpec.duplicates`."""
+    """Return the part of a reward's key that repetitions share: see `RewardSpec.duplicates`."""
     if spec.duplicates == "first" or metric != spec.metric:
         return metric
     return f"{metric}\0{event_id}"

@@ -6,10 +6,11 @@ them, `wire["moved"]` remembers which, and the rest of `data` stays as it is. So
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from loopwright.core.errors import Invalid
-from loopwright.core.events import Reported
+from loopwright.core.events import Fact, Reported
 from loopwright.core.feedback import (
     Annotation,
     Correction,
@@ -21,20 +22,13 @@ from loopwright.core.feedback import (
     Source,
     Target,
 )
+from loopwright.feedback.draft import TEXT_CHARS, Draft, Verify, decision_of
+from loopwright.feedback.members import Members, stars, thumb_word, thumbs
+from loopwright.feedback.times import read_timestamp, time_as_sent
 from loopwright.people.consent import is_limited, said_consent, scopes_of
 
-from .draft import (
-    TEXT_CHARS,
-    Draft,
-    Members,
-    Verify,
-    decided,
-    moment,
-    spelt_again,
-    stars,
-    thumb_word,
-    thumbs,
-)
+from .fields import REFERENCES
+from .shape import MIXED, Shape, report_of
 
 TYPES: Final = frozenset(
     {
@@ -80,24 +74,23 @@ SEVERITIES: Final = frozenset(
     {"debug", "info", "low", "medium", "warning", "error", "high", "critical"}
 )
 
-_SPELLINGS: Final = (("tenant", "tenant_id"), ("user", "user_id"), ("session", "session_id"))
-_REFERENCES: Final = ("decision_id", "trace_id", "span_id", "session_id", "message_id", "output_id")
+_ALIASES: Final = (("tenant", "tenant_id"), ("user", "user_id"), ("session", "session_id"))
 _AMOUNTS: Final = ("latency_ms", "response_time_ms", "duration_ms", "tokens", "cost")
 _SIGNAL_NAMES: Final = ("signal", "action", "name")
 _METRIC_NAMES: Final = ("metric", "name")
 
 
-def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
-    """Understand an event; raises `Invalid`."""
+def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
+    """Read an event; raises `Invalid`."""
     members = Members(item)
-    spelt = [short for short, full in _SPELLINGS if short in item and full not in item]
-    for short in spelt:
+    aliases = [short for short, full in _ALIASES if short in item and full not in item]
+    for short in aliases:
         members.left[f"{short}_id"] = members.left.pop(short)
     kind = members.text("type", limit=128) or ""
-    at_ms, wire, flags = _moment(members, received_ms)
+    at_ms, wire, flags, is_dated = read_timestamp(members, received_ms)
     wire["type"] = kind
-    if spelt:
-        wire["spelt"] = spelt
+    if aliases:
+        wire["spelt"] = aliases
     source = members.text("source", limit=128)
     severity = members.text("severity", limit=128)
     category = members.text("category", limit=128)
@@ -105,21 +98,13 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["source"] = source
     if (tenant := members.text("tenant_id")) is not None:
         wire["tenant"] = tenant
-    unknown = (
-        ("unknown_type", kind, TYPES),
-        ("unknown_source", source, SOURCES),
-        ("unknown_severity", severity, SEVERITIES),
-        ("unknown_category", category, CATEGORIES),
-    )
-    flags += tuple(
-        flag for flag, value, known in unknown if value is not None and value not in known
-    )
+    flags += _unknown_words(kind, source, severity, category)
     asked = members.strings("consent")
     consent, strange = scopes_of(asked)
     if asked is not None and (strange or not is_limited(consent) or consent != asked):
         wire["consent"] = list(asked)
-    refer = [members.text(name) if name in members.left else None for name in _REFERENCES]
-    decision = decided(verify, members.text("request_id", limit=16_384))
+    refer = [members.text(name) if name in members.left else None for name in REFERENCES]
+    decision = decision_of(verify, members.text("request_id", limit=16_384))
     event_id = members.text("id", limit=128)
     user_id, message = members.text("user_id"), members.free("message")
     tags = members.strings("tags")
@@ -128,11 +113,8 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     moved: dict[str, str] = {}
     data = Members(members.object("data"), where="data.")
     feedback, texts = _feedback(kind, source, data, moved)
-    if "message" in texts and message is not None:
-        data.left[next(name for name, place in moved.items() if place == "message")] = texts.pop(
-            "message"
-        )
-        moved = {name: place for name, place in moved.items() if place != "message"}
+    if message is not None and "message" in texts:
+        _move_back("message", texts, data, moved)
     if moved:
         wire["moved"] = moved
     if data.left or (not moved and "data" in item):
@@ -142,7 +124,7 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     return Draft(
         event_id=event_id,
         user_id=user_id,
-        is_dated="undated" not in wire,
+        is_dated=is_dated,
         target=Target(decision, None if decision else refer[0], *refer[1:]),
         feedback=feedback,
         note=Note(
@@ -164,11 +146,24 @@ def read_event(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     )
 
 
-def _moment(members: Members, received_ms: int) -> tuple[int, dict[str, Any], tuple[str, ...]]:
-    given = members.left.pop("timestamp", None)
-    if given is None:
-        return received_ms, {"undated": True}, ()
-    return moment(given, "timestamp")
+def _unknown_words(
+    kind: str, source: str | None, severity: str | None, category: str | None
+) -> tuple[str, ...]:
+    """Return a flag for each word that is not one of those we know; the event is kept all the same."""
+    words = (
+        ("unknown_type", kind, TYPES),
+        ("unknown_source", source, SOURCES),
+        ("unknown_severity", severity, SEVERITIES),
+        ("unknown_category", category, CATEGORIES),
+    )
+    return tuple(flag for flag, word, known in words if word is not None and word not in known)
+
+
+def _move_back(place: str, texts: dict[str, str], data: Members, moved: dict[str, str]) -> None:
+    """Put a text back into `data`, because the event has one of its own for this place."""
+    name = next(name for name, found in moved.items() if found == place)
+    data.left[name] = texts.pop(place)
+    del moved[name]
 
 
 def _source(source: str | None, kind: str) -> Source:
@@ -268,8 +263,9 @@ def _signal(kind: str, data: Members, moved: dict[str, str]) -> Signal:
     return Signal(said, data.number("value") or 0.0)
 
 
-def write_event(fact: Reported) -> dict[str, Any]:
+def write(facts: Sequence[Fact]) -> dict[str, Any]:
     """Return an event as it was sent, with pseudonyms and redacted texts."""
+    fact = report_of(facts)
     note, wire = fact.note, fact.note.wire
     places = _places(fact)
     data = {name: places[place] for name, place in wire.get("moved", {}).items()}
@@ -283,11 +279,11 @@ def write_event(fact: Reported) -> dict[str, Any]:
         "tenant_id": wire.get("tenant"),
         "user_id": note.person,
         "message": message,
-        "timestamp": spelt_again(note),
+        "timestamp": time_as_sent(note),
         "data": data | wire.get("data", {}) if data or "data" in wire else None,
         "tags": list(note.tags) or wire.get("tags"),
         "consent": said_consent(wire, note.consent),
-        **{name: getattr(fact.target, name) for name in _REFERENCES},
+        **{name: getattr(fact.target, name) for name in REFERENCES},
         **wire.get("extra", {}),
     }
     said = {name: value for name, value in said.items() if value is not None}
@@ -318,3 +314,14 @@ def _places(fact: Reported) -> dict[str, Any]:
             judged = {"rubric": rubric, "rubric_version": version, "label": label}
             return texts | judged | {"score": score, "rationale": rationale}
     return texts
+
+
+EVENT: Final = Shape(
+    name="event",
+    tells=lambda item: "type" in item,
+    told_by="type",
+    paths=MIXED,
+    read=read,
+    write=write,
+    id_member="id",
+)
