@@ -235,4 +235,4 @@ def test_every_policy_by_its_name_selects_and_learns(wired: Server, name: str, s
             assert chosen.request_id
             assert (chosen.arm if isinstance(chosen.arm, str) else chosen.arm.id) in ("a", "b")
             client.agent.feedback(request_id=chosen.request_id, reward=value)
-    assert wired.await_status(id, rewards=2)["rewards"] == 2
+    assert wired.await_status(id, feedback=2)["feedback"] == 2

@@ -90,7 +90,7 @@ def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
 def _is_specific(draft: Draft) -> bool:
     """Say whether a draft without a decision can be told from others by its time or its reference."""
     target = draft.target
-    return bool(
+    return not draft.is_new and bool(
         draft.is_dated
         or target.decision_id
         or target.trace_id
