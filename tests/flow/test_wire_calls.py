@@ -43,6 +43,9 @@ FLAT: Final[dict[str, Any]] = {
 }
 
 
+PAIRS: Final = ("feedback_type", "feedback_value", "outcome_metric_name", "outcome_metric_value")
+
+
 def _flat(k: object, **changed: Any) -> dict[str, Any]:
     return {**FLAT, "output_id": f"o-{k}", **changed}
 
@@ -113,7 +116,7 @@ def test_lists_of_different_length_are_refused(wired: Server) -> None:
 
 
 def test_lists_of_objects_are_taken_too(wired: Server) -> None:
-    body = {name: value for name, value in _flat("objects").items() if "feedback" not in name}
+    body = {name: value for name, value in _flat("objects").items() if name not in PAIRS}
     body |= {
         "feedback": [{"type": "thumbs", "value": "up"}],
         "outcomes": [{"name": "minutes", "value": 3}],
@@ -127,19 +130,22 @@ def test_another_tenant_is_forbidden(wired: Server) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("scope", [["store"], ["store", "analyze", "train", "share"], "store", []])
+@pytest.mark.parametrize("scope", [["store"], ["store", "analyze", "train", "share"], "store"])
 def test_every_consent_scope_is_kept(wired: Server, scope: Any) -> None:
     body = _flat(f"consent{scope}", consent_scope=scope)
     answer = wired.post("/interactions", body)
-    if scope == []:  # consent to nothing is not consent to store
-        assert answer.status_code == 403
-        return
     assert answer.status_code == 201, answer.text
     assert not lost(read_back(wired)[answer.json()["event_id"]], body)
 
 
+def test_consent_to_nothing_is_refused(wired: Server) -> None:
+    assert wired.post("/interactions", _flat("none", consent_scope=[])).status_code == 422
+
+
 def test_a_later_outcome_joins_the_model_version_by_its_output(wired: Server) -> None:
-    wired.post("/interactions", _flat("late", task_type="late-task"))
+    wired.post(
+        "/interactions", _flat("late", task_type="late-task", consent_scope=["store", "analyze"])
+    )
     late = {"kind": "outcome", "metric": "resolved", "value": 1, "output_id": "o-late"}
     assert wired.post("/feedback", late).status_code == 201
     health = wired.get("/feedback/join-health", params={"days": 30}).json()

@@ -35,7 +35,10 @@ PREFIXES: Final = ("/api/v1", "")
 @pytest.fixture(scope="module")
 def open_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that takes feedback without a key for the default tenant."""
-    running = Server(tmp_path_factory.mktemp("open") / "data", keyless_feedback_tenant="default")
+    folder = tmp_path_factory.mktemp("open")
+    settings = folder / "loopwright.toml"
+    settings.write_text('[loopwright]\nkeyless_feedback_tenant = "default"\n')
+    running = Server(folder / "data", config=settings)
     yield running
     assert running.stop() == 0, running.said
 

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from loopwright.core.errors import SettingsInvalid
+from loopwright.feedback import AsSent
 
 from .acks import COMMIT_TIMEOUT_S, Acks
 from .asgi import App, Behind
@@ -33,6 +34,7 @@ from .keyring import ADMIN_KEY_FILE
 from .logs import log_to_stderr
 from .metrics import Metrics
 from .settings import Settings
+from .unprefixed import Unprefixed, is_loopback
 from .wiring import Services
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,11 @@ def serve(settings: Settings) -> None:
 
     Raises `LoopError` when the port is taken, or the data directory is held by another process or damaged.
     """
+    if settings.keyless_feedback_tenant is not None and not is_loopback(settings.host):
+        raise SettingsInvalid(
+            f"keyless_feedback_tenant is set and host is {settings.host}: anybody could send feedback; "
+            "listen on 127.0.0.1, or give the clients a key"
+        )
     log_to_stderr(level=settings.log_level, format=settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # uvicorn raises the signal again once it has drained; by then it must not kill us before we have closed.
@@ -81,6 +88,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
         # For handlers that run on a thread; the others wait for `append` on the event loop.
         commit = partial(services.truth.writer.append, timeout_s=COMMIT_TIMEOUT_S)
+        reader = services.truth.reader
+        as_sent = AsSent(lambda after, limit: reader.facts(after, limit=limit))
         calibrator = Calibrator(
             services.settings.data_dir,
             warehouse=lambda: services.reports.warehouse,
@@ -98,6 +107,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "signing_ring": lambda: services.door.ring,
                 "typed_intake": lambda: services.door.typed_intake,
                 "append": lambda: acks.append,
+                "as_sent": lambda: as_sent,
                 "commit": lambda: commit,
                 "people": lambda: services.truth.people,
                 "quarantine": lambda: services.door.quarantine,
@@ -117,7 +127,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     behind = Behind(build)
     front = Front(
-        behind,
+        Unprefixed(behind, keyless_tenant=services.settings.keyless_feedback_tenant),
         endpoints=endpoints,
         catalog=services.truth.catalog,
         metrics=metrics,

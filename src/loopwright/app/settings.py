@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         200_000, ge=1000, description="Events kept in the live log before older ones are sealed."
     )
 
+    keyless_feedback_tenant: str | None = Field(
+        None,
+        description="Tenant of feedback that programs on this machine send to /feedback without a key; they need "
+        "a key unless set, and it needs a loopback host.",
+    )
+
     retain_days: int | None = Field(
         None, ge=1, description="Days that the warehouse keeps; for ever, unless set."
     )

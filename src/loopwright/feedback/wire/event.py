@@ -201,7 +201,9 @@ def _feedback(
         if isinstance(data.left.get(name), str):
             moved[name], texts[place] = place, data.free(name) or ""
     for spelling in SPELLINGS:
-        if any(data.left.get(name) is not None for name in spelling):
+        is_said = [data.left.get(name) is not None for name in spelling]
+        # Half a correction is one by name only; in other events it is a member like any other.
+        if all(is_said) or (any(is_said) and source == "user_correction"):
             return _correction(spelling, data, moved), texts
     liked = data.left.get("thumbs")
     if liked is not None:

@@ -55,6 +55,8 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             # Half a pair says nothing that can be counted, but it was said.
             wire[named if values is None else valued] = names if values is None else values
             continue
+        if listed in members.left:
+            raise Invalid(f"there are {named} and {listed}; send one of them")
         given[listed] = _listed(names, values, key, named, valued)
         if not isinstance(names, list):
             wire.setdefault("single", []).append(listed)
