@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,6 +23,11 @@ from loopwright.core.errors import SettingsInvalid
 
 PREFIX: Final = "LOOPWRIGHT__"
 CONFIG_FILE: Final = "loopwright.toml"
+
+
+def _also_as(name: str) -> AliasChoices:
+    """Return the names of a setting that has its customary environment variable beside ours."""
+    return AliasChoices(name, f"{PREFIX}{name}".lower(), f"{PREFIX}{name}".upper(), name.upper())
 
 
 class Settings(BaseSettings):
@@ -84,6 +89,23 @@ class Settings(BaseSettings):
     classifier_timeout_s: float = Field(
         0.5, gt=0, le=10, description="Longest wait for the classifier before the rules answer."
     )
+
+    github_token: SecretStr | None = Field(
+        None,
+        validation_alias=_also_as("github_token"),
+        description="Token that dispatches the workflow when a trigger fires; also GITHUB_TOKEN.",
+    )
+    github_repo: str | None = Field(
+        None,
+        validation_alias=_also_as("github_repo"),
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Repository of that workflow, as owner/name; also GITHUB_REPO.",
+    )
+    github_workflow: str = Field(
+        "retrain.yml", pattern=r"^[\w.-]+$", description="Its file name or id."
+    )
+    github_ref: str = Field("main", description="Branch or tag that it runs on.")
+    github_url: str = Field("https://api.github.com", description="Address of GitHub's REST API.")
 
     @classmethod
     def settings_customise_sources(
