@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
@@ -27,6 +28,7 @@ from .earlier import InsightsAnswer, QualityAnswer, insights_answer, quality_ans
 from .exports import EVER_MS, ExportFormat, ExportScope, json_list
 from .html import html
 from .joins import JoinHealth
+from .preferences import preference_pairs
 from .sections import SECTIONS
 from .service import Insights, SessionDecisions, Stats
 from .trusted import trusted_report
@@ -307,6 +309,36 @@ class InsightsController(Controller):
             media_type=_EXPORT_TYPES[asked],
             headers={"content-disposition": f'attachment; filename="feedback.{asked}"'},
         )
+
+    @get(
+        "/preferences",
+        summary="Export preference pairs",
+        responses={
+            200: ResponseSpec(
+                str,
+                generate_examples=False,
+                media_type="application/x-ndjson",
+                description="One pair per line: prompt, chosen, rejected.",
+            ),
+            **problems(404, 422),
+        },
+        sync_to_thread=True,
+    )
+    def preferences(
+        self,
+        of: Asked,
+        insights: Read,
+        principal: Asking,
+        tenant: Acting,
+        request: Request[Any, Any, Any],
+    ) -> Response[bytes]:
+        """Return pairs of texts for the same input whose ratings differ, of all time when no period is given."""
+        principal.require("read")
+        if _PERIOD.isdisjoint(request.query_params):
+            of = Period(from_ms=0, to_ms=EVER_MS)
+        rows = (row for page in insights.exported(tenant, of) for row in page)
+        lines = msgspec.json.Encoder().encode_lines(list(preference_pairs(rows)))
+        return Response(lines, media_type="application/x-ndjson")
 
 
 def _accepted(request: Request[Any, Any, Any]) -> str:
