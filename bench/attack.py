@@ -17,17 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.policies import Allocation, Batch, BetaThompson, Problem
 from loopwright.stats.agreement import Labels
-from loopwright.trust.weights import (
-    DAY_MS,
-    MINUTE_MS,
-    TrustPolicy,
-    Votes,
-    multiplicities,
-    standings,
-    weigh,
-)
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.votes import Votes
+from loopwright.trust.weights import standings, weigh
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -169,7 +164,8 @@ def regret(world: World, attack: str, *, trust: bool) -> float:
         times = np.ones(len(seen.users), dtype=np.int64)
         if trust:
             weights = trusted(crowd, seen, now_ms=(number + 1) * DAY_MS)
-            times = multiplicities(weights, dice.random(len(weights)))
+            # Learners count whole facts, so that a weight becomes a count that averages to it.
+            times = np.floor(weights + dice.random(len(weights))).astype(np.int64)
         arms, values = np.repeat(seen.arms, times), np.repeat(seen.values, times)
         batch = Batch(arms, values.astype(np.float64), np.ones(len(arms)))
         served = policy.prepare(problem, policy.stats(problem, batch), even)

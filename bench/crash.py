@@ -33,6 +33,7 @@ from bench.footprint import free_port
 from loopwright.app.server import serve
 from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.events import Received
@@ -195,7 +196,7 @@ class Victim:
         """Return how many acknowledged facts are not in the log exactly once, as they were sent."""
         times, found = Counter[str](), {}
         with closing(SqliteEventLog(self.data / "log.db")) as log:
-            reader = Reader(log, Segments(FolderBlobStore(self.data / "segments")))
+            reader = Reader(log, Segments(FolderBlobStore(self.data / "segments"), Parquet()))
             for expected, (offset, fact) in enumerate(reader.replay(), 1):
                 if offset != expected:
                     raise SystemExit(f"offset {expected} is missing from the log")

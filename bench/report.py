@@ -24,12 +24,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from loopwright.backends import resolve
+from loopwright.backends.duckdb import DuckDB
+from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core import upcast
-from loopwright.core.clock import SystemClock
+from loopwright.core.clock import Clock, SystemClock
 from loopwright.core.events import Fact, Interacted, Reported
 from loopwright.core.feedback import Correction, Note, Outcome, Rating, Signal, Target
 from loopwright.core.interaction import Interaction
@@ -38,7 +42,7 @@ from loopwright.insights import Insights
 from loopwright.insights.tallies import days_query, units_query
 from loopwright.insights.targets import CATALOGUE
 from loopwright.testing import ManualClock
-from loopwright.warehouse import Loader, Warehouse, engine, manifest
+from loopwright.warehouse import Loader, Warehouse, layout, manifest
 from loopwright.warehouse.manifest import File, Manifest
 from loopwright.warehouse.period import Period
 from loopwright.warehouse.queries import Query
@@ -150,38 +154,47 @@ class Shifted(Reader):
         return [(self._base + offset, fact) for offset, fact in found]
 
 
+def loader(reader: Reader, folder: Path, *, clock: Clock, **options: Any) -> Loader:
+    """Return a loader as the server has it."""
+    url = resolve.file_url(folder.parent)
+    return Loader(
+        reader,
+        FolderBlobStore(folder),
+        engine=resolve.loading_engine(url, folder.name),
+        lease=resolve.lease(url, folder.name),
+        clock=clock,
+        **options,
+    )
+
+
 def large_set(events: int) -> Path:
     """Return a warehouse folder of that many events, made now unless it is there as we would make it."""
     folder = DATA / f"warehouse-{events}"
-    found = manifest.read(folder)
-    if found.format == TABLES_VERSION and found.files and found.files[0].withheld is not None:
+    found = manifest.read(FolderBlobStore(folder))
+    if found.format == TABLES_VERSION and found.parts and found.parts[0].withheld is not None:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.perf_counter()
     calls, facts = events * 4 // 10 // DAYS, events * 6 // 10 // DAYS
     files: list[File] = []
-    with engine.connect(folder) as connection:
+    with closing(DuckDB(folder)) as connection:
         for day in range(DAYS):
-            files += _day_files(connection, folder, day, (calls, facts))
+            files += _day_files(connection, day, (calls, facts))
             if day % 10 == 9:
                 print(f"made {day + 1} of {DAYS} days in {time.perf_counter() - began:.0f} s")
-    manifest.publish(
-        folder, Manifest(generation=1, watermark=(calls + facts) * DAYS, files=tuple(files))
-    )
+    watermark = (calls + facts) * DAYS
+    manifest.publish(FolderBlobStore(folder), Manifest(), watermark=watermark, parts=tuple(files))
     # As the product would have it: weeks that are over are merged.
     with tempfile.TemporaryDirectory(dir=DATA) as scratch:
         log = SqliteEventLog(Path(scratch) / "log.db")
-        reader = Shifted(log, manifest.read(folder).watermark)
-        Loader(reader, folder, clock=ManualClock(END_MS), grace_ms=0).run()
+        reader = Shifted(log, watermark)
+        loader(reader, folder, clock=ManualClock(END_MS), grace_ms=0).run()
         log.close()
-    shutil.rmtree(folder / "spill", ignore_errors=True)
     return folder
 
 
-def _day_files(
-    connection: object, folder: Path, day: int, sizes: tuple[int, int]
-) -> Iterator[File]:
+def _day_files(connection: DuckDB, day: int, sizes: tuple[int, int]) -> Iterator[File]:
     calls, facts = sizes
     start, offset = END_MS - (DAYS - day) * DAY_MS, (calls + facts) * day
     first = calls * day
@@ -208,10 +221,9 @@ def _day_files(
             for c in table.columns
             if not c.name.endswith("_key")
         )
-        file = engine.write_parquet(
-            connection,  # type: ignore[arg-type]
-            f"SELECT {engine.columns_sql(table)} FROM (SELECT {plain} FROM ({source}) AS s) AS t ORDER BY tenant_id, at_ms, log_offset",  # noqa: S608
-            folder=folder,
+        file = layout.write_file(
+            connection,
+            f"SELECT {layout.columns_sql(table)} FROM (SELECT {plain} FROM ({source}) AS s) AS t ORDER BY tenant_id, at_ms, log_offset",  # noqa: S608
             name=f"{table.name}/{time.strftime('%Y-%m-%d', time.gmtime(start / 1000))}/{day:020}.parquet",
             table=table,
         )
@@ -275,14 +287,14 @@ def projection(count: int) -> dict[str, float]:
     log = real_log(DATA / f"report-log-{count}" / "log.db", count)
     with tempfile.TemporaryDirectory(dir=DATA) as name:
         folder = Path(name)
-        loader = Loader(Reader(log), folder, clock=ManualClock(END_MS), most_files=1000)
+        loading = loader(Reader(log), folder, clock=ManualClock(END_MS), most_files=1000)
         began = time.perf_counter()
-        facts = loader.run().facts
+        facts = loading.run().facts
         took = time.perf_counter() - began
         began = time.perf_counter()
-        Loader(Reader(log), folder, clock=ManualClock(END_MS + DAY_MS)).run()
+        loader(Reader(log), folder, clock=ManualClock(END_MS + DAY_MS)).run()
         merged = time.perf_counter() - began
-        size = sum(file.size for file in manifest.read(folder).files)
+        size = sum(file.size for file in manifest.read(FolderBlobStore(folder)).parts)
     log.close()
     return {
         "project_per_s": round(facts / took),
@@ -337,13 +349,19 @@ def ask(
 def reports(events: int, *, rounds: int) -> dict[str, float]:
     """Return the times of the reports over the set of that many events."""
     folder = large_set(events)
-    found = manifest.read(folder)
+    found = manifest.read(FolderBlobStore(folder))
     names = [name for name, _ in REPORT]
     with tempfile.TemporaryDirectory(dir=DATA) as scratch:
         log = SqliteEventLog(Path(scratch) / "log.db")
         reader = Shifted(log, found.watermark)
         writer = Writer(log, SystemClock())
-        warehouse = Warehouse(folder, reader, clock=SystemClock(), memory="4GB")
+        warehouse = Warehouse(
+            FolderBlobStore(folder),
+            reader,
+            engine=DuckDB(folder, memory="4GB"),
+            loader=loader(reader, folder, clock=SystemClock()),
+            clock=SystemClock(),
+        )
         opened = timed(warehouse.refresh)
         tenants = [f"tenant-{3 + 7 * k}" for k in range(rounds)]
         tenant = [timed(lambda t=t: ask(warehouse, t, names, days=30)) for t in tenants]  # type: ignore[misc]
@@ -361,14 +379,14 @@ def reports(events: int, *, rounds: int) -> dict[str, float]:
         warehouse.close()
         log.close()
     return {
-        "events": sum(file.rows for file in found.files),
+        "events": sum(file.rows for file in found.parts),
         "open_s": round(opened, 3),
         "tenant_s": round(statistics.median(tenant), 3),
         "quality_s": round(statistics.median(quality), 3),
         "all_s": round(statistics.median(everyone), 3),
         "join_s": round(statistics.median(join), 3),
         "fresh_s": round(fresh, 3),
-        "bytes_per_event": round(sum(f.size for f in found.files) / found.watermark, 1),
+        "bytes_per_event": round(sum(f.size for f in found.parts) / found.watermark, 1),
     }
 
 
@@ -379,7 +397,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=10_000_000)
     options = parser.parse_args(argv)
     events = options.events
-    if options.quick and not (DATA / f"warehouse-{events}" / manifest.NAME).exists():
+    if options.quick and not (DATA / f"warehouse-{events}" / "manifests").exists():
         events = min(events, 600_000)
     figures = reports(events, rounds=3 if options.quick else 5)
     figures |= projection(100_000 if options.quick else 500_000)

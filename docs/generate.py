@@ -74,9 +74,12 @@ def protocols() -> list[type]:
 
 def methods(owner: type) -> dict[str, Callable[..., Any]]:
     """Return the public methods that a class and its bases define, in order of definition."""
+    from loopwright.client.groups import method
+
     found: dict[str, Callable[..., Any]] = {}
     for base in reversed(owner.__mro__):
         for name, value in vars(base).items():
+            value = value.build if isinstance(value, method) else value
             if not name.startswith("_") and inspect.isfunction(value):
                 found[name] = value
     return found
@@ -112,14 +115,14 @@ def commands() -> list[str]:
 def public_names() -> dict[str, dict[str, Any]]:
     """Return what each public package offers, and under a dotted name what its objects carry."""
     from loopwright.app import embedded
-    from loopwright.client import shells
+    from loopwright.client import groups
 
     carried: dict[str, dict[str, Any]] = {
         "loopwright": {"Loop.agent": embedded.Agent, "Loop.experiments": embedded.Experiments},
         "loopwright.client": {
-            "Client.agent": shells.Agent,
-            "Client.experiments": shells.Experiments,
-            "Client.keys": shells.Keys,
+            "Client.agent": groups.Agent,
+            "Client.experiments": groups.Experiments,
+            "Client.keys": groups.Keys,
         },
     }
     return {

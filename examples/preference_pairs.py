@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core.clock import SystemClock
@@ -95,7 +96,7 @@ class Store:
             clock=clock,
             ids=ids,
         )
-        self.reader = Reader(self.log, Segments(FolderBlobStore(folder / "segments")))
+        self.reader = Reader(self.log, Segments(FolderBlobStore(folder / "segments"), Parquet()))
 
     def send(self, items: Sequence[dict[str, Any]]) -> int:
         """Store a batch; return how many facts were new."""

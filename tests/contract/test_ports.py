@@ -1,16 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from loopwright.backends.files import FolderBlobStore
+from loopwright.backends.duckdb import DuckDB, Parquet
+from loopwright.backends.files import FolderBlobStore, FolderLease
+from loopwright.backends.leases import DatabaseLease
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog, memory_database
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.core.ports import BlobStore, Database, EventLog
-from loopwright.testing import check_blob_store, check_database, check_event_log
+from loopwright.core.ports import BlobStore, Database, EventLog, Keys, KeyTaken, Lease, Offset
+from loopwright.testing import (
+    ManualClock,
+    check_blob_store,
+    check_columnar,
+    check_database,
+    check_event_log,
+    check_keys,
+    check_lease,
+    check_query_engine,
+)
 
 
 @pytest.fixture
@@ -43,10 +54,42 @@ def test_every_blob_store_keeps_its_contract(backend: str, fresh: Callable[[], P
     check_blob_store(factory)
 
 
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_every_set_of_keys_keeps_its_contract(backend: str, fresh: Callable[[], Path]) -> None:
+    def factory() -> Keys:
+        return MemoryEventLog() if backend == "memory" else SqliteEventLog(fresh())
+
+    check_keys(factory)
+
+
+def test_every_query_engine_keeps_its_contract(fresh: Callable[[], Path]) -> None:
+    check_query_engine(lambda: DuckDB(fresh(), keeps_order=True))
+
+
+def test_every_columnar_format_keeps_its_contract() -> None:
+    check_columnar(Parquet)
+
+
+@pytest.mark.parametrize("backend", ["folder", "database"])
+def test_every_lease_keeps_its_contract(backend: str, fresh: Callable[[], Path]) -> None:
+    def in_a_folder() -> Callable[[], Lease]:
+        folder = fresh()
+        return lambda: FolderLease(folder)
+
+    def in_a_database() -> Callable[[], Lease]:
+        database, clock, holders = memory_database(), ManualClock(), count()
+        return lambda: DatabaseLease(database, clock, holder=f"holder {next(holders)}")
+
+    check_lease(in_a_folder if backend == "folder" else in_a_database)
+
+
 def test_the_contract_catches_a_log_that_forgets_its_keys() -> None:
     class Forgetful(MemoryEventLog):
-        def taken(self, keys: object) -> set[bytes]:
-            return set()
+        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+            try:
+                return super().append(body, count=count, version=version, keys=keys)
+            except KeyTaken:
+                return super().append(body, count=count, version=version, keys=[])
 
     with pytest.raises(AssertionError):
         check_event_log(Forgetful)

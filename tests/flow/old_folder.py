@@ -155,7 +155,9 @@ def derived(folder: Path) -> list[list[Any]]:
 
 
 def _derived(server: Server) -> list[list[Any]]:
-    answer = server.get("/feedback/export", params={"consent": "analyze", "format": "jsonl", **PERIOD})
+    answer = server.get(
+        "/feedback/export", params={"consent": "analyze", "format": "jsonl", **PERIOD}
+    )
     rows = [json.loads(line) for line in answer.text.splitlines()]
     names = ("session_id", "output_id", "metric", "value", "arm_id")
     told = [[row.get(name) for name in names] for row in rows if "derived" in str(row.get("flags"))]
@@ -177,11 +179,14 @@ def _steady(value: Any) -> Any:
 
 def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Return what only the parts of the loop tell. After a redesign, name its parts here; the answers stay."""
+    from loopwright.insights.tallies import rates_query
+    from loopwright.insights.targets import catalogue
     from loopwright.learning import replay
 
+    handed = {"metric_rates": rates_query(catalogue())}
     with loopwright.open(folder) as loop:
         assert loop.wait_until_learned()
-        services = loop._services
+        services = loop._opened.services
         truth, learner = services.truth, services.learner
         started = [e for t in TENANTS for e in truth.catalog.experiments(t) if e.state != "draft"]
         positions = learner.positions()
@@ -196,7 +201,11 @@ def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
             "replayed": {"/".join(key): _digest(again[key]) for key in keys},
             "queries": {
                 f"{tenant}/{name}": services.reports.warehouse.query(
-                    name, tenant_id=tenant, from_ms=FROM_MS, to_ms=UNTIL_MS, **params
+                    handed.get(name, name),
+                    tenant_id=tenant,
+                    from_ms=FROM_MS,
+                    to_ms=UNTIL_MS,
+                    **params,
                 ).rows
                 for tenant in TENANTS
                 for name, params in QUERIES.items()

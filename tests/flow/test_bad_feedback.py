@@ -15,15 +15,16 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from tests.unit.warehouse.world import NOW, feedback
+from tests.unit.warehouse.world import NOW, feedback, loader, warehouse
 
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.errors import LogCorrupt
 from loopwright.eventlog import Reader, Segments
 from loopwright.testing import ManualClock
-from loopwright.warehouse import Loader, Warehouse
+from loopwright.warehouse import Warehouse
 
 from .conftest import Server
 
@@ -273,9 +274,9 @@ def opened() -> Iterator[ExitStack]:
 def reporter(folder: Path, opened: ExitStack) -> Warehouse:
     log = opened.enter_context(closing(SqliteEventLog(folder / "log.db")))
     clock, reader = ManualClock(NOW), Reader(log)
-    loader = Loader(reader, folder / "warehouse", clock=clock, grace_ms=0)
-    warehouse = Warehouse(folder / "warehouse", reader, clock=clock, loader=loader)
-    return opened.enter_context(closing(warehouse))
+    loading = loader(reader, folder / "warehouse", clock=clock, grace_ms=0)
+    asked = warehouse(folder / "warehouse", reader, clock=clock, loader=loading)
+    return opened.enter_context(closing(asked))
 
 
 def ids(warehouse: Warehouse) -> list[str]:
@@ -335,6 +336,7 @@ ROUNDS: Final = 4
 
 SEALS: Final = """
 import sys
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core import upcast
@@ -343,7 +345,7 @@ from loopwright.eventlog import Sealer, Segments
 
 folder = sys.argv[1]
 log = SqliteEventLog(folder + "/log.db")
-segments = Segments(FolderBlobStore(folder + "/segments"))
+segments = Segments(FolderBlobStore(folder + "/segments"), Parquet())
 sealer = Sealer(log, segments, consumed=log.head, segment_rows=200, keep=300)
 has_sealed = False
 while True:
@@ -359,7 +361,7 @@ while True:
 
 def test_a_killed_seal_loses_no_fact_and_doubles_none(tmp_path: Path) -> None:
     rng, sealed = random.Random(3), []
-    segments = Segments(FolderBlobStore(tmp_path / "segments"))
+    segments = Segments(FolderBlobStore(tmp_path / "segments"), Parquet())
     for _ in range(ROUNDS):
         command = [sys.executable, "-c", SEALS, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

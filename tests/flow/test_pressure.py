@@ -55,8 +55,10 @@ def reports(services: Services, n: int) -> list[FeedbackRequest]:
 def services(tmp_path: Path) -> Any:
     made = Services(load_settings(data_dir=tmp_path), clock=ManualClock(), rng=random.Random(1))
     arms = (Arm(id="a"), Arm(id="b"))
-    made.catalog.create_experiment(Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=arms))
-    made.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    made.truth.catalog.create_experiment(
+        Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=arms)
+    )
+    made.truth.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
     made.start()
     yield made
     made.close()

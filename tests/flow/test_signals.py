@@ -16,24 +16,25 @@ from tests.flow.conftest import Server
 from loopwright.app.cli import run
 from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
-from loopwright.core.clock import SystemClock
-from loopwright.core.decision import Decision
-from loopwright.core.errors import Broken, Invalid, NotFound
+from loopwright.backends.files import FolderBlobStore
+from loopwright.core.clock import DAY_MS, SystemClock
 from loopwright.core.events import Changed, Fact, Interacted, Reported
-from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.feedback import Note, Outcome, Signal, Target
 from loopwright.core.interaction import Interaction
 from loopwright.core.ports import Committed
-from loopwright.core.reward import RewardSpec
 from loopwright.learning import replay
-from loopwright.signals.registry import Expectations, answers, calibrate, load_current, store
+from loopwright.signals.calibration import calibrate
+from loopwright.signals.registry import FOLDER, Surrogates
 from loopwright.signals.sessions import CONSUMER
 from loopwright.signals.surrogate import Row, Surrogate, fit
 from loopwright.testing import ManualClock
 
-DAY_MS = 86_400_000
 START = 1_750_000_000_000
 CALLS = 240
+
+
+def kept(data: Path) -> Surrogates:
+    return Surrogates(FolderBlobStore(data / FOLDER))
 
 
 def visits() -> list[Fact]:
@@ -106,7 +107,7 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     command = ["calibrate", "support", "--metric=resolved", "--window-days=1", f"--data={tmp_path}"]
     assert run([*command, "--json"]) == 0
     told = msgspec.json.decode(capsys.readouterr().out)
-    current = load_current(tmp_path, "default", "support")
+    current = kept(tmp_path).current("default", "support")
     assert told["surrogate"]["version"] == current.version
     assert current.calibration == found.calibration
     assert current.calibration.auc is not None
@@ -117,7 +118,7 @@ def test_signals_of_sessions_become_the_surrogate_of_a_late_outcome(
     out = capsys.readouterr().out
     assert "240 matured decisions with an outcome" in out
     assert "Brier score" in out
-    assert load_current(tmp_path, "default", "support").version != current.version
+    assert kept(tmp_path).current("default", "support").version != current.version
     assert len(list((tmp_path / "surrogates/default/support").glob("*.json"))) == 2
 
     assert run(["calibrate", "other", "--metric=resolved", "--window-days=1", f"--data={tmp_path}"])
@@ -194,77 +195,6 @@ def test_a_real_server_reads_along_and_a_restart_keeps_open_sessions(tmp_path: P
     services.close()
 
 
-def fact(**members: Any) -> dict[str, Any]:
-    blank = dict.fromkeys(
-        ("decision_id", "trace_id", "span_id", "session_id", "message_id", "output_id", "flags")
-    )
-    return {
-        **blank,
-        "kind": "signal",
-        "metric": "copy",
-        "value": 1.0,
-        "occurred_at_ms": START,
-        "quarantined": None,
-        **members,
-    }
-
-
-def test_facts_that_share_a_reference_are_about_one_answer() -> None:
-    ours = f"{START - 5_000:012x}7" + "0" * 19
-    rows = answers(
-        [
-            fact(output_id="o1"),
-            fact(decision_id=ours, metric="dwell", value=300_000.0),
-            fact(
-                decision_id=ours,
-                output_id="o1",
-                metric="dwell_scaled",
-                value=0.5,
-                flags='["derived"]',
-            ),
-            fact(output_id="o1", kind="outcome", metric="resolved", value=0.0),
-            fact(output_id="o1", kind="outcome", metric="resolved", value=1.0),
-            fact(output_id="o2", metric="first_action", value=300_000.0),
-            fact(output_id="o3", quarantined="shape"),
-            fact(trace_id="t"),
-            fact(output_id="o4", kind="rating", metric="rating"),
-        ],
-        metric="resolved",
-    )
-    assert rows == [
-        Row(START - 5_000, {"copy": 1.0, "dwell_scaled": 0.5}, 1.0),
-        Row(START, {"first_action_scaled": 1.0}, None),
-    ]
-
-
-def test_a_surrogate_on_the_disk_is_whole_or_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="loopwright calibrate"):
-        load_current(tmp_path, "default", "support")
-    services = filled(tmp_path)
-    made = calibrate(
-        services.reports.warehouse,
-        "default",
-        "support",
-        metric="resolved",
-        window_ms=DAY_MS,
-        now_ms=START + 9 * DAY_MS,
-    )
-    services.close()
-    odd = msgspec.structs.replace(made, task="../a/b")
-    path = store(tmp_path, "..", odd)
-    assert path.parent == tmp_path / "surrogates" / "%2E%2E" / "%2E%2E%2Fa%2Fb"
-    assert load_current(tmp_path, "..", "../a/b") == odd
-    store(tmp_path, "..", odd)
-    path.write_bytes(b"{}")
-    with pytest.raises(Broken, match="calibrate again"):
-        load_current(tmp_path, "..", "../a/b")
-    path.write_bytes(msgspec.json.encode(made))
-    with pytest.raises(Broken, match="holds"):
-        load_current(tmp_path, "..", "../a/b")
-    with pytest.raises(Invalid, match="folder"):
-        load_current(tmp_path, "default", "ж" * 100)
-
-
 SHAPED = {
     "type": "bounded",
     "metric": "resolved",
@@ -299,7 +229,7 @@ def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outco
     server = Server(tmp_path)
     try:
         server.experiment("greeting", reward=SHAPED)
-        store(tmp_path, "default", fitted())
+        kept(tmp_path).store("default", fitted())
         chosen = server.select("greeting", context={"metadata": {"session_id": "s1"}})
         left = server.select("greeting", context={"metadata": {"session_id": "s2"}})
         signal = {"kind": "signal", "name": "copy", "request_id": chosen["request_id"]}
@@ -352,70 +282,4 @@ def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outco
     experiment = services.truth.catalog.experiment("default", "greeting")
     key = ("default", "greeting")
     assert services.learner.dump(*key) == replay(services.truth.reader, [experiment])[key]
-    services.close()
-
-
-def made(services: Services, id: str = "greeting", **reward: Any) -> Decision:
-    """A decision of a new experiment."""
-    spec = RewardSpec(**{**SHAPED, **reward})
-    draft = Experiment(id=id, tenant_id="default", arms=(Arm(id="a"),), reward=spec)
-    services.truth.catalog.create_experiment(draft, actor="test")
-    services.truth.catalog.move_experiment("default", id, "start", actor="test")
-    return Decision(f"{START:012x}7" + "0" * 19, "default", id, "a", 1.0, 0, START)
-
-
-def test_what_is_expected_is_what_the_current_surrogate_says(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    services = Services(load_settings(data_dir=tmp_path), clock=ManualClock(START))
-    expectations = Expectations(tmp_path, find=services.truth.find, people=services.truth.people)
-    decision = made(services)
-    assert expectations.metric(decision) == "resolved"
-    assert expectations.expect(decision, {}, person=None) is None  # there is no surrogate yet
-    first, second = fitted(), fitted(now_ms=START + 1)
-    store(tmp_path, "default", first)
-    said = {"copy": 1.0}
-    expected = expectations.expect(decision, said, person=None)
-    assert expected == (first.predict(said), first.version)
-    store(tmp_path, "default", second)
-    assert expectations.expect(decision, said, person=None) == (expected[0], second.version)
-
-    caplog.clear()
-    store(tmp_path, "default", fitted(metric="other"))
-    assert [expectations.expect(decision, said, person=None) for _ in range(2)] == [None, None]
-    path = store(tmp_path, "default", first)
-    path.write_bytes(b"{}")
-    assert [expectations.expect(decision, said, person=None) for _ in range(2)] == [None, None]
-    assert [vars(r)["reason"].split(";")[0] for r in caplog.records] == [
-        "the surrogate is of 'other', the reward of 'resolved'",
-        "the surrogate of task 'support' cannot be read: Object missing required field `task`",
-    ]
-
-    holdout = msgspec.structs.replace(decision, mode="holdout")
-    unshaped = made(services, "plain", shaping=None)
-    odd = made(services, "odd", shaping="ж" * 100)
-    assert [expectations.metric(one) for one in (holdout, unshaped)] == [None, None]
-    assert expectations.expect(odd, said, person=None) is None
-    services.truth.catalog.move_experiment("default", "greeting", "end", actor="test")
-    assert expectations.metric(decision) is None
-    services.close()
-
-
-def test_a_persons_own_word_keeps_their_signals_from_training(tmp_path: Path) -> None:
-    services = Services(load_settings(data_dir=tmp_path), clock=ManualClock(START))
-    expectations = Expectations(tmp_path, find=services.truth.find, people=services.truth.people)
-    store(tmp_path, "default", fitted())
-    decision = made(services)
-    person = services.truth.people.resolve("default", ["ann"])["ann"].id
-
-    def is_expected() -> bool:
-        return expectations.expect(decision, {"copy": 1.0}, person=person) is not None
-
-    assert is_expected()
-    services.truth.people.consent("default", person, ("store", "analyze"))
-    assert not is_expected()
-    services.truth.people.consent("default", person, ("store", "train"))
-    assert is_expected()
-    services.truth.people.erase("default", person)
-    assert not is_expected()
     services.close()

@@ -262,7 +262,7 @@ def test_a_burst_is_shown_released_and_held_back_again(server: Server) -> None:
     assert 0.7 < weighted(server) < 0.8
     page = server.get("/feedback/quality/default", params={**week, "format": "html"}).text
     assert "&lt;b&gt;a newsletter&lt;/b&gt;" in page
-    assert "came in a burst that somebody has released" in page
+    assert "came in a burst that was released" in page
 
     # Who released what outlives the process.
     assert server.stop() == 0

@@ -365,5 +365,8 @@ def test_ratings_train_an_experiment_whose_metric_they_are(server: Server) -> No
     lines = server.get("/feedback/insights/default").json()["metrics"]
     satisfaction = next(line for line in lines if line["name"] == "satisfaction")
     assert satisfaction["n"] == 61
-    exported = [json.loads(line) for line in server.get("/feedback/export").text.splitlines()]
+    exported = [
+        json.loads(line)
+        for line in server.get("/feedback/export", params={"format": "jsonl"}).text.splitlines()
+    ]
     assert [row["kind"] for row in exported] == ["rating"] * 61

@@ -9,26 +9,30 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.unit.warehouse.world import loader, warehouse
+
+from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.eventlog import Reader
-from loopwright.warehouse import Loader, Warehouse, manifest
+from loopwright.warehouse import manifest
 
 ROUNDS: Final = 6
 
 CHILD: Final = """
 import sys
+from pathlib import Path
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Note, Rating, Target
 from loopwright.eventlog import Reader
-from loopwright.warehouse import Loader
+from tests.unit.warehouse.world import loader as made
 
 folder = sys.argv[1]
 log, clock = SqliteEventLog(folder + "/log.db"), SystemClock()
-loader = Loader(Reader(log), folder + "/warehouse", clock=clock, stretch=300, most_files=3, grace_ms=0)
+loader = made(Reader(log), Path(folder) / "warehouse", clock=clock, stretch=300, most_files=3, grace_ms=0)
 print("ready", flush=True)
 while True:
     head, at = log.head(), clock.now_ms()
@@ -62,17 +66,14 @@ def test_a_killed_projection_loses_no_row_and_doubles_none(tmp_path: Path) -> No
     assert head > 0
     folder, clock = tmp_path / "warehouse", SystemClock()
     expected = [f"f{k}" for k in range(1, head + 1)]
-    warehouse = Warehouse(folder, Reader(log), clock=clock, tail=10_000_000)
-    before = [
-        row[4] for row in warehouse.query("export_rows", tenant_id="acme", limit=head + 1).rows
-    ]
+    asked = warehouse(folder, Reader(log), clock=clock, tail=10_000_000)
+    before = [row[4] for row in asked.query("export_rows", tenant_id="acme", limit=head + 1).rows]
     assert before == expected
-    Loader(Reader(log), folder, clock=clock, grace_ms=0).run()
-    after = [
-        row[4] for row in warehouse.query("export_rows", tenant_id="acme", limit=head + 1).rows
-    ]
+    loader(Reader(log), folder, clock=clock, grace_ms=0).run()
+    after = [row[4] for row in asked.query("export_rows", tenant_id="acme", limit=head + 1).rows]
     assert after == expected
-    assert warehouse.lag_events == 0
-    assert sum(file.rows for file in manifest.read(folder).files) == head
-    warehouse.close()
+    assert asked.lag_events == 0
+    assert sum(file.rows for file in manifest.read(FolderBlobStore(folder)).parts) == head
+    assert not any(folder.rglob("rows-*")), "scratch files of killed loaders are left"
+    asked.close()
     log.close()

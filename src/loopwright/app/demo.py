@@ -24,6 +24,7 @@ import httpx
 from loopwright.client import BatchReceipt, Client, FeedbackItem
 from loopwright.core.errors import Broken, Conflict
 
+from .address import read_address
 from .keyring import ADMIN_KEY_FILE
 from .streams import BUNDLED, rows
 
@@ -137,6 +138,8 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
 
     Raises `Broken` with what the server said when it does not come up.
     """
+    if port and not is_free(port):
+        raise Conflict(f"port {port} is taken; choose another with --port, or 0 for a free one")
     port = port or _free_port()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "loopwright.app.cli", "serve"]
@@ -146,7 +149,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
     served = Served(f"http://127.0.0.1:{port}", data / ADMIN_KEY_FILE, process)
     try:
-        _wait_until_ready(served, output)
+        _wait_until_ready(served, data)
         yield served
     finally:
         _stop(process)
@@ -253,19 +256,27 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _wait_until_ready(served: Served, output: Path) -> None:
+def _wait_until_ready(served: Served, data: Path) -> None:
+    """Wait until this very process answers: another one may have taken the port meanwhile."""
+    output = data / "server.log"
+    lock = data / "lock"
     give_up = time.monotonic() + READY_S
     with httpx.Client(trust_env=False, timeout=1.0) as http:
         while time.monotonic() < give_up:
             if served.process.poll() is not None:
                 raise Broken(f"the server did not start: {_last_line(output)}")
             try:
-                if http.get(f"{served.url}/health/ready").status_code == 200:
+                ready = http.get(f"{served.url}/health/ready").status_code == 200
+                if ready and read_address(data) == served.url and _holds(lock, served.process.pid):
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.02)
     raise Broken(f"the server was not ready after {READY_S:.0f} s: {_last_line(output)}")
+
+
+def _holds(lock: Path, pid: int) -> bool:
+    return lock.read_text("ascii", "replace").strip() == str(pid)
 
 
 def _last_line(output: Path) -> str:

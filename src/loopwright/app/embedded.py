@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
+from loopwright.client.arguments import listed, mappings, number, text
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
@@ -32,11 +33,12 @@ from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
 from loopwright.people.raw import OFF, RawCopy, RawNotKept
 from loopwright.serving import Selection, SelectRequest
-from loopwright.trust.releases import NewRelease, Release
+from loopwright.trust.clearances import Clearance, NewClearance
 from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
 from .acks import COMMIT_TIMEOUT_S
+from .arguments import Opened, Part, checked, plainly, report_of
 from .settings import load_settings
 from .wiring import Services
 
@@ -66,21 +68,24 @@ class Loop:
     """One tenant's view of a loop in this process. Safe to use from several threads."""
 
     def __init__(self, services: Services, tenant_id: str) -> None:
-        self._services = services
-        self.agent = Agent(services, tenant_id)
-        self.experiments = Experiments(services, tenant_id)
-        self.feedback = Feedback(services, tenant_id)
+        self._opened = Opened(services)
+        self.agent = Agent(self._opened, tenant_id)
+        self.experiments = Experiments(self._opened, tenant_id)
+        self.feedback = Feedback(self._opened, tenant_id)
 
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
-        services = self._services
+        services, timeout_s = self._opened.services, number("timeout_s", timeout_s)
         return services.truth.writer.flush(timeout_s) and services.learner.wait_until(
             services.truth.log.head(), timeout_s
         )
 
     def close(self) -> None:
-        """Store what waits, checkpoint what was learned, and let the directory go."""
-        self._services.close()
+        """Store what waits, checkpoint what was learned, and let the directory go; a second call does nothing.
+
+        Calls after it raise `Conflict`, as do all calls in a forked child.
+        """
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -94,12 +99,8 @@ class Loop:
         self.close()
 
 
-class Agent:
+class Agent(Part):
     """Select and feedback."""
-
-    def __init__(self, services: Services, tenant_id: str) -> None:
-        self._services = services
-        self._tenant_id = tenant_id
 
     def select(
         self,
@@ -110,7 +111,7 @@ class Agent:
         mask: Sequence[str] | None = None,
     ) -> Selection:
         """Return an arm for `context` (`id`, `vector`, `metadata`) and the token for its feedback."""
-        request = _checked(
+        request = checked(
             SelectRequest,
             experiment_id=experiment_id,
             context={} if context is None else context,
@@ -146,7 +147,10 @@ class Agent:
         self, reports: Sequence[FeedbackRequest | Mapping[str, Any]]
     ) -> list[Accepted]:
         """Store many rewards in one commit. Refuses all when one is refused."""
-        accepted = [self._services.door.intake.accept(self._tenant_id, _report(r)) for r in reports]
+        accepted = [
+            self._services.door.intake.accept(self._tenant_id, report_of(r))
+            for r in listed("reports", reports)
+        ]
         facts = [fact for fact, _ in accepted]
         committed = _append(self._services, facts, [key for _, key in accepted])
         return [
@@ -155,12 +159,8 @@ class Agent:
         ]
 
 
-class Feedback:
+class Feedback(Part):
     """Feedback of every kind, interactions and steps; and the report that is made of them."""
-
-    def __init__(self, services: Services, tenant_id: str) -> None:
-        self._services = services
-        self._tenant_id = tenant_id
 
     def send(self, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         """Store feedback of any kind, in any shape the server reads; returns once it is durable."""
@@ -215,29 +215,30 @@ class Feedback:
         experiment_id: str | None = None,
         arm_id: str | None = None,
         note: str = "",
-    ) -> Release:
+    ) -> Clearance:
         """Let what was held back as a burst of this arm and time, both ends included, count from now on."""
-        asked = _checked(
-            NewRelease,
+        asked = checked(
+            NewClearance,
             from_ms=from_ms,
             to_ms=to_ms,
             experiment_id=experiment_id,
             arm_id=arm_id,
             note=note,
         )
-        return self._services.reports.releasing.release(self._tenant_id, asked, actor="embedded")
+        return self._services.reports.clearing.clear(self._tenant_id, asked, actor="embedded")
 
-    def withdraw(self, release_id: str) -> Release:
+    def withdraw(self, release_id: str) -> Clearance:
         """Take a release back: what it let count is held back again. Raises `NotFound`."""
-        return self._services.reports.releasing.withdraw(
+        return self._services.reports.clearing.withdraw(
             self._tenant_id, release_id, actor="embedded"
         )
 
     def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._services
-        plain = msgspec.to_builtins([dict(item) for item in items], enc_hook=_plain)
         intake = services.door.typed_intake
-        prepared = intake.prepare(self._tenant_id, path, plain)
+        prepared = intake.prepare(
+            self._tenant_id, path, [_item(item) for item in mappings("items", items)]
+        )
         committed = NOTHING_STORED
         if prepared.facts:
             committed = _append(services, prepared.facts, prepared.keys)
@@ -246,12 +247,8 @@ class Feedback:
         return results.content.results
 
 
-class Experiments:
+class Experiments(Part):
     """Make experiments and move them through their life."""
-
-    def __init__(self, services: Services, tenant_id: str) -> None:
-        self._services = services
-        self._tenant_id = tenant_id
 
     def create(
         self,
@@ -272,12 +269,12 @@ class Experiments:
         `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual;
         `trust` caps what one person teaches.
         """
-        draft = _checked(
+        draft = checked(
             Experiment,
             id=id,
             tenant_id=self._tenant_id,
             name=name,
-            arms=[Arm(id=arm) if isinstance(arm, str) else arm for arm in arms],
+            arms=[Arm(id=arm) if isinstance(arm, str) else arm for arm in listed("arms", arms)],
             policy=PolicyChoice(policy) if isinstance(policy, str) else policy,
             reward={"type": reward} if isinstance(reward, str) else reward,
             context=None if dimension is None else ContextSpec(dimension),
@@ -290,7 +287,7 @@ class Experiments:
 
     def get(self, id: str) -> Experiment:
         """Return an experiment; raises `NotFound`."""
-        return self._services.truth.catalog.experiment(self._tenant_id, id)
+        return self._services.truth.catalog.experiment(self._tenant_id, text("id", id))
 
     def list(self) -> Sequence[Experiment]:
         """Return every experiment, ended ones too."""
@@ -345,31 +342,12 @@ def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | No
     return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
 
 
-def _report(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:
-    members = structs.asdict(given) if isinstance(given, FeedbackRequest) else dict(given)
-    reward = members.get("reward")
-    # Python's own numbers and NumPy's; text is refused below, as it is over HTTP.
-    if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
-        members["reward"] = float(reward)
-    return _checked(FeedbackRequest, **members)
-
-
-def _checked(shape: type[_T], **members: Any) -> _T:
-    """Return `shape` from `members`, checked like a body that came over HTTP.
-
-    What the log keeps must be readable again, and Python lets anything into a struct.
-    """
+def _item(given: Mapping[str, Any]) -> Any:
+    """Return an item as JSON-like values; what cannot become one stays as it is, for intake to refuse alone."""
     try:
-        return msgspec.convert(msgspec.to_builtins(members, enc_hook=_plain), shape)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Invalid(f"the arguments do not fit: {error}") from None
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's arrays and numbers as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be kept; send JSON-like values")
+        return plainly(given)
+    except Invalid:
+        return given
 
 
 __all__ = ["Accepted", "Agent", "Experiments", "Loop", "open_loop"]

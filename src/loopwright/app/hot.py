@@ -20,8 +20,9 @@ from loopwright.core.events import Received
 from loopwright.core.ports import Committed
 from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
-from loopwright.core.problem import document_of
+from loopwright.core.problem import document_of, fault_of
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
+from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
 
 from .asgi import (
@@ -190,14 +191,16 @@ class FeedbackBatch:
         self._append = append
         self._metrics = metrics
         self._decode = msgspec.json.Decoder(BatchRequest).decode
+        self._decode_item = msgspec.json.Decoder(FeedbackRequest).decode
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store many rewards."""
-        request = decoded(self._decode, body)
         results: list[RewardResult] = []
         facts, keys, places = [], [], []
-        for place, item in enumerate(request.items):
+        for place, item in enumerate(self._items(body)):
             try:
+                if type(item) is msgspec.Raw:
+                    item = decoded(self._decode_item, item)
                 fact, key = self._accept(principal.tenant_id, item)
             except LoopError as error:
                 results.append(RewardResult(error.status, problem=document_of(error)))
@@ -226,13 +229,20 @@ class FeedbackBatch:
         count["rejected"] += rejected
         return Reply(200, _encode(RewardBatch(accepted, duplicates, rejected, results)))
 
+    def _items(self, body: bytes) -> Sequence[FeedbackRequest | msgspec.Raw]:
+        """Return the items, decoded at once, or undecoded when one is faulty, so that each is judged alone."""
+        try:
+            return self._decode(body).items
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoded(raw_items, body)
+
 
 def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     """Return the decoded body; raises `BodyMalformed` or `Invalid` with the place of the fault."""
     try:
         return decode(body)
     except msgspec.ValidationError as error:
-        raise Invalid(f"the body does not fit: {error}") from None
+        raise Invalid(f"the body does not fit: {fault_of(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyMalformed(f"the body is not valid JSON: {error}") from None
 
@@ -267,7 +277,8 @@ class Front:
         """Serve one request."""
         path = scope["path"] if scope["type"] == "http" else ""
         found = self._endpoints.get(path)
-        if found is not None and scope["method"] == "POST":
+        # With a query it goes to the documented twin, which refuses parameters that nobody understands.
+        if found is not None and scope["method"] == "POST" and not scope.get("query_string"):
             started = perf_counter()
             endpoint, route = found
             try:

@@ -28,7 +28,7 @@ from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
 from loopwright.serving import Selection, SelectRequest
 from loopwright.signals.routes import SurrogateController
-from loopwright.trust.routes import ReleaseController
+from loopwright.trust.routes import ClearanceController
 
 from .asgi import PROBLEM, App, Receive, Reply, problem, read_body
 from .health import Health
@@ -42,6 +42,7 @@ from .hot import (
     RewardBatch,
     authenticated,
 )
+from .known import KnownParameters
 from .metrics import Metrics
 from .pages import DOCS, RENDERERS, static
 from .unprefixed import KEYLESS
@@ -54,7 +55,7 @@ CONTROLLERS: Final = (
     *feedback_routes.CONTROLLERS,
     *people_routes.CONTROLLERS,
     InsightsController,
-    ReleaseController,
+    ClearanceController,
     SurrogateController,
 )
 
@@ -136,6 +137,7 @@ def build_behind(
         return metrics.exposition()
 
     reference = [_reference(path, endpoint, front=front) for path, endpoint in endpoints.items()]
+    known = KnownParameters()
     behind = Litestar(
         [live, readiness, exposition, static, *CONTROLLERS, *reference],
         dependencies={
@@ -166,10 +168,12 @@ def build_behind(
             tags=[Tag(name, description=sentence) for name, sentence in _TAGS.items()],
             use_handler_docstrings=True,
         ),
+        before_request=known,
         request_max_body_size=body_limit,
         logging_config=None,
     )
     _document_bodies(behind.openapi_schema)
+    known.learn(behind.openapi_schema)
     return cast(App, behind)
 
 

@@ -18,6 +18,7 @@ from loopwright.core.errors import SettingsInvalid
 from loopwright.feedback import AsSent
 
 from .acks import COMMIT_TIMEOUT_S, Acks
+from .address import forget_address, url_of, write_address
 from .asgi import App, Behind
 from .gauges import watch
 from .hot import (
@@ -63,6 +64,7 @@ def serve(settings: Settings) -> None:
         try:
             uvloop.run(_serve(services, listener))
         finally:
+            forget_address(settings.data_dir)
             services.close()
             gc.unfreeze()  # what was set aside is to be taken down like everything else
             logger.info("stopped")
@@ -82,7 +84,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from loopwright.signals.routes import Calibrator
+        from loopwright.signals.calibration import Calibrator
 
         from .http import build_behind
 
@@ -91,7 +93,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
         reader = services.truth.reader
         as_sent = AsSent(lambda after, limit: reader.facts(after, limit=limit))
         calibrator = Calibrator(
-            services.settings.data_dir,
+            services.keeper.surrogates,
             warehouse=lambda: services.reports.warehouse,
             clock=services.truth.clock,
             audit=services.truth.audit,
@@ -113,8 +115,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "quarantine": lambda: services.door.quarantine,
                 "raw_copies": lambda: services.truth.raw,
                 "calibrator": lambda: calibrator,
-                "releases": lambda: services.reports.releases,
-                "releasing": lambda: services.reports.releasing,
+                "clearances": lambda: services.reports.clearances,
+                "clearing": lambda: services.reports.clearing,
                 "count_rows": lambda: services.reports.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.
@@ -184,13 +186,15 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._key_file = services.settings.data_dir / ADMIN_KEY_FILE
+        self._folder = services.settings.data_dir
+        self._key_file = self._folder / ADMIN_KEY_FILE
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
-            url = f"http://{host}:{port}"
+            url = url_of(host, port)
+            write_address(self._folder, url)
             logger.info(
                 "serving", extra={"url": url, "docs": f"{url}/docs", "key_file": self._key_file}
             )

@@ -7,10 +7,13 @@ needs.
 
 from __future__ import annotations
 
+import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -19,10 +22,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from loopwright.backends.resolve import file_url, sqlite_url
 from loopwright.core.errors import SettingsInvalid
 
 PREFIX: Final = "LOOPWRIGHT__"
 CONFIG_FILE: Final = "loopwright.toml"
+COMMAND_VARIABLES: Final = frozenset({"LOOPWRIGHT__URL", "LOOPWRIGHT__API_KEY"})
+"""Variables that options of commands read, so they are no settings and still known."""
 
 
 def _also_as(name: str) -> AliasChoices:
@@ -36,6 +42,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Field(Path("loopwright-data"), description="Folder that holds all state.")
+    database: SecretStr | None = Field(
+        None,
+        description="URL of the databases: sqlite:///FOLDER or postgresql://…; the data directory unless set.",
+    )
+    log: str | None = Field(
+        None,
+        description="URL of the event log: sqlite:///FILE; log.db in the data directory unless set.",
+    )
+    blobs: str | None = Field(
+        None,
+        description="URL of segments and warehouse: file:///FOLDER; the data directory unless set.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8400, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -75,6 +93,10 @@ class Settings(BaseSettings):
         False, description="Keep encrypted copies of feedback that redaction changed, as it came."
     )
     raw_ttl_days: int = Field(30, ge=1, le=365, description="Days that a new raw copy is kept.")
+
+    redactor: Literal["rules", "presidio"] = Field(
+        "rules", description="What redacts free text; presidio adds its patterns (extra pii)."
+    )
 
     classifier_url: str | None = Field(
         None,
@@ -127,6 +149,24 @@ class Settings(BaseSettings):
         )
 
 
+class Addresses(msgspec.Struct, frozen=True):
+    """Where each engine of one loop is, as URLs; a database's may hold a password."""
+
+    database: str
+    log: str
+    blobs: str
+
+
+def addresses(settings: Settings) -> Addresses:
+    """Return the URLs of the engines: those that are set, and for the others the data directory."""
+    folder = settings.data_dir
+    return Addresses(
+        database=settings.database.get_secret_value() if settings.database else sqlite_url(folder),
+        log=settings.log or sqlite_url(folder / "log.db"),
+        blobs=settings.blobs or file_url(folder),
+    )
+
+
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     """Return the settings in force; a flag that is None was not given.
 
@@ -135,6 +175,8 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     """
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     given["_table"] = _read(config)
+    if unknown := _unknown_variables():
+        raise SettingsInvalid("; ".join(unknown))
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -148,14 +190,39 @@ def _read(config: Path | None) -> dict[str, Any]:
             return {}
         raise SettingsInvalid(f"there is no settings file {path}")
     try:
-        return dict(tomllib.loads(path.read_text("utf-8")).get("loopwright", {}))
+        found = tomllib.loads(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{path} is not UTF-8: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
+    outside = [name for name, value in found.items() if not isinstance(value, dict)]
+    if outside:
+        raise SettingsInvalid(
+            f"{path} sets {', '.join(outside)} outside of a table; write it below the line [loopwright]"
+        )
+    table = found.get("loopwright", {})
+    if not isinstance(table, dict):
+        raise SettingsInvalid(f"{path}: loopwright must be a table; write [loopwright]")
+    return dict(table)
+
+
+def _unknown_variables() -> list[str]:
+    """Return a sentence for each environment variable that looks like a setting and is none."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | COMMAND_VARIABLES
+    found = []
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = get_close_matches(name.upper(), sorted(known), n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            found.append(f"the environment sets {name}, and there is no such setting{meant}")
+    return found
 
 
 def _sentence(error: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     known = ", ".join(Settings.model_fields)
     if error["type"] == "extra_forbidden":
-        return f"there is no setting {name!r}; there are {known}"
+        near = get_close_matches(name, Settings.model_fields, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no setting {name!r}; {meant}There are {known}"
     return f"setting {name!r} is {error['input']!r}: {error['msg']}"

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from loopwright.backends.duckdb import parquet_rows
 from loopwright.core.errors import Invalid, NotFound
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -32,7 +33,6 @@ _SUFFIXES: Final[Mapping[str, Format]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_CHUNK: Final = 1024
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,26 +221,12 @@ def _read_jsonl(path: Path) -> Iterator[Mapping[Any, Any]]:
                     raise Invalid(f"{path}, line {number} is not a JSON object: {error}") from None
 
 
-def _read_parquet(path: Path) -> Iterator[Mapping[Any, Any]]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        try:
-            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
-        except duckdb.Error as error:
-            raise Invalid(f"{path} cannot be read as Parquet: {error}") from None
-        names = [column[0] for column in found.description or []]
-        while chunk := found.fetchmany(_CHUNK):
-            for values in chunk:
-                yield dict(zip(names, values, strict=True))
-
-
 def _text_of(path: Path) -> io.TextIOWrapper:
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     return io.TextIOWrapper(opened(path, "rb"), encoding="utf-8-sig", newline="")
 
 
-_READERS: Final = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+_READERS: Final = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": parquet_rows}
 
 
 def _value(record: Mapping[str, Any], column: str) -> Any:

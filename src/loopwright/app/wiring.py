@@ -13,6 +13,7 @@ from loopwright.core.ids import Ids
 from loopwright.policies import Snapshots
 
 from .health import Health
+from .private import keep_private
 from .roles import Door, Keeper, Reports, Truth, build_learner, learner_tasks
 from .settings import Settings
 from .supervise import Supervisor
@@ -31,32 +32,41 @@ class Services:
         rng = rng or random.SystemRandom()
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
-        with ExitStack() as opened:
-            # Whatever fails below, what was opened before it is closed; the directory's lock is the last.
-            opened.callback(DirectoryLock(settings.data_dir).release)
-            ids = Ids(clock, random.Random(rng.getrandbits(256)))
-            snapshots = Snapshots()
-            self.truth = Truth(settings, opened, clock=clock, ids=ids)
-            self.door = Door(
-                self.truth,
-                settings,
-                opened,
-                snapshots=snapshots,
-                rng=random.Random(rng.getrandbits(256)),
-            )
-            self.learner = build_learner(
-                self.truth,
-                snapshots=snapshots,
-                shed=lambda tenant_id, id: self.door.selector.shed.get((tenant_id, id), 0),
-            )
-            self.keeper = Keeper(
-                self.truth, settings, opened, stopping=lambda: self.supervisor.is_stopping
-            )
-            self.reports = Reports(self.truth, opened, loader=self.keeper.loader)
-            self.supervisor = Supervisor(
-                [*learner_tasks(self.learner), *self.keeper.tasks()], clock=clock
-            )
-            self._opened = opened.pop_all()
+        # One stack for the whole life: the reports open the warehouse late, and it must be closed with the rest.
+        self._opened = ExitStack()
+        try:
+            self._build(self._opened, clock, rng)
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def _build(self, opened: ExitStack, clock: Clock, rng: random.Random) -> None:
+        settings = self.settings
+        # First, so that it is released last.
+        opened.callback(DirectoryLock(settings.data_dir).release)
+        ids = Ids(clock, random.Random(rng.getrandbits(256)))
+        snapshots = Snapshots()
+        self.truth = Truth(settings, opened, clock=clock, ids=ids)
+        self.door = Door(
+            self.truth,
+            settings,
+            opened,
+            snapshots=snapshots,
+            rng=random.Random(rng.getrandbits(256)),
+        )
+        self.learner = build_learner(
+            self.truth,
+            snapshots=snapshots,
+            shed=lambda tenant_id, id: self.door.selector.shed.get((tenant_id, id), 0),
+        )
+        self.keeper = Keeper(
+            self.truth, settings, opened, stopping=lambda: self.supervisor.is_stopping
+        )
+        self.reports = Reports(self.truth, opened, loader=self.keeper.loader)
+        self.supervisor = Supervisor(
+            [*learner_tasks(self.learner), *self.keeper.tasks()], clock=clock
+        )
+        keep_private(settings.data_dir)
 
     def start(self) -> None:
         """Begin the background work: learning from where the checkpoint left off, and upkeep."""

@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from loopwright.core.ports import Batch, KeyTaken
+from loopwright.core.ports import Batch, KeyTaken, Offset
 
 from .sqlite import SqliteDatabase
 
@@ -18,25 +18,32 @@ class MemoryEventLog:
         self._lock = threading.Lock()
         self._batches: list[Batch] = []
         self._keys: set[bytes] = set()
-        self._head = 0
+        self._head = Offset(0)
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         """Store one batch and its keys; return its first offset. Raises `KeyTaken`, storing nothing."""
         with self._lock:
             if not self._keys.isdisjoint(keys):
-                raise KeyTaken(f"one of {len(keys)} keys is already stored")
-            batch = Batch(first=self._head + 1, count=count, version=version, body=body)
+                raise KeyTaken(self._keys.intersection(keys))
+            batch = Batch(first=Offset(self._head + 1), count=count, version=version, body=body)
             self._keys.update(keys)
             self._batches.append(batch)
             self._head = batch.last
             return batch.first
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Store those of `keys` that are new; return those that were there before."""
+        with self._lock:
+            found = self._keys.intersection(keys)
+            self._keys.update(keys)
+            return found
 
     def taken(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` that are already stored."""
         with self._lock:
             return self._keys.intersection(keys)
 
-    def read(self, after: int, *, limit: int) -> list[Batch]:
+    def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond `after`, oldest first, up to about `limit` records."""
         with self._lock:
             start = bisect_right(self._batches, after, key=lambda batch: batch.last)
@@ -47,11 +54,11 @@ class MemoryEventLog:
                     break
             return found
 
-    def head(self) -> int:
+    def head(self) -> Offset:
         """Return the offset of the newest record; 0 when there is none."""
         return self._head
 
-    def trim(self, through: int) -> int:
+    def trim(self, through: Offset) -> int:
         """Drop whole batches whose last offset is at most `through`; keys stay. Return records dropped."""
         with self._lock:
             end = bisect_right(self._batches, through, key=lambda batch: batch.last)

@@ -1,9 +1,9 @@
-"""Redaction with Microsoft Presidio on top of our own rules: the extra `pii`.
+"""Redaction with Microsoft Presidio on top of built-in rules; needs the extra `pii`.
 
-Our rules go first and keep their tokens; Presidio adds identifiers that they do not know, such as national numbers and
-wallets. Only its patterns are used, without a language model: it finds no names. It looks for the entities on a list
-and nothing else, because others of its patterns (bank numbers, dates, UUIDs) would take order numbers and ids for
-personal data. A text of 1 KB takes about a quarter of a millisecond, several times as long as the rules alone.
+The rules go first and keep their tokens; Presidio adds identifiers that they do not know, such as national numbers and
+wallets. Only its patterns are used, without a language model, so it finds no names. It looks for the listed entities
+only, because others of its patterns (bank numbers, dates, UUIDs) mistake order numbers and ids for personal data. A
+text of 1 KB takes about a quarter of a millisecond, several times as long as the rules alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import import_module, metadata
 from typing import Any, Final
 
 from loopwright.core.errors import SettingsInvalid
-from loopwright.texts.redact import Redacted, Rules, find
+from loopwright.core.text import Finder, Redacted, Span
 
 ENTITIES: Final = (
     "CRYPTO",
@@ -30,14 +30,16 @@ Not `UK_NHS`: one in eleven numbers of ten digits passes its check, and order nu
 """
 LEAST_SCORE: Final = 0.5
 
-_Span = tuple[str, int, int, str]
-
 
 class PresidioRedactor:
-    """Our rules, and Presidio's patterns for `entities` whose score is at least `least_score`."""
+    """The finds of `rules`, and beside them Presidio's for `entities` whose score is at least `least_score`."""
 
     def __init__(
-        self, entities: Sequence[str] = ENTITIES, *, least_score: float = LEAST_SCORE
+        self,
+        rules: Finder,
+        entities: Sequence[str] = ENTITIES,
+        *,
+        least_score: float = LEAST_SCORE,
     ) -> None:
         """Load Presidio, which takes seconds.
 
@@ -64,7 +66,7 @@ class PresidioRedactor:
         self._engine = analyzer.AnalyzerEngine(
             registry=registry, nlp_engine=nlp, supported_languages=["en"]
         )
-        self._rules = Rules()
+        self._rules = rules
         said = f"{self._entities}{least_score}".encode()
         installed = metadata.version("presidio-analyzer")
         digest = blake2b(said, digest_size=4).hexdigest()
@@ -78,7 +80,7 @@ class PresidioRedactor:
         by_rules = self._rules.redact(text, key)
         if not text.strip():
             return Redacted(text, {}, self.version)
-        ours: list[_Span] = [*find(text)] if by_rules.counts else []
+        ours: list[Span] = self._rules.find(text) if by_rules.counts else []
         added = list(_beside(ours, self._found(text)))
         if not added:
             return Redacted(by_rules.text, by_rules.counts, self.version)
@@ -93,7 +95,7 @@ class PresidioRedactor:
         parts.append(text[done:])
         return Redacted("".join(parts), counts, self.version)
 
-    def _found(self, text: str) -> Iterator[_Span]:
+    def _found(self, text: str) -> Iterator[Span]:
         """Yield Presidio's finds, the surest and longest first."""
         found = self._engine.analyze(
             text, language="en", entities=self._entities, score_threshold=self._least_score
@@ -104,7 +106,7 @@ class PresidioRedactor:
 
 
 class _NoLanguage:
-    """Stands where Presidio wants a language model: it knows no words, so only patterns find anything."""
+    """A language model that knows no words, because Presidio requires one; so only patterns find anything."""
 
     def __init__(self, artifacts: Any) -> None:
         self._artifacts = artifacts
@@ -160,8 +162,8 @@ def _presidio() -> Any:
         ) from error
 
 
-def _beside(taken: Sequence[_Span], found: Iterable[_Span]) -> Iterator[_Span]:
-    """Yield what was found where nothing is taken yet."""
+def _beside(taken: Sequence[Span], found: Iterable[Span]) -> Iterator[Span]:
+    """Yield the finds that overlap none of `taken` and none before them."""
     spans = list(taken)
     for span in found:
         if all(span[2] <= start or end <= span[1] for _, start, end, _ in spans):

@@ -22,7 +22,7 @@ import msgspec
 
 from loopwright.core import upcast
 from loopwright.core.errors import Broken, Conflict, DiskFull, LogCorrupt, LoopError
-from loopwright.core.ports import Batch, KeyTaken
+from loopwright.core.ports import Batch, KeyTaken, Offset
 
 from .files import fsync_directory
 
@@ -111,7 +111,7 @@ class SqliteEventLog:
                 page_size = self._write.execute("PRAGMA page_size").fetchone()[0]
                 _set(self._write, "max_page_count", max(max_bytes // page_size, 1))
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         """Store one batch and its keys in one durable step; return its first offset.
 
         All or nothing: raises `KeyTaken`, storing nothing, when any key is already there; `DiskFull` when the
@@ -127,22 +127,27 @@ class SqliteEventLog:
                         (first, count, version, _crc(first, count, version, body), body),
                     )
             except sqlite3.IntegrityError as error:
-                raise KeyTaken(f"one of {len(keys)} keys is already stored") from error
+                raise KeyTaken(self.taken(keys)) from error
             self._hold_wal()
-        return first
+        return Offset(first)
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Store those of `keys` that are new, durably and in one step; return those that were there before."""
+        with (
+            self._lock,
+            _translated(self._path, damage=LogCorrupt),
+            _begun(self._write) as write,
+        ):
+            found = _taken(write, keys)
+            _insert_keys(write, [key for key in dict.fromkeys(keys) if key not in found])
+        return found
 
     def taken(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` that are already stored."""
-        found: set[bytes] = set()
         with self._readers.borrow() as connection:
-            for start in range(0, len(keys), 500):
-                chunk = keys[start : start + 500]
-                marks = ",".join("?" * len(chunk))
-                rows = connection.execute(f"SELECT key FROM keys WHERE key IN ({marks})", chunk)  # noqa: S608 - only question marks
-                found.update(key for (key,) in rows.fetchall())
-        return found
+            return _taken(connection, keys)
 
-    def read(self, after: int, *, limit: int) -> list[Batch]:
+    def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond offset `after`, oldest first.
 
         Stops once `limit` records are reached; the last batch may run past it. Raises `LogCorrupt` when a
@@ -163,13 +168,12 @@ class SqliteEventLog:
                     break
         return batches
 
-    def head(self) -> int:
+    def head(self) -> Offset:
         """Return the offset of the newest record; 0 when there is none."""
         with self._readers.borrow() as connection:
-            head: int = connection.execute(_HEAD).fetchone()[0]
-            return head
+            return Offset(connection.execute(_HEAD).fetchone()[0])
 
-    def trim(self, through: int) -> int:
+    def trim(self, through: Offset) -> int:
         """Drop whole batches whose last offset is at most `through`; keys stay. Return records dropped."""
         dropped = 0
         while True:
@@ -429,6 +433,16 @@ def _begun(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _taken(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(keys), 500):
+        chunk = keys[start : start + 500]
+        marks = ",".join("?" * len(chunk))
+        rows = connection.execute(f"SELECT key FROM keys WHERE key IN ({marks})", chunk)  # noqa: S608 - only question marks
+        found.update(key for (key,) in rows.fetchall())
+    return found
 
 
 def _insert_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from loopwright.core.errors import BodyTooLarge, Conflict, LoopError
+from loopwright.core.errors import BodyTooLarge, Broken, Conflict, LoopError, SettingsInvalid
 
 from .answers import BatchReceipt, FeedbackItem
 from .errors import ApiError, BufferFull, Unreachable
+from .fork import renew_after_fork
 
 OnError = Callable[[FeedbackItem, LoopError], None]
 OnFull = Literal["raise", "block"]
@@ -53,8 +54,13 @@ class FeedbackBuffer:
         on_full: OnFull = "raise",
         on_error: OnError | None = None,
     ) -> None:
+        numbers = (max_items, max_queue, max_wait_s)
+        if not all(isinstance(n, int | float) for n in numbers):
+            raise SettingsInvalid(
+                f"max_items, max_queue and max_wait_s are {numbers}; give numbers"
+            )
         if not 1 <= max_items <= MAX_BATCH or max_queue < max_items:
-            raise ValueError(
+            raise SettingsInvalid(
                 f"max_items is {max_items}, max_queue {max_queue}; a batch holds 1 to {MAX_BATCH} "
                 "items and the queue at least one batch"
             )
@@ -69,9 +75,10 @@ class FeedbackBuffer:
         self._taken_in = self._dealt_with = self._flush_through = 0
         self._deadline: float | None = None
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="loopwright-feedback", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._begin()
         atexit.register(self.close)
+        renew_after_fork(self._renew)
 
     def feedback(
         self,
@@ -92,6 +99,7 @@ class FeedbackBuffer:
         item = self._identify(FeedbackItem(request_id, reward, metric, event_id))
         with self._changed:
             self._make_room()
+            self._begin()
             self._queue.append((time.monotonic(), item))
             self._taken_in += 1
             if len(self._queue) in (1, self._max_items):
@@ -102,6 +110,8 @@ class FeedbackBuffer:
         """Send what is queued now and wait for it; False when `timeout_s` ran out first."""
         with self._changed:
             target = self._flush_through = self._taken_in
+            if self._dealt_with < target:
+                self._begin()
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._dealt_with >= target, timeout_s)
 
@@ -111,9 +121,18 @@ class FeedbackBuffer:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout_s
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         atexit.unregister(self.close)
         self._release()
+
+    def _renew(self) -> None:
+        """Begin empty in a forked child: what is queued belongs to the parent, which sends it."""
+        self._changed = threading.Condition()
+        self._queue.clear()
+        self._taken_in = self._dealt_with = self._flush_through = 0
+        self.accepted = self.duplicates = self.rejected = self.dropped = 0
+        self._thread = None
 
     @property
     def pending(self) -> int:
@@ -130,6 +149,14 @@ class FeedbackBuffer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin(self) -> None:
+        """Start the thread, unless it runs: a forked child has none until its first item."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run, name="loopwright-feedback", daemon=True
+            )
+            self._thread.start()
 
     def _make_room(self) -> None:
         def is_open() -> bool:
@@ -148,7 +175,12 @@ class FeedbackBuffer:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._deliver(batch)
+            try:
+                self._deliver(batch)
+            except Exception as error:
+                # A bug must cost this batch, not the thread: everything queued after it would be lost in silence.
+                log.exception("the feedback buffer failed to send a batch")
+                self._drop(batch, Broken(f"it was not sent: {type(error).__name__}: {error}"))
             with self._changed:
                 self._dealt_with += len(batch)
                 self._changed.notify_all()
@@ -183,9 +215,8 @@ class FeedbackBuffer:
             try:
                 receipt = self._send(batch)
             except LoopError as error:
-                if isinstance(error, BodyTooLarge) and len(batch) > 1:
-                    self._deliver(batch[: len(batch) // 2])
-                    self._deliver(batch[len(batch) // 2 :])
+                if len(batch) > 1 and _is_about_the_content(error):
+                    self._deliver_parts(batch, error)
                     return
                 if not _may_pass(error) or not self._patient(pause_s):
                     self._drop(batch, error)
@@ -194,6 +225,16 @@ class FeedbackBuffer:
             else:
                 self._settle(batch, receipt)
                 return
+
+    def _deliver_parts(self, batch: list[FeedbackItem], error: LoopError) -> None:
+        """Send halves of a batch that is too large; of one that is refused as a whole, each item alone."""
+        if isinstance(error, BodyTooLarge):
+            middle = len(batch) // 2
+            parts = [batch[:middle], batch[middle:]]
+        else:
+            parts = [[item] for item in batch]
+        for part in parts:
+            self._deliver(part)
 
     def _patient(self, pause_s: float) -> bool:
         """Wait before another try; False when the buffer's time is up."""
@@ -230,6 +271,12 @@ class FeedbackBuffer:
         except Exception:
             # It is the product's own code; whatever it raises must not stop the thread.
             log.exception("on_error itself failed for feedback %s", item.event_id)
+
+
+def _is_about_the_content(error: LoopError) -> bool:
+    """Whether the server refused what was sent, so that one item may be at fault for all."""
+    status = error.detail.get("status") if isinstance(error, ApiError) else error.status
+    return status in (400, 413, 422)
 
 
 def _may_pass(error: LoopError) -> bool:

@@ -20,7 +20,8 @@ import msgspec
 from loopwright.core.clock import Clock, SystemClock
 from loopwright.core.ids import Ids
 
-from .answers import DEFAULT_ARM_ID, Arm
+from .answers import DEFAULT_ARM_ID, Arm, Selection
+from .breaker import Breaker
 from .errors import ApiError, Unreachable, read_problem
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ UNAVAILABLE: Final = frozenset({502, 503, 504})
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 SHORTEST_TIMEOUT_S: Final = 0.001
+
+_ARM_MEMBERS: Final = frozenset({"id", "payload", "metadata"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,13 @@ class Failure:
 
     kind: FailureKind
     reason: str
+    hung: bool = False
+    """Whether time ran out, at whatever step."""
+
+    @property
+    def is_timeout(self) -> bool:
+        """Whether the server kept the caller waiting in vain."""
+        return self.hung or self.kind == "late"
 
 
 @dataclass(kw_only=True)
@@ -113,17 +123,42 @@ class Terms:
 
     def __post_init__(self) -> None:
         self.new_id = Ids(self.clock, self.rng)
+        self.breaker = Breaker(self.monotonic)
+        self._served: dict[str, dict[str, Arm]] = {}
         self.fallbacks = 0
         self.skipped = 0
         self._is_out = False
         self._lock = threading.Lock()
 
     def default_arm(self, experiment_id: str) -> Arm | None:
-        """Return the local default arm of an experiment, if one was configured."""
+        """Return the local default arm of an experiment, if one was configured.
+
+        Text is the id of the arm: its payload is the one that the server last sent with it, else the text itself.
+        """
         if experiment_id not in self.default_arms:
             return None
         default = self.default_arms[experiment_id]
-        return default if isinstance(default, Arm) else Arm(DEFAULT_ARM_ID, default)
+        served = self._served.get(experiment_id, {})
+        if isinstance(default, Arm):
+            return default
+        if isinstance(default, str):
+            return served.get(default) or Arm(default, default)
+        if isinstance(default, Mapping) and "id" in default and default.keys() <= _ARM_MEMBERS:
+            return msgspec.convert(dict(default), Arm)
+        same = (arm for arm in served.values() if arm.payload == default)
+        return next(same, Arm(DEFAULT_ARM_ID, default))
+
+    def remembered(self, selection: Selection) -> Selection:
+        """Remember the arm of `selection` as the server knows it, for when the server is away; return `selection`."""
+        if selection.experiment_id in self.default_arms:
+            self._served.setdefault(selection.experiment_id, {})[selection.arm.id] = selection.arm
+        return selection
+
+    def after_fork(self) -> None:
+        """Replace the locks: a thread that the child does not have may hold them."""
+        self._lock = threading.Lock()
+        self.breaker = Breaker(self.monotonic)
+        self.new_id = Ids(self.clock, self.rng)
 
     def fell_back(self, experiment_id: str, reason: str) -> None:
         """Count a fallback; warn at the first of an outage."""
@@ -157,12 +192,19 @@ def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Fail
     Raises the error the server named, `Unreachable` when it gave no answer, or `ApiError` when the answer
     cannot be read.
     """
+    if wait_s := terms.breaker.wait_s(terms.timeout_s):
+        reason = f"the latest calls got no answer in time; it is asked again in {wait_s:.1f} s"
+        return _give_up(terms, call, Failure("late", reason), 0)
     deadline = terms.monotonic() + terms.timeout_s
     attempt = 0
     while True:
         left = max(deadline - terms.monotonic(), SHORTEST_TIMEOUT_S)
         outcome = yield Send(call.method, call.path, call.body, left)
         assert outcome is not None
+        if isinstance(outcome, Failure) and outcome.is_timeout:
+            terms.breaker.timed_out()
+        else:
+            terms.breaker.answered()
         if isinstance(outcome, Reply) and outcome.status < 300:
             terms.answered()
             value = _read(call, outcome)

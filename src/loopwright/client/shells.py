@@ -1,27 +1,35 @@
-"""The clients: they carry out the steps of a conversation over httpx, and nothing else.
-
-`method` and `coroutine` turn each function of `calls` into a method with the same arguments, so a call is
-written once and offered twice.
-"""
+"""The clients: they carry out the steps of a conversation over httpx, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self, SupportsFloat, SupportsIndex, TypeVar
 
 import httpx
 
-from loopwright.core.errors import SettingsInvalid
+from loopwright.core.errors import Conflict, SettingsInvalid
 
 from . import calls
 from .buffer import FeedbackBuffer, OnError, OnFull
 from .exchange import Call, Done, Failure, Reply, Send, Terms, Wait, converse
+from .fork import renew_after_fork
+from .groups import (
+    Agent,
+    AsyncAgent,
+    AsyncExperiments,
+    AsyncFeedback,
+    AsyncKeys,
+    Experiments,
+    Feedback,
+    Keys,
+)
+from .requests import API
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_URL: Final = "http://127.0.0.1:8400"
@@ -29,140 +37,51 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _JSON: Final = {"content-type": "application/json"}
 
 
-class Group:
-    """Calls that belong together, on a blocking client."""
-
-    def __init__(self, terms: Terms, run: Callable[[Call[Any] | Done[Any]], Any]) -> None:
-        self._terms = terms
-        self._run = run
-
-
-class AsyncGroup:
-    """Calls that belong together, on an asynchronous client."""
+class _Shell:
+    """What both clients are made of: the terms, and counters over them."""
 
     def __init__(
-        self, terms: Terms, run: Callable[[Call[Any] | Done[Any]], Awaitable[Any]]
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeout_s: float,
+        retries: int,
+        default_arms: Mapping[str, object] | None,
     ) -> None:
-        self._terms = terms
-        self._run = run
+        self._terms = Terms(
+            base_url=_checked(base_url),
+            timeout_s=_patience(timeout_s),
+            retries=_tries(retries),
+            default_arms=_defaults(default_arms),
+        )
+        key = None if api_key is None else _header(api_key)
+        # In a closure, so that no dump of this object's attributes shows it.
+        self._secret: Callable[[], str | None] = lambda: key
+        renew_after_fork(self._renew)
+
+    @property
+    def fallbacks(self) -> int:
+        """Selections that were answered by a local default arm."""
+        return self._terms.fallbacks
+
+    @property
+    def skipped(self) -> int:
+        """Feedback that was not sent because its selection was a fallback."""
+        return self._terms.skipped
+
+    def _renew(self) -> None:
+        """Let go of what belongs to the parent; the child opens connections of its own."""
+        self._terms.after_fork()
 
 
-def method(
-    build: Callable[Concatenate[Terms, P], Call[T] | Done[T]],
-) -> Callable[Concatenate[Group, P], T]:
-    """Return `build` as a method that waits for the answer."""
+class Client(_Shell):
+    """Talks to a Loopwright server; safe to share between threads, and usable in a forked child.
 
-    @functools.wraps(build)
-    def blocking(group: Group, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return group._run(build(group._terms, *args, **kwargs))  # type: ignore[no-any-return]
-
-    return blocking
-
-
-def coroutine(
-    build: Callable[Concatenate[Terms, P], Call[T] | Done[T]],
-) -> Callable[Concatenate[AsyncGroup, P], Coroutine[Any, Any, T]]:
-    """Return `build` as a method to await."""
-
-    @functools.wraps(build)
-    async def awaiting(group: AsyncGroup, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await group._run(build(group._terms, *args, **kwargs))  # type: ignore[no-any-return]
-
-    return awaiting
-
-
-class Agent(Group):
-    """Select arms and send feedback."""
-
-    select = method(calls.select)
-    feedback = method(calls.feedback)
-    feedback_batch = method(calls.feedback_batch)
-
-
-class AsyncAgent(AsyncGroup):
-    """Select arms and send feedback."""
-
-    select = coroutine(calls.select)
-    feedback = coroutine(calls.feedback)
-    feedback_batch = coroutine(calls.feedback_batch)
-
-
-class Experiments(Group):
-    """Create experiments, move them through their life, see how they do."""
-
-    create = method(calls.create_experiment)
-    define = method(calls.define_experiment)
-    get = method(calls.get_experiment)
-    list = method(calls.list_experiments)
-    start = method(calls.start_experiment)
-    pause = method(calls.pause_experiment)
-    resume = method(calls.resume_experiment)
-    end = method(calls.end_experiment)
-    status = method(calls.experiment_status)
-    add_arm = method(calls.add_arm)
-    change_arm = method(calls.change_arm)
-
-
-class AsyncExperiments(AsyncGroup):
-    """Create experiments, move them through their life, see how they do."""
-
-    create = coroutine(calls.create_experiment)
-    define = coroutine(calls.define_experiment)
-    get = coroutine(calls.get_experiment)
-    list = coroutine(calls.list_experiments)
-    start = coroutine(calls.start_experiment)
-    pause = coroutine(calls.pause_experiment)
-    resume = coroutine(calls.resume_experiment)
-    end = coroutine(calls.end_experiment)
-    status = coroutine(calls.experiment_status)
-    add_arm = coroutine(calls.add_arm)
-    change_arm = coroutine(calls.change_arm)
-
-
-class Feedback(Group):
-    """Send feedback of every kind, interactions and steps; read the quality report."""
-
-    send = method(calls.send_feedback)
-    interactions = method(calls.send_interactions)
-    steps = method(calls.send_steps)
-    quality = method(calls.quality_report)
-
-
-class AsyncFeedback(AsyncGroup):
-    """Send feedback of every kind, interactions and steps; read the quality report."""
-
-    send = coroutine(calls.send_feedback)
-    interactions = coroutine(calls.send_interactions)
-    steps = coroutine(calls.send_steps)
-    quality = coroutine(calls.quality_report)
-
-
-class Keys(Group):
-    """Create, list, rotate and revoke keys."""
-
-    create = method(calls.create_key)
-    list = method(calls.list_keys)
-    rotate = method(calls.rotate_key)
-    revoke = method(calls.revoke_key)
-    rotate_signing = method(calls.rotate_signing_key)
-
-
-class AsyncKeys(AsyncGroup):
-    """Create, list, rotate and revoke keys."""
-
-    create = coroutine(calls.create_key)
-    list = coroutine(calls.list_keys)
-    rotate = coroutine(calls.rotate_key)
-    revoke = coroutine(calls.revoke_key)
-    rotate_signing = coroutine(calls.rotate_signing_key)
-
-
-class Client:
-    """Talks to a Loopwright server; safe to share between threads.
-
-    `timeout_s` is the patience of one call with all its retries. `default_arms` maps experiment ids to the arm,
-    or its payload, that `agent.select` returns while the server cannot be asked; `fallbacks` counts those, and
-    `skipped` the feedback that was not sent because its selection was one.
+    `timeout_s` is the patience of one call with all its retries; after three timeouts in a row calls fail at once
+    until the server answers again. `default_arms` maps experiment ids to the arm, or its id, that `agent.select`
+    returns while the server cannot be asked; `fallbacks` counts those, and `skipped` the feedback that was not
+    sent because its selection was one.
     """
 
     def __init__(
@@ -174,27 +93,15 @@ class Client:
         retries: int = 3,
         default_arms: Mapping[str, object] | None = None,
     ) -> None:
-        self._terms = Terms(
-            base_url=_checked(base_url),
-            timeout_s=timeout_s,
-            retries=retries,
-            default_arms=dict(default_arms or {}),
+        super().__init__(
+            base_url, api_key, timeout_s=timeout_s, retries=retries, default_arms=default_arms
         )
-        self._http = httpx.Client(**_options(self._terms.base_url, api_key))
+        self._http = httpx.Client(**_options(self._terms.base_url, self._secret()))
+        self._is_closed = self._is_inherited = False
         self.agent = Agent(self._terms, self._run)
         self.experiments = Experiments(self._terms, self._run)
         self.feedback = Feedback(self._terms, self._run)
         self.keys = Keys(self._terms, self._run)
-
-    @property
-    def fallbacks(self) -> int:
-        """Selections that were answered by a local default arm."""
-        return self._terms.fallbacks
-
-    @property
-    def skipped(self) -> int:
-        """Feedback that was not sent because its selection was a fallback."""
-        return self._terms.skipped
 
     def buffered(
         self,
@@ -219,8 +126,15 @@ class Client:
         )
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections; a second call does nothing. Calls after it raise `Conflict`."""
+        self._is_closed = True
+        if not self._is_inherited:
+            self._http.close()
+
+    def _renew(self) -> None:
+        """Let go of the parent's connections; the child's first call opens its own."""
+        super()._renew()
+        self._is_inherited = True
 
     def __enter__(self) -> Self:
         return self
@@ -249,12 +163,21 @@ class Client:
             time.sleep(step.seconds)
             return None
         try:
-            return _reply(self._http.request(**_arguments(step)))
+            return _reply(self._transport().request(**_arguments(step)))
         except httpx.HTTPError as error:
             return _failure(error)
 
+    def _transport(self) -> httpx.Client:
+        if self._is_closed:
+            raise closed()
+        if self._is_inherited:
+            # Dropped, not closed: closing would say goodbye on connections that the parent goes on using.
+            self._http = httpx.Client(**_options(self._terms.base_url, self._secret()))
+            self._is_inherited = False
+        return self._http
 
-class AsyncClient:
+
+class AsyncClient(_Shell):
     """Talks to a Loopwright server from asyncio; see `Client` for the arguments."""
 
     def __init__(
@@ -266,28 +189,15 @@ class AsyncClient:
         retries: int = 3,
         default_arms: Mapping[str, object] | None = None,
     ) -> None:
-        self._terms = Terms(
-            base_url=_checked(base_url),
-            timeout_s=timeout_s,
-            retries=retries,
-            default_arms=dict(default_arms or {}),
+        super().__init__(
+            base_url, api_key, timeout_s=timeout_s, retries=retries, default_arms=default_arms
         )
-        self._api_key = api_key
-        self._http = httpx.AsyncClient(**_options(self._terms.base_url, api_key))
+        self._http = httpx.AsyncClient(**_options(self._terms.base_url, self._secret()))
+        self._is_closed = self._is_inherited = False
         self.agent = AsyncAgent(self._terms, self._run)
         self.experiments = AsyncExperiments(self._terms, self._run)
         self.feedback = AsyncFeedback(self._terms, self._run)
         self.keys = AsyncKeys(self._terms, self._run)
-
-    @property
-    def fallbacks(self) -> int:
-        """Selections that were answered by a local default arm."""
-        return self._terms.fallbacks
-
-    @property
-    def skipped(self) -> int:
-        """Feedback that was not sent because its selection was a fallback."""
-        return self._terms.skipped
 
     def buffered(
         self,
@@ -304,7 +214,7 @@ class AsyncClient:
         """
         terms = self._terms
         sender = Client(
-            terms.base_url, self._api_key, timeout_s=terms.timeout_s, retries=terms.retries
+            terms.base_url, self._secret(), timeout_s=terms.timeout_s, retries=terms.retries
         )
         return FeedbackBuffer(
             sender.agent.feedback_batch,
@@ -318,8 +228,15 @@ class AsyncClient:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections; a second call does nothing. Calls after it raise `Conflict`."""
+        self._is_closed = True
+        if not self._is_inherited:
+            await self._http.aclose()
+
+    def _renew(self) -> None:
+        """Let go of the parent's connections; the child's first call opens its own."""
+        super()._renew()
+        self._is_inherited = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -348,21 +265,64 @@ class AsyncClient:
             await asyncio.sleep(step.seconds)
             return None
         try:
-            return _reply(await self._http.request(**_arguments(step)))
+            return _reply(await self._transport().request(**_arguments(step)))
         except httpx.HTTPError as error:
             return _failure(error)
+
+    def _transport(self) -> httpx.AsyncClient:
+        if self._is_closed:
+            raise closed()
+        if self._is_inherited:
+            self._http = httpx.AsyncClient(**_options(self._terms.base_url, self._secret()))
+            self._is_inherited = False
+        return self._http
+
+
+def closed() -> Conflict:
+    """Return the error of a call on a client that was closed."""
+    return Conflict("the client is closed; make a new one, or close it later")
 
 
 def _checked(base_url: str) -> str:
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, TypeError, ValueError) as error:
         raise SettingsInvalid(f"{base_url!r} is not an address: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise SettingsInvalid(
             f"{base_url!r} is not the address of a server; write it like {DEFAULT_URL}"
         )
-    return base_url.rstrip("/")
+    # Every path below begins with it, and addresses are often copied together with it.
+    return str(base_url).rstrip("/").removesuffix(API).rstrip("/")
+
+
+def _patience(timeout_s: float) -> float:
+    if isinstance(timeout_s, bool | str) or not isinstance(timeout_s, SupportsFloat):
+        raise SettingsInvalid(f"timeout_s is {timeout_s!r}; give seconds as a number")
+    seconds = float(timeout_s)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise SettingsInvalid(f"timeout_s is {seconds}; give seconds above 0")
+    return seconds
+
+
+def _tries(retries: int) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, SupportsIndex) or int(retries) < 0:
+        raise SettingsInvalid(f"retries is {retries!r}; give a whole number from 0")
+    return int(retries)
+
+
+def _defaults(default_arms: Mapping[str, object] | None) -> dict[str, object]:
+    if default_arms is not None and not isinstance(default_arms, Mapping):
+        raise SettingsInvalid(
+            f"default_arms is {default_arms!r}; map experiment ids to arms, such as {{'greeting': 'a'}}"
+        )
+    return dict(default_arms or {})
+
+
+def _header(api_key: str) -> str:
+    if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable():
+        raise SettingsInvalid("the API key has characters that no key has; copy it again")
+    return api_key
 
 
 def _options(base_url: str, api_key: str | None) -> dict[str, Any]:
@@ -390,9 +350,10 @@ def _reply(response: httpx.Response) -> Reply:
 
 def _failure(error: httpx.HTTPError) -> Failure:
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hung = isinstance(error, httpx.TimeoutException)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return Failure("unsent", reason)
-    return Failure("late" if isinstance(error, httpx.TimeoutException) else "lost", reason)
+        return Failure("unsent", reason, hung)
+    return Failure("late" if hung else "lost", reason)
 
 
 def _nothing() -> None:

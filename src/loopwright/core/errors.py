@@ -17,7 +17,7 @@ document (RFC 9457).
     ├── Overloaded             come back later
     │   └── OutcomeUnknown
     └── Broken                 the installation itself: data, disk, settings
-        ├── LogCorrupt · DirectoryLocked · DiskFull
+        ├── LogCorrupt · PartCorrupt · DirectoryLocked · DiskFull · Unavailable
         ├── DatabaseUnavailable · CommitUnclear
         └── SettingsInvalid
 """
@@ -183,6 +183,12 @@ class LogCorrupt(Broken):
     code = "log_corrupt"
 
 
+class PartCorrupt(Broken):
+    """A stored file is missing, or is not what was written."""
+
+    code = "part_corrupt"
+
+
 class DirectoryLocked(Broken):
     """Another process already serves from this data directory."""
 
@@ -205,6 +211,12 @@ class CommitUnclear(Broken):
     """The connection was lost while the transaction committed: all of it is stored, or nothing."""
 
     code = "commit_unclear"
+
+
+class Unavailable(Broken):
+    """An engine or a disk cannot be used for now: it is read-only, refuses access or fails."""
+
+    code = "unavailable"
 
 
 class SettingsInvalid(Broken):

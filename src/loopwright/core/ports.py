@@ -1,32 +1,42 @@
 """What the slices need of an engine, in the engine's own words.
 
-Each port has at most six verbs, at least two backends, and one contract suite in `loopwright.testing` that
-every backend passes.
+Each port has at most six verbs and one contract suite that every backend passes, in `loopwright.testing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NewType, Protocol
 
 import msgspec
+
+Offset = NewType("Offset", int)
+"""A position in an event log: 0 before the first record, then growing with each.
+
+Offsets are compared and stored. Only the log and the package `eventlog` count with them: a log in partitions, or one
+whose transactions leave gaps, still has an order, but the distance of two offsets says nothing there. Whoever needs
+a number of records counts records.
+"""
+
+START: Offset = Offset(0)
+"""The offset before every record."""
 
 
 class Batch(msgspec.Struct, frozen=True):
     """A run of records as the log stored it."""
 
-    first: int
-    """Offset of the first record; the others follow without gaps."""
+    first: Offset
+    """Offset of the first record."""
     count: int
     version: int
     """Schema version the body was written in."""
     body: bytes
 
     @property
-    def last(self) -> int:
-        """Offset of the last record."""
-        return self.first + self.count - 1
+    def last(self) -> Offset:
+        """Offset of the last record. The records of one batch, and only those, are numbered without gaps."""
+        return Offset(self.first + self.count - 1)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -39,9 +49,9 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class EventLog(Protocol):
-    """Durable, append-only batches of records with gapless offsets from 1, and a set of unique keys."""
+    """Durable, append-only batches of records, in one order."""
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         """Store one batch and its keys in one durable step; return its first offset.
 
         All or nothing: raises `KeyTaken`, storing nothing, when any key is already there. Keys within one
@@ -49,11 +59,7 @@ class EventLog(Protocol):
         """
         ...
 
-    def taken(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return those of `keys` that are already stored."""
-        ...
-
-    def read(self, after: int, *, limit: int) -> list[Batch]:
+    def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond offset `after`, oldest first.
 
         Stops once `limit` records are reached; the last batch may run past it. Raises `LogCorrupt` when a
@@ -61,11 +67,11 @@ class EventLog(Protocol):
         """
         ...
 
-    def head(self) -> int:
+    def head(self) -> Offset:
         """Return the offset of the newest record; 0 when there is none."""
         ...
 
-    def trim(self, through: int) -> int:
+    def trim(self, through: Offset) -> int:
         """Drop whole batches whose last offset is at most `through`; keys stay. Return records dropped."""
         ...
 
@@ -75,7 +81,23 @@ class EventLog(Protocol):
 
 
 class KeyTaken(Exception):
-    """An append was refused as a whole because one of its keys is already stored."""
+    """An append was refused as a whole because some of its keys are already stored: `keys`."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self.keys = frozenset(keys)
+        super().__init__(f"{len(self.keys)} of the keys are already stored")
+
+
+class Keys(Protocol):
+    """A set of unique keys, for logs whose `append` cannot check them in its own transaction."""
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Store those of `keys` that are new, durably and in one step; return those that were there before."""
+        ...
+
+    def taken(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that are already stored."""
+        ...
 
 
 class Session(Protocol):
@@ -117,6 +139,18 @@ class Database(Protocol):
         ...
 
 
+class ScrubbedDatabase(Database, Protocol):
+    """A database that can also make what was deleted disappear from its files."""
+
+    def rewrite(self) -> bool:
+        """Write everything anew, so that no deleted row is left; False, leaving it for `scrub`, while it is in use."""
+        ...
+
+    def scrub(self) -> bool:
+        """Do what is left of a rewrite, and empty logs that hold deleted rows; False when some had to stay."""
+        ...
+
+
 class BlobStore(Protocol):
     """Named immutable bytes."""
 
@@ -134,4 +168,94 @@ class BlobStore(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove `name` if it is there."""
+        ...
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A part as an engine stored it."""
+
+    rows: int
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256, hexadecimal."""
+
+
+class QueryEngine(Protocol):
+    """SQL over immutable Parquet parts in one place, and over tables of its own that end with it.
+
+    Its SQL has the function `digest63(text)`: a whole number from 0 below 2^63, the same in every engine: the upper 63 bits
+    of MD5, its bytes read from last to first. Any thread may call, one at a time. Raises `DiskFull`, `Unavailable`,
+    and `PartCorrupt` for a part that is missing or cannot be read.
+    """
+
+    def load(
+        self, columns: Mapping[str, str], lines: Sequence[bytes]
+    ) -> AbstractContextManager[str]:
+        """Hold rows where the engine reads them, for the length of a block, and yield the SELECT of them, in their order.
+
+        Each of `lines` is a JSON object with some of `columns`; `columns` gives the types.
+        """
+        ...
+
+    def query(
+        self, sql: str, params: Any = (), *, threads: int | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement, with at most `threads` threads; return its rows.
+
+        `params` are a sequence for `?`, or a mapping for `$name`.
+        """
+        ...
+
+    def write(self, sql: str, name: str) -> Stored | None:
+        """Store the rows of a SELECT, in its order, as the part `name`, durably; None, storing nothing, without rows."""
+        ...
+
+    def read(self, names: Sequence[str], columns: Sequence[str]) -> str:
+        """Return the SELECT of `columns` of the parts `names`; there is at least one."""
+        ...
+
+    def digest(self, name: str) -> str | None:
+        """Read the whole part and return its SHA-256, hexadecimal; None when it is missing."""
+        ...
+
+    def close(self) -> None:
+        """Release the engine, its tables and its scratch files."""
+        ...
+
+
+class Columnar(Protocol):
+    """Rows as one file of typed columns that other tools can read."""
+
+    def encode(self, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> bytes:
+        """Return the file that holds `rows`; `columns` gives names and SQL types."""
+        ...
+
+    def decode(
+        self, content: bytes, columns: Sequence[str], *, after: int
+    ) -> list[tuple[Any, ...]]:
+        """Return `columns` of the rows whose first column is greater than `after`, in its order.
+
+        Raises `PartCorrupt` when `content` is no such file.
+        """
+        ...
+
+
+class Lease(Protocol):
+    """The right of one holder at a time to do what a name stands for. Every instance is a holder of its own.
+
+    The epoch fences: it grows each time a name is acquired, so whoever stores it with a result can refuse the results
+    of a holder that was too slow to notice that its time was over.
+    """
+
+    def acquire(self, name: str, *, ttl_s: float) -> int | None:
+        """Take the lease for `ttl_s` seconds; return its epoch, or None while another holds it."""
+        ...
+
+    def renew(self, name: str, epoch: int, *, ttl_s: float) -> bool:
+        """Hold it for `ttl_s` seconds from now; False when it is lost: then stop at once."""
+        ...
+
+    def release(self, name: str, epoch: int) -> None:
+        """Let it go; nothing happens when it is already lost."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -38,3 +39,20 @@ def document_of(error: LoopError) -> dict[str, Any]:
     return document(error.status, error.code, error.message) | {
         name: value for name, value in error.detail.items() if name not in _RESERVED
     }
+
+
+def fault_of(error: msgspec.ValidationError) -> str:
+    """Return what msgspec found wrong, with the types of JSON where it names those of Python."""
+    return _PYTHON_TYPE.sub(lambda found: _JSON_TYPES[found[0]], str(error))
+
+
+_JSON_TYPES: Final = {
+    "`str`": "`string`",
+    "`int`": "`integer`",
+    "`float`": "`number`",
+    "`bool`": "`boolean`",
+    "`dict`": "`object`",
+    "`list`": "`array`",
+    "`NoneType`": "`null`",
+}
+_PYTHON_TYPE: Final = re.compile("|".join(_JSON_TYPES))

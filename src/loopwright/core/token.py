@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .clock import DAY_MS
 from .decision import Decision
 from .errors import ContextInvalid, TokenExpired, TokenForged, TokenKeyRetired, TokenMalformed
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-DAY_MS: Final = 86_400_000
 _HEADER: Final = 2
 _BODY: Final = _HEADER + ID_BYTES
 _ID_HEAD: Final = b"\xd9\x20"

@@ -7,7 +7,7 @@ fact takes effect exactly once whatever crashes.
 from __future__ import annotations
 
 from loopwright.core.errors import StaleVersion
-from loopwright.core.ports import Database, Session
+from loopwright.core.ports import Database, Offset, Session
 from loopwright.core.schema import apply_schema
 
 _SCHEMA = (("CREATE TABLE consumers (name TEXT PRIMARY KEY, position BIGINT NOT NULL)",),)
@@ -20,7 +20,7 @@ class Consumers:
         self._database = database
         apply_schema(database, "consumers", _SCHEMA)
 
-    def register(self, name: str) -> int:
+    def register(self, name: str) -> Offset:
         """Make `name` known, at position 0 if it is new, so that nothing it needs is trimmed; return its position."""
         with self._database.transaction() as session:
             session.execute(
@@ -28,10 +28,10 @@ class Consumers:
             )
         return self.position(name)
 
-    def position(self, name: str) -> int:
+    def position(self, name: str) -> Offset:
         """Return the offset through which `name` has consumed; 0 when it is unknown."""
         rows = self._database.query("SELECT position FROM consumers WHERE name = ?", (name,))
-        return int(rows[0][0]) if rows else 0
+        return Offset(int(rows[0][0]) if rows else 0)
 
     def advance(self, session: Session, name: str, offset: int) -> None:
         """Record, within the consumer's own transaction, that `name` has consumed through `offset`.
@@ -54,7 +54,7 @@ class Consumers:
         with self._database.transaction() as session:
             session.execute("DELETE FROM consumers WHERE name = ?", (name,))
 
-    def slowest(self) -> int:
-        """Return the least position; 0 when nobody is registered, for then nothing is known to be consumed."""
+    def slowest(self) -> Offset:
+        """Return the least position; 0 when no consumer is registered: then nothing is known to be consumed."""
         rows = self._database.query("SELECT min(position) FROM consumers")
-        return int(rows[0][0] or 0)
+        return Offset(int(rows[0][0] or 0))

@@ -11,7 +11,7 @@ from typing import Final
 from loopwright.core import upcast
 from loopwright.core.errors import LogCorrupt
 from loopwright.core.events import Fact
-from loopwright.core.ports import Batch, EventLog
+from loopwright.core.ports import START, Batch, EventLog, Offset
 
 from .seal import Segments
 
@@ -31,8 +31,8 @@ class Reader:
         self._log = log
         self._segments = segments
         self._news = threading.Condition()
-        self._head = 0
-        self._latest: tuple[int, list[Fact]] = (0, [])
+        self._head: int = START
+        self._latest: tuple[int, list[Fact]] = (START, [])
 
     def facts(self, after: int, *, limit: int) -> list[tuple[int, Fact]]:
         """Return at most `limit` facts beyond offset `after`, each with its offset, without gaps.
@@ -40,7 +40,7 @@ class Reader:
         Raises `LogCorrupt` when the log ends before `after`, or when the fact that follows it is neither in
         the log nor in a sealed segment.
         """
-        batches = self._log.read(after, limit=limit)
+        batches = self._log.read(Offset(after), limit=limit)
         if not batches:
             head = self._log.head()
             if head == after:
@@ -53,7 +53,7 @@ class Reader:
                     expected=after,
                 )
             # A commit may have come between the two questions; if not, all of the log was trimmed.
-            batches = self._log.read(after, limit=limit)
+            batches = self._log.read(Offset(after), limit=limit)
         if not batches or batches[0].first > after + 1:
             return self._sealed(after, limit)
         found: list[tuple[int, Fact]] = []
@@ -79,12 +79,12 @@ class Reader:
             return self._head > after
 
     def wake(self, head: int) -> None:
-        """Tell the waiting that the log has grown to `head`: for `Writer.subscribe`."""
+        """Note that the log has grown to `head`, and end the waits for it; subscribe it to the writer."""
         with self._news:
             self._head = max(self._head, head)
             self._news.notify_all()
 
-    def replay(self, after: int = 0) -> Iterator[tuple[int, Fact]]:
+    def replay(self, after: int = START) -> Iterator[tuple[int, Fact]]:
         """Yield every fact beyond offset `after` from sealed segments and the log.
 
         Goes up to the head at the time of the call, or a little beyond.

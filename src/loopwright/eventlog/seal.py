@@ -1,8 +1,7 @@
 """Old facts move from the live log to Parquet files that any tool can read.
 
 A segment holds a run of facts: typed columns to filter by, each fact's MessagePack exactly as the log had it,
-and a JSON rendering for people and SQL. A manifest lists all segments with their digests. Nothing is ever
-overwritten: a manifest is a new blob, named by the offset it reaches, and the newest one counts.
+and a JSON rendering for people and SQL. The numbered manifests of `core.parts` list all segments with their digests.
 
 The order of the steps (segment, manifest, then trimming the log) means that a crash between any two leaves
 every fact readable exactly once: a segment that no manifest names does not exist, and facts that are both
@@ -12,25 +11,22 @@ sealed and still in the log are read from one place.
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from loopwright.core import upcast
-from loopwright.core.errors import LogCorrupt
+from loopwright.core import parts, upcast
+from loopwright.core.errors import LogCorrupt, PartCorrupt, StaleVersion
 from loopwright.core.events import Fact
-from loopwright.core.ports import Batch, BlobStore, EventLog
-
-MANIFEST_FORMAT: Final = 1
+from loopwright.core.ports import START, Batch, BlobStore, Columnar, EventLog, Offset
 
 _FACTS: Final = "facts/"
-_MANIFESTS: Final = "manifests/"
+_OLD_MANIFESTS: Final = "manifests/"
 _raw_facts: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 _Row = tuple[int, str, str, str | None, str | None, int, int, bytes, str]
@@ -47,66 +43,86 @@ _COLUMNS: Final = {
 }
 
 
-class Segment(msgspec.Struct, frozen=True):
-    """One sealed run of facts."""
+_logger = logging.getLogger(__name__)
 
+Segment = parts.Part
+"""One sealed run of facts."""
+
+
+class Manifest(parts.Manifest, frozen=True, kw_only=True):
+    """All sealed segments, oldest first, each beginning where the one before ends."""
+
+    @property
+    def last(self) -> Offset:
+        """Offset through which facts are sealed; 0 when none are."""
+        return Offset(self.parts[-1].last if self.parts else 0)
+
+
+class _OldSegment(msgspec.Struct, frozen=True):
     name: str
     first: int
     last: int
     rows: int
     digest: str
-    """SHA-256 of the file, hexadecimal."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """All sealed segments, oldest first, without gaps."""
+class _OldManifest(msgspec.Struct, frozen=True):
+    """Until December 2026 a manifest was named by the offset it reached."""
 
-    format: int = MANIFEST_FORMAT
-    segments: tuple[Segment, ...] = ()
-
-    @property
-    def last(self) -> int:
-        """Offset through which facts are sealed; 0 when none are."""
-        return self.segments[-1].last if self.segments else 0
+    format: int = 1
+    segments: tuple[_OldSegment, ...] = ()
 
 
 class Segments:
-    """Reads the sealed part of the log from a blob store."""
+    """Reads and extends the sealed part of the log in a blob store; `columnar` reads and writes its files."""
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, columnar: Columnar) -> None:
         self._blobs = blobs
+        self._columnar = columnar
 
     def manifest(self) -> Manifest:
         """Return the newest manifest. Raises `LogCorrupt` when it cannot be read."""
-        names = list(self._blobs.names(_MANIFESTS))
-        if not names:
-            return Manifest()
-        content = self._blobs.get(names[-1]) or b""
         try:
-            manifest = msgspec.json.decode(content, type=Manifest)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise LogCorrupt(f"{names[-1]} cannot be read: {error}; restore a backup") from error
-        if manifest.format > MANIFEST_FORMAT:
-            raise LogCorrupt(
-                f"{names[-1]} has format {manifest.format}; this program reads up to "
-                f"{MANIFEST_FORMAT}: upgrade Loopwright",
-                found=manifest.format,
-                expected=MANIFEST_FORMAT,
-            )
-        return manifest
+            found = parts.newest(self._blobs, Manifest)
+            return found or self._old() or Manifest()
+        except parts.ManifestUnreadable as error:
+            raise LogCorrupt(f"{error.message}; restore a backup") from error
 
-    def replay(self, after: int = 0) -> Iterator[tuple[int, Fact]]:
+    def adopt(self) -> Manifest:
+        """Return the newest manifest, after publishing anew one of the earlier form; the old file stays."""
+        found = self.manifest()
+        if found.number or not found.parts:
+            return found
+        adopted = found.following()
+        try:
+            parts.publish(self._blobs, adopted, expect=0)
+        except StaleVersion:
+            return self.manifest()
+        _logger.info(
+            "the segments' manifest has a new form; the old file is kept as a backup",
+            extra={"backup": self._old_name(), "manifest": parts.name_of(adopted.number)},
+        )
+        return adopted
+
+    def replay(self, after: int = START) -> Iterator[tuple[int, Fact]]:
         """Yield the sealed facts beyond offset `after`, each with its offset."""
-        for segment in self.manifest().segments:
+        for segment in self.manifest().parts:
             if segment.last > after:
                 yield from self.read(segment, after=after)
 
-    def read(self, segment: Segment, *, after: int = 0) -> list[tuple[int, Fact]]:
+    def read(self, segment: Segment, *, after: int = START) -> list[tuple[int, Fact]]:
         """Return the facts of `segment` beyond offset `after`, each with its offset.
 
         Raises `LogCorrupt` when the file is missing, does not match its digest or holds other facts.
         """
-        rows = _read_parquet(self.content(segment), after)
+        try:
+            rows = self._columnar.decode(
+                self.content(segment), ("offset", "schema_version", "body"), after=after
+            )
+        except PartCorrupt as error:
+            raise LogCorrupt(
+                f"{segment.name}: {error.message}; restore it from a backup"
+            ) from error
         offsets = [offset for offset, _, _ in rows]
         if offsets != list(range(max(segment.first, after + 1), segment.last + 1)):
             raise LogCorrupt(
@@ -134,39 +150,60 @@ class Segments:
 
     def add(self, batches: Iterable[Batch]) -> Segment:
         """Store `batches` as the next segment and publish a manifest that names it."""
-        manifest = self.manifest()
+        manifest = self.adopt()
         rows = [row for batch in batches for row in _rows(batch)]
         first, last = rows[0][0], rows[-1][0]
         if first != manifest.last + 1 or len(rows) != last - first + 1:
             raise LogCorrupt(
                 f"facts {first} to {last} do not continue the segments, which end at {manifest.last}"
             )
-        content = _write_parquet(rows)
+        content = self._columnar.encode(_COLUMNS, rows)
         segment = Segment(
             name=f"{_FACTS}{first:020}-{last:020}.parquet",
             first=first,
             last=last,
             rows=len(rows),
+            size=len(content),
             digest=hashlib.sha256(content).hexdigest(),
         )
         # A file of this name is what a crash left behind before any manifest named it.
         self._blobs.delete(segment.name)
         self._blobs.put(segment.name, content)
         self.content(segment)
-        grown = Manifest(segments=(*manifest.segments, segment))
-        self._blobs.put(f"{_MANIFESTS}{last:020}.json", msgspec.json.encode(grown))
+        grown = manifest.following(parts=(*manifest.parts, segment))
+        parts.publish(self._blobs, grown, expect=manifest.number)
         return segment
 
     def tidy(self) -> None:
-        """Delete manifests that newer ones replace; the one before the newest stays for who just looked."""
-        for name in list(self._blobs.names(_MANIFESTS))[:-2]:
-            self._blobs.delete(name)
+        """Delete manifests that newer ones have replaced."""
+        parts.tidy(self._blobs)
+
+    def _old_name(self) -> str | None:
+        names = self._blobs.names(_OLD_MANIFESTS)
+        return max((name for name in names if not name.startswith(parts.PREFIX)), default=None)
+
+    def _old(self) -> Manifest | None:
+        """Return the newest manifest of the earlier form."""
+        name = self._old_name()
+        content = None if name is None else self._blobs.get(name)
+        if name is None or content is None:
+            return None
+        old = parts.decode(content, _OldManifest, format=1, name=name)
+        return Manifest(
+            parts=tuple(
+                # The earlier form kept no sizes.
+                Segment(
+                    name=s.name, rows=s.rows, size=0, digest=s.digest, first=s.first, last=s.last
+                )
+                for s in old.segments
+            )
+        )
 
 
 class Sealer:
-    """Moves facts from the live log into segments, and trims the log behind everyone's back but not before.
+    """Moves facts from the live log into segments, and trims from the log what all consumers have read.
 
-    `consumed` says through which offset every consumer has come. The newest `keep` facts stay in the log.
+    `consumed` returns the offset through which every consumer has come. The newest `keep` facts stay in the log.
     """
 
     def __init__(
@@ -174,7 +211,7 @@ class Sealer:
         log: EventLog,
         segments: Segments,
         *,
-        consumed: Callable[[], int],
+        consumed: Callable[[], Offset],
         segment_rows: int = 50_000,
         keep: int = 200_000,
     ) -> None:
@@ -188,17 +225,17 @@ class Sealer:
         """Seal every full segment that has left the newest `keep` facts; return the new segments."""
         made = []
         end = self._log.head() - self._keep
-        last = self._segments.manifest().last
+        last: Offset = self._segments.adopt().last
         while end - last >= self._segment_rows:
             made.append(self._segments.add(self._log.read(last, limit=self._segment_rows)))
-            last = made[-1].last
+            last = Offset(made[-1].last)
         self._segments.tidy()
         return made
 
     def trim(self) -> int:
         """Drop from the log what is sealed and consumed, but for the newest `keep`; return facts dropped."""
         sealed = self._segments.manifest().last
-        return self._log.trim(min(sealed, self._consumed(), self._log.head() - self._keep))
+        return self._log.trim(min(sealed, self._consumed(), Offset(self._log.head() - self._keep)))
 
 
 def _rows(batch: Batch) -> Iterator[_Row]:
@@ -227,44 +264,6 @@ def _plain(value: Any) -> Any:
     plain = {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     tag = value.__struct_config__.tag
     return plain if tag is None else {"kind": tag, **plain}
-
-
-def _write_parquet(rows: list[_Row]) -> bytes:
-    # Both are heavy to import, and sealing is rare.
-    import duckdb
-    import numpy as np
-
-    columns = {
-        name: np.array(values, dtype=np.int64 if kind in ("BIGINT", "INTEGER") else object)
-        for (name, kind), values in zip(_COLUMNS.items(), zip(*rows, strict=True), strict=True)
-    }
-    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in _COLUMNS.items())
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(config={"threads": 1}) as connection,
-    ):
-        path = Path(folder) / "segment.parquet"
-        connection.register("facts", columns)
-        connection.execute(
-            f"COPY (SELECT {casts} FROM facts) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"  # noqa: S608 - our own names
-        )
-        return path.read_bytes()
-
-
-def _read_parquet(content: bytes, after: int) -> list[tuple[int, int, bytes]]:
-    import duckdb
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(config={"threads": 1}) as connection,
-    ):
-        path = Path(folder) / "segment.parquet"
-        path.write_bytes(content)
-        return connection.execute(
-            'SELECT "offset", schema_version, body FROM read_parquet(?) '
-            'WHERE "offset" > ? ORDER BY "offset"',
-            [str(path), after],
-        ).fetchall()
 
 
 def _array_header(n: int) -> bytes:

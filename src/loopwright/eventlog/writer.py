@@ -316,10 +316,9 @@ class Writer:
                     body, count=len(facts), version=upcast.SCHEMA_VERSION, keys=keys
                 )
             except KeyTaken as error:
-                found = self._log.taken(keys)
-                if not found:
+                if not error.keys:
                     raise Broken("the log refuses keys that it says it does not have") from error
-                taken |= found
+                taken |= error.keys
                 continue
             self._head = first + len(facts) - 1
             self.written += len(facts)

@@ -7,20 +7,21 @@ it is stored at once, and the warehouse joins it later.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.errors import BodyMalformed, Invalid, LoopError
 from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
 from loopwright.people import People, Person, RawCopies
 from loopwright.people.consent import require_store
 
+from .batches import raw_items
 from .draft import Draft
 from .originals import originals
 from .pipeline import Pipeline
@@ -29,15 +30,8 @@ from .quarantine import Quarantine, RefusedItem, replayable
 from .results import Results, results_of
 from .rewards import BATCH_LIMIT
 from .routing import TopicCounts
-from .shield import known_person, shield
+from .shield import known_person, lenient, shield
 from .wire import decoded, malformed
-
-
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=BATCH_LIMIT)]
-
-
-_envelope: Final = msgspec.json.Decoder(_Envelope).decode
 
 
 class TypedIntake:
@@ -100,9 +94,9 @@ class TypedIntake:
     def understand(self, tenant_id: str, path: str, content: bytes | Sequence[Any]) -> Understood:
         """Read and validate a body without waiting for anything; raises like `prepare`."""
         if not isinstance(content, bytes):
-            return self._read(tenant_id, path, items=content)
+            return self._read(tenant_id, path, items=content, are_objects=True)
         try:
-            items: Sequence[Any] = _envelope(content).items
+            items: Sequence[Any] = raw_items(content)
         except msgspec.ValidationError:
             item = decoded(content)
             if isinstance(item, dict) and "items" in item:
@@ -148,7 +142,9 @@ class TypedIntake:
             is_batch=understood.is_batch,
             refusals=refusals,
         )
-        for (place, _), keyed in zip(valid, made, strict=True):
+        for (place, draft), keyed in zip(valid, made, strict=True):
+            if draft.feedback is None and draft.note.flags:
+                prepared.flags[place] = draft.note.flags
             for fact, fact_key in keyed:
                 prepared.facts.append(fact)
                 prepared.keys.append(fact_key)
@@ -171,6 +167,7 @@ class TypedIntake:
         items: Sequence[Any],
         is_batch: bool = True,
         is_replay: bool = False,
+        are_objects: bool = False,
     ) -> Understood:
         """Read and validate items: Python objects, or JSON not yet decoded.
 
@@ -179,7 +176,11 @@ class TypedIntake:
         received_ms = self._now_ms()
         with self._lock:
             valid, errors = self.pipeline.validate(
-                items, path, tenant_id=tenant_id, received_ms=received_ms
+                items,
+                path,
+                tenant_id=tenant_id,
+                received_ms=received_ms,
+                are_objects=are_objects,
             )
         named = {draft.user_id for _, draft in valid}
         named.update([draft.reviewer_id for _, draft in valid if draft.reviewer_id])
@@ -250,8 +251,9 @@ class TypedIntake:
             if error.detail.get("expected") == "store":
                 self.without_consent += 1
                 continue
+            item, is_changed = _keepable(understood.items[place], error)
             shielded = shield(
-                decoded(understood.items[place]),
+                item,
                 key=self.people.key(tenant_id),
                 redactor=self.pipeline.redactor,
                 resolve=lambda ids: self.people.resolve(tenant_id, ids),
@@ -266,10 +268,24 @@ class TypedIntake:
                     stage=refusal.stage,
                     code=error.code,
                     reason=error.message[:1000],
-                    is_whole=shielded.is_whole,
+                    is_whole=shielded.is_whole and not is_changed,
                     persons=shielded.persons,
                     body=shielded.body,
                 )
             )
         if items:
             self.quarantine.hold(tenant_id, items)
+
+
+def _keepable(item: Any, error: LoopError) -> tuple[Any, bool]:
+    """Return a refused item as values that JSON can hold, and whether that changed it."""
+    if isinstance(error, BodyMalformed):
+        return lenient(bytes(item)), True
+    if isinstance(item, msgspec.Raw):
+        return decoded(item), False
+    try:
+        text = json.dumps(item, default=repr, skipkeys=True)  # Python objects may hold anything
+    except (TypeError, ValueError, RecursionError):
+        return {"cut": "objects that JSON cannot hold"}, True
+    kept = lenient(text.encode())
+    return kept, kept != item

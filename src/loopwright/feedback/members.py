@@ -76,8 +76,19 @@ class Members:
 
 def shown(value: Any) -> str:
     """Return a value as it looks in an error sentence: short, and text in quotes."""
-    spelt = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
-    return spelt if len(spelt) <= 60 else f"{spelt[:60]}…"
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+        case str() | int() | float():
+            text = repr(value)
+            return text if len(text) <= 60 else f"{text[:60]}…"
+    return f"a Python {type(value).__name__}"  # only embedded use can send one
 
 
 def finite(value: float, name: str) -> float:

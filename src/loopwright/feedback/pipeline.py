@@ -11,11 +11,11 @@ import msgspec
 from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, LoopError, TokenForeign
 from loopwright.core.ids import Ids
+from loopwright.core.text import Classifier, Redactor
 from loopwright.core.token import Signer
 from loopwright.people import Person
 from loopwright.people.pseudonyms import address_pseudonym
-from loopwright.texts.classify import Classifier
-from loopwright.texts.redact import Redactor, Rules
+from loopwright.texts.redact import Rules
 from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
 from .draft import Draft, Verify
@@ -27,6 +27,7 @@ from .stages.facts import Keyed, facts_of
 from .stages.identify import Find, deduplicate
 from .stages.redact import redact, with_texts
 from .stages.validate import validate_item
+from .wire import check_text
 
 
 class Counter(msgspec.Struct):
@@ -55,7 +56,7 @@ class Pipeline:
         """Whether a classifier or redactor waits for another machine, so that `finish` belongs on a thread."""
         vocabulary = Vocabulary()
         self.categories = categories or RememberedRules(vocabulary=vocabulary)
-        """The classifier of categories; replace it by a trained one when there is one."""
+        """The classifier of categories; an endpoint can take its place."""
         self.sentiments = sentiments or remembered_sentiment(vocabulary)
         self.redactor = redactor or Rules()
         self.counters: dict[str, Counter] = {
@@ -75,18 +76,33 @@ class Pipeline:
         self._recall = Memory()
 
     def validate(
-        self, items: Sequence[Any], path: str, *, tenant_id: str, received_ms: int
+        self,
+        items: Sequence[Any],
+        path: str,
+        *,
+        tenant_id: str,
+        received_ms: int,
+        are_objects: bool = False,
     ) -> tuple[list[tuple[int, Draft]], dict[int, LoopError]]:
-        """Read and validate items; return drafts and errors by the place of their item."""
+        """Read and validate items; return drafts and errors by the place of their item.
+
+        Items that `are_objects` of Python, not decoded from JSON, may hold text that no log can store.
+        """
         verify = _verifier(self.signer, tenant_id, received_ms)
         drafts: list[tuple[int, Draft]] = []
         errors: dict[int, LoopError] = {}
         flagged = 0
         for place, item in enumerate(items):
             try:
+                if are_objects:
+                    check_text(item)
                 draft = validate_item(item, path, tenant_id, received_ms, verify, self._find)
-            except BodyMalformed:
-                raise
+            except BodyMalformed as error:
+                # JSON as a whole must be UTF-8; anything else that cannot be decoded is this item's own fault.
+                if type(item) is not msgspec.Raw or not _is_utf8(item):
+                    raise
+                errors[place] = error
+                continue
             except LoopError as error:
                 errors[place] = error
                 continue
@@ -141,6 +157,14 @@ class Pipeline:
         counter.seen += seen
         counter.changed += changed
         counter.refused += refused
+
+
+def _is_utf8(item: msgspec.Raw) -> bool:
+    try:
+        bytes(item).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _verifier(signer: Signer, tenant_id: str, now_ms: int) -> Verify:

@@ -48,6 +48,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[bytes] = []
     places: list[int] = []
     """For each fact, the place of its item in the body."""
+    flags: dict[int, tuple[str, ...]] = {}
+    """Flags of calls and steps by place; those of feedback are in its facts."""
     refusals: dict[int, Refusal] = {}
     originals: list[Original] = []
     """Items to keep raw copies of, once the facts are durable."""

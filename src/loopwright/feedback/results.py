@@ -85,7 +85,8 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
         prepared.facts, prepared.places, committed.duplicates, strict=True
     ):
         if results[place] is _PENDING:  # the first fact of an item speaks for it
-            results[place] = _result(fact, None if duplicate else offset)
+            flags = prepared.flags.get(place, ())
+            results[place] = _result(fact, None if duplicate else offset, flags)
         offset += not duplicate
     return results
 
@@ -93,7 +94,7 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
 _PENDING: Final = TypedResult(0)
 
 
-def _result(fact: Fact, offset: int | None) -> TypedResult:
+def _result(fact: Fact, offset: int | None, flags: tuple[str, ...]) -> TypedResult:
     if type(fact) is Reported:
         if offset is None:
             return TypedResult(200, fact.event_id, True, None, fact.note.flags)
@@ -101,7 +102,7 @@ def _result(fact: Fact, offset: int | None) -> TypedResult:
     assert isinstance(fact, Interacted | Stepped)
     id = fact.interaction.id if isinstance(fact, Interacted) else fact.step.id
     return TypedResult(
-        200 if offset is None else 201, fact.event_id, offset is None, offset, (), id
+        200 if offset is None else 201, fact.event_id, offset is None, offset, flags, id
     )
 
 

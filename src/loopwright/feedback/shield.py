@@ -7,14 +7,16 @@ large is cut, and then cannot be replayed.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from loopwright.core.text import Redactor
 from loopwright.people import Person
 from loopwright.people.pseudonyms import address_pseudonym
-from loopwright.texts.redact import Redactor
 
 from .draft import FREE_TEXT
 
@@ -50,7 +52,9 @@ def shield(
     if not is_whole:
         item = _cut(item)
         if len(encode_body(item)) > BODY_BYTES:
-            item = {"cut": f"{type(item).__name__} larger than {BODY_BYTES} bytes"}
+            item = {
+                "cut": f"{'a list' if isinstance(item, list) else 'an object'} larger than {BODY_BYTES} bytes"
+            }
     persons = resolve(_users(item))
     shielded = _shield(item, "", key=key, redactor=redactor, persons=persons)
     return Shielded(shielded, tuple(sorted({p.id for p in persons.values()})), is_whole)
@@ -101,6 +105,39 @@ def _cut(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _cut(inner) for name, inner in value.items()}
     return [_cut(inner) for inner in value] if isinstance(value, list) else value
+
+
+def lenient(item: bytes) -> Any:
+    """Return JSON that strict decoding refuses as far as it can be kept, for people to look at.
+
+    Half surrogate pairs and bytes that are not UTF-8 become U+FFFD, and numbers beyond a float their text.
+    """
+    try:
+        return _without_surrogates(
+            json.loads(
+                item.decode("utf-8", "replace"), parse_float=_float_or_text, parse_constant=str
+            )
+        )
+    except (ValueError, RecursionError):
+        return {"cut": "JSON that cannot be decoded"}
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {
+            _without_surrogates(name): _without_surrogates(inner) for name, inner in value.items()
+        }
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def encode_body(body: Any) -> str:

@@ -14,12 +14,16 @@ from .members import Members, shown
 def read_time(value: Any, name: str) -> tuple[int, dict[str, Any], tuple[str, ...]]:
     """Return a time in milliseconds, what `time_as_sent` needs to return it as it was sent, and flags.
 
-    Takes ISO 8601 or whole milliseconds since the epoch; a time without a zone is taken as UTC and flagged.
+    Takes ISO 8601 or whole milliseconds since the epoch; a time without a zone is taken as UTC and flagged, and so
+    is an integer that is probably in seconds.
     """
+    flags: tuple[str, ...] = ()
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value <= _LAST_MS:
             raise Invalid(f"{name} is {value}; send milliseconds since 1970, or ISO 8601")
-        return value, {"at": value}, ()
+        if value < _SECONDS_BELOW:
+            flags = ("timestamp_in_seconds",)
+        return value, {"at": value}, flags
     if not isinstance(value, str):
         raise Invalid(f"{name} is {shown(value)}; send ISO 8601, such as 2026-11-20T09:30:00.000Z")
     try:
@@ -28,7 +32,6 @@ def read_time(value: Any, name: str) -> tuple[int, dict[str, Any], tuple[str, ..
         raise Invalid(
             f"{name} is {shown(value)}; send ISO 8601, such as 2026-11-20T09:30:00.000Z"
         ) from None
-    flags: tuple[str, ...] = ()
     if read.tzinfo is None:
         read, flags = read.replace(tzinfo=UTC), ("timestamp_without_zone",)
     ms = (read - _EPOCH) // _MILLISECOND
@@ -61,4 +64,6 @@ def time_as_sent(note: Note) -> Any:
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_SECONDS_BELOW: Final = 100_000_000_000
+"""A smaller integer is probably in seconds: as milliseconds it lies before March 1973, as seconds until the year 5138."""
 _LAST_MS: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND

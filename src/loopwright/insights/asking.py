@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.warehouse import Answer, Query, Warehouse
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.warehouse.period import Period
 
 from .census import Census
 from .failures import Asked, Text
@@ -75,12 +76,13 @@ def material(
     texts = make(("failures",), lambda: ask.typed("negative_texts", Text, limit=_TEXTS))
     asked = make(("corrected",), lambda: ask.typed("asked_queries", Asked, limit=_ASKED))
     joins = make(("joins",), lambda: ask.typed("join_health", JoinTally))
-    numbers = make(("drift",), lambda: {name: ask.numbers(name) for name in _NUMBERS}) or {}
+    numbers = make(("drift",), lambda: {name: ask.numbers(name) for name in _NUMBERS})
     ratings = make(("drift",), lambda: ask.pairs("values_of", limit=_EVERYTHING))
     before = make(("metrics",), past.units)
     shares_before = make(("drift",), lambda: {name: past.shares(name) for name in _SHARES})
     numbers_before = make(("drift",), lambda: {name: past.numbers(name) for name in _NUMBERS})
     has_drift = tried.wants("drift")
+    shares = {name: {t.segment: t.facts for t in found} for name, found in (segments or {}).items()}
     return Material(
         now=now,
         ever=ever,
@@ -96,18 +98,16 @@ def material(
         texts=texts,
         asked=asked,
         joins=joins,
-        shares={
-            name: (before_counts, {t.segment: t.facts for t in (segments or {})[name]})
-            for name, before_counts in (shares_before or {}).items()
-        }
-        if has_drift
-        else None,
-        numbers={name: ((numbers_before or {})[name], found) for name, found in numbers.items()}
-        if has_drift
-        else {},
+        shares=_beside(shares_before, shares) if has_drift else None,
+        numbers=_beside(numbers_before, numbers) if has_drift else {},
         ratings=ratings or ((), ()),
         failed=tried.failed,
     )
+
+
+def _beside(before: Mapping[str, T] | None, now: Mapping[str, T] | None) -> dict[str, tuple[T, T]]:
+    """Return what was asked of both periods, side by side by dimension."""
+    return {name: (found, (now or {})[name]) for name, found in (before or {}).items()}
 
 
 class Asking:

@@ -1,4 +1,4 @@
-"""What goes wrong most, in people's own words: phrases, groups of alike texts, queries that get corrected."""
+"""The commonest failures in people's own words: phrases, groups of alike texts, corrected queries."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
 def failure_patterns(
     texts: Sequence[Text], *, weights: Mapping[str, float] | None = None, top: int = 15
 ) -> Failures:
-    """Return what marks the negative ones among `texts`, each counting by its trust weight (1 where unknown)."""
+    """Return the phrases and groups that mark the negative `texts`; each counts by its trust weight, 1 by default."""
     known = weights or {}
     bad = [text for text in texts if text.is_negative]
     good = [text for text in texts if not text.is_negative]
@@ -116,6 +116,6 @@ def corrected_queries(asked: Sequence[Asked], *, top: int = 10) -> tuple[Correct
 
 
 def shown(text: str) -> str:
-    """Return `text` on one line, cut where a reader has seen enough."""
+    """Return `text` on one line, cut to `SHOWN_CHARACTERS`."""
     line = " ".join(text[: 4 * SHOWN_CHARACTERS].split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""Join health: how many outcomes can be told to a model version, and what still waits for its target."""
+"""Join health: the share of outcomes that join to a model version, and the facts that wait for their target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JoinTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """Join health of one task; None is feedback that no task is known of."""
+    """Join health of one task; None stands for feedback whose task is unknown."""
 
     task: str | None
     outcomes: int

@@ -132,7 +132,9 @@ def ticks(low: float, high: float) -> list[float]:
     """Return round values within [low, high], five at most."""
     for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5):
         first = -(-low // step)
-        found = [round((first + k) * step, 4) for k in range(int((high - first * step) / step) + 1)]
+        found = [
+            round((first + k) * step, 4) for k in range(int((high - first * step) // step) + 1)
+        ]
         if len(found) <= _MOST_TICKS:
             return found
     return [low, high]

@@ -1,4 +1,4 @@
-"""Is what comes in like what came in the period before: shares of categories, numbers of calls, the ratings."""
+"""Drift against the period before: shares of categories, numbers of calls, the stream of ratings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from loopwright.stats.drift import Psi, adwin, psi, psi_counts
 
 MOST_DRAWN: Final = 2_000
-"""Values of a stream that are looked at; more are averaged in runs."""
+"""Longest stream that ADWIN reads; a longer one is averaged in runs first."""
 
 _MOVED: Final = 3
 
@@ -68,7 +68,7 @@ def drift_of_numbers(
 
 
 def rating_changes(times_ms: Sequence[int], values: Sequence[float]) -> tuple[int, ...]:
-    """Return the moments at which a stream on [0, 1] was seen to have another mean.
+    """Return the moments at which ADWIN found the mean of a stream on [0, 1] changed.
 
     A long stream is averaged in runs first, which keeps its order and its mean.
     """

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from loopwright.core.clock import DAY_MS
 from loopwright.warehouse import Query
-from loopwright.warehouse.period import DAY_MS
 from loopwright.warehouse.tables import Column
 
 from .targets import Metric

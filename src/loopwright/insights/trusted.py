@@ -1,4 +1,4 @@
-"""The quality report with what trust makes of it beside the raw figures."""
+"""The quality report with figures weighed by trust beside the raw ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trusted_report(
 
 
 def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...]:
-    """Return what a reader of the report should know of its trust view; nothing when there is no rating."""
+    """Return the finding about the trust view: how many ratings count, and why the others do not."""
     ratings = summary.of("rating")
     if ratings is None:
         return ()
@@ -56,7 +56,7 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
 def _let(ratings: TrustTally) -> str:
     if not ratings.released:
         return ""
-    return f" {ratings.released:,} came in a burst that somebody has released."
+    return f" {ratings.released:,} came in a burst that was released."
 
 
 def _beside(line: MetricLine | None) -> str:

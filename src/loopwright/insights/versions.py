@@ -1,7 +1,7 @@
-"""Which version made it worse, or better, before the average moves.
+"""Finding the version that made ratings worse, or better, before the average moves.
 
 A version is compared with the one that served beside it, person by person, with intervals that hold at every
-moment: the report may be opened as often as anybody likes.
+moment: the report may be opened any number of times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Verdict = Literal["regressed", "improved", "no difference shown", "too few peopl
 
 
 class VersionValues(msgspec.Struct, frozen=True):
-    """Values in order of time, one entry per fact: its version, whose it is, when, how good on [0, 1]."""
+    """Ratings in order of time as columns: version, unit, time, and value on [0, 1]."""
 
     versions: Sequence[str]
     units: Sequence[str]
@@ -33,7 +33,7 @@ class VersionValues(msgspec.Struct, frozen=True):
 
 
 class VersionChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A version beside the one that it was compared with."""
+    """A version compared with the baseline that served beside it."""
 
     dimension: str
     version: str
@@ -48,7 +48,7 @@ class VersionChange(msgspec.Struct, frozen=True, kw_only=True):
     average_before: float | None
     """Mean rating of all versions before this one came; None when it was there from the start, or nearly so."""
     average_since: float
-    """The same since then: what it has done to the average so far."""
+    """Mean rating of all versions since this one came."""
 
 
 def version_changes(

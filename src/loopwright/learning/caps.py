@@ -12,15 +12,14 @@ same log gives the same state however it is read.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.events import Expected, Fact, Received, Reported
 from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Who
 
 from .tally import Reason
-
-_DAY_MS: Final = 86_400_000
 
 
 class Spender(NamedTuple):
@@ -59,7 +58,7 @@ def sender_of(fact: Reported) -> Who:
 
 def spenders(caps: Caps, who: Who, /, *, arm_id: str, event_ms: int) -> tuple[Spender, ...]:
     """Return the counts that a fact adds to if it teaches; none when nobody is known."""
-    day = event_ms // _DAY_MS
+    day = event_ms // DAY_MS
     limits: tuple[tuple[Reason, str | None, int], ...] = (
         ("capped_person", who.person, caps.per_person),
         ("capped_session", who.session_id, caps.per_session),

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loopwright.core.clock import Clock
+from loopwright.core.clock import DAY_MS, Clock
 from loopwright.core.errors import Broken, LoopError, NotFound
 from loopwright.core.events import Changed
 from loopwright.core.ports import Database
@@ -36,7 +36,6 @@ FORMAT: Final = 1
 """How copies are encrypted; kept with each."""
 
 NONCE_BYTES: Final = 12
-DAY_MS: Final = 86_400_000
 
 SWEPT: Final = 2_000
 """Copies that one sweep deletes at most, so that it is done in a moment."""

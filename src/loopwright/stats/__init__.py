@@ -1,1 +1,1 @@
-"""Pure statistics on NumPy: intervals, agreement, trend, drift, patterns."""
+"""Pure statistics on NumPy: intervals, agreement, trend, drift, patterns of failure in texts."""

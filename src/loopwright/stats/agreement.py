@@ -1,4 +1,4 @@
-"""How far people agree, and whom to believe when they do not.
+"""Agreement of annotators, and the likeliest truth where they disagree.
 
 `dawid_skene` estimates the true label of every item and the confusion of every annotator at once; `kappa` and
 `alpha` say how much better than chance two, or any number of, annotators agree. Values in, values out.
@@ -146,8 +146,8 @@ def majority(labels: Labels) -> dict[Any, Any]:
 def peers_belief(consensus: Consensus) -> tuple[Floats, Codes]:
     """Return, for each judgement, what all *others* make true of it, and how many others there were.
 
-    The belief is f64[n, classes]: the item's posterior with this judgement taken out, so that nobody vouches
-    for himself. Goldens count as if they were given: pass their truth by other means.
+    The belief is f64[n, classes]: the item's posterior with this judgement taken out, so that no
+    judgement supports itself. Goldens count as if they were given: pass their truth by other means.
     """
     labels = consensus.labels
     own = np.log(consensus.confusion[labels.annotators, :, labels.labels] + _TINY)

@@ -1,4 +1,4 @@
-"""What goes wrong, in words: phrases that mark negative feedback, groups of alike texts, queries people correct.
+"""Patterns of failure in texts: phrases that mark negative feedback, groups of alike texts, corrected queries.
 
 References: Monroe, Colaresi and Quinn, "Fightin' Words: lexical feature selection and evaluation for
 identifying the content of political conflict", Political Analysis 16 (2008); Weinberger et al., "Feature
@@ -112,7 +112,7 @@ def failures(
 ) -> tuple[Phrase, ...]:
     """Return the phrases that mark `negative` texts, surest first.
 
-    A text counts a phrase once, by its trust weight, so that nobody gets louder by repeating a word. The
+    A text counts a phrase once, by its trust weight, so repeating a word does not make it count more. The
     Dirichlet prior has the phrase shares of all texts together and is worth `prior` phrases: rare phrases are
     drawn towards "no difference". A phrase of nearly the same texts as a surer one is left out, and so is one that
     begins or ends with a function word: complaints are longer than praise, so "the" marks them as surely as any

@@ -1,4 +1,4 @@
-"""Is it getting better, when did it change, and which version is to blame.
+"""Trends, changepoints, and comparisons of versions that may be read at any moment.
 
 `slope` and `changes` read a series of periods; `regressions` compares versions unit by unit as the rows come
 in, with an interval that holds at every moment, so that it may be looked at after every row.

@@ -4,13 +4,18 @@ policy and every engine passes, and in `loopwright.testing.simulation` the simul
 from __future__ import annotations
 
 from .clock import ManualClock
+from .engines import check_columnar, check_lease, check_query_engine
 from .policies import check_policy
-from .ports import check_blob_store, check_database, check_event_log
+from .ports import check_blob_store, check_database, check_event_log, check_keys
 
 __all__ = [
     "ManualClock",
     "check_blob_store",
+    "check_columnar",
     "check_database",
     "check_event_log",
+    "check_keys",
+    "check_lease",
     "check_policy",
+    "check_query_engine",
 ]

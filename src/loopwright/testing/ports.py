@@ -13,7 +13,15 @@ from contextlib import closing
 from typing import Any
 
 from loopwright.core.errors import Conflict
-from loopwright.core.ports import BlobStore, Database, EventLog, KeyTaken
+from loopwright.core.ports import (
+    START,
+    BlobStore,
+    Database,
+    EventLog,
+    Keys,
+    KeyTaken,
+    Offset,
+)
 
 
 def check_event_log(factory: Callable[[], EventLog]) -> None:
@@ -23,13 +31,22 @@ def check_event_log(factory: Callable[[], EventLog]) -> None:
         _offsets_are_gapless_from_one,
         _read_returns_whole_batches,
         _taken_keys_refuse_the_whole_append,
-        _taken_returns_only_stored_keys,
         _trim_keeps_offsets_and_keys,
         _appends_from_threads_do_not_interleave,
         _readers_see_only_whole_appends,
     ):
         with closing(factory()) as log:
             check(log)
+
+
+def check_keys(factory: Callable[[], Keys]) -> None:
+    """Check everything `Keys` promises on sets of keys made by `factory`."""
+    for check in (
+        _only_new_keys_are_claimed,
+        _taken_returns_only_stored_keys,
+        _one_of_many_claims_of_a_key_wins,
+    ):
+        check(factory())
 
 
 def check_database(factory: Callable[[], Database]) -> None:
@@ -73,22 +90,29 @@ def _append(log: EventLog, body: bytes, count: int = 1, *, keys: Iterable[bytes]
     return log.append(body, count=count, version=1, keys=list(keys))
 
 
+def _refused(log: EventLog, keys: list[bytes]) -> frozenset[bytes]:
+    """Return which of `keys` the log refuses an append for."""
+    try:
+        _append(log, b"refused", 2, keys=keys)
+    except KeyTaken as error:
+        return error.keys
+    raise AssertionError("an append with a stored key must raise KeyTaken")
+
+
 def _key(number: int) -> bytes:
     return struct.pack(">QQQ", number, 0, number)
 
 
 def _empty_log_has_head_zero(log: EventLog) -> None:
     assert log.head() == 0
-    assert log.read(0, limit=10) == []
-    assert log.taken([_key(1)]) == set()
-    assert log.taken([]) == set()
-    assert log.trim(100) == 0
+    assert log.read(START, limit=10) == []
+    assert log.trim(Offset(100)) == 0
 
 
 def _offsets_are_gapless_from_one(log: EventLog) -> None:
     assert [_append(log, b"a", 3), _append(log, b"b"), _append(log, b"c", 5)] == [1, 4, 5]
     assert log.head() == 9
-    batches = log.read(0, limit=100)
+    batches = log.read(START, limit=100)
     assert [(b.first, b.count, b.last, b.version, b.body) for b in batches] == [
         (1, 3, 3, 1, b"a"),
         (4, 1, 4, 1, b"b"),
@@ -101,7 +125,7 @@ def _read_returns_whole_batches(log: EventLog) -> None:
         _append(log, body, 10)
 
     def bodies(after: int, limit: int) -> list[bytes]:
-        return [batch.body for batch in log.read(after, limit=limit)]
+        return [batch.body for batch in log.read(Offset(after), limit=limit)]
 
     assert bodies(0, 1) == [b"a"]
     assert bodies(0, 10) == [b"a"]
@@ -116,36 +140,23 @@ def _read_returns_whole_batches(log: EventLog) -> None:
 
 def _taken_keys_refuse_the_whole_append(log: EventLog) -> None:
     _append(log, b"a", 2, keys=[_key(1), _key(2)])
-    try:
-        _append(log, b"b", 2, keys=[_key(3), _key(2)])
-    except KeyTaken:
-        pass
-    else:
-        raise AssertionError("an append with a stored key must raise KeyTaken")
+    assert _refused(log, [_key(3), _key(2)]) == {_key(2)}, "the error must say which are stored"
     assert log.head() == 2
-    assert log.taken([_key(3)]) == set()
     assert _append(log, b"c", keys=[_key(3)]) == 3
-    assert [batch.body for batch in log.read(0, limit=10)] == [b"a", b"c"]
-
-
-def _taken_returns_only_stored_keys(log: EventLog) -> None:
-    stored = [_key(n) for n in range(1, 1400)]
-    _append(log, b"a", len(stored), keys=stored)
-    asked = [_key(n) for n in range(700, 2800)]
-    assert log.taken(asked) == {_key(n) for n in range(700, 1400)}
+    assert [batch.body for batch in log.read(START, limit=10)] == [b"a", b"c"]
 
 
 def _trim_keeps_offsets_and_keys(log: EventLog) -> None:
     for n in range(1, 4):
         _append(log, b"%d" % n, 10, keys=[_key(n)])
-    assert log.trim(9) == 0, "a batch goes only when all of it may go"
-    assert log.trim(25) == 20
-    assert log.trim(25) == 0
-    assert [batch.first for batch in log.read(0, limit=100)] == [21]
+    assert log.trim(Offset(9)) == 0, "a batch goes only when all of it may go"
+    assert log.trim(Offset(25)) == 20
+    assert log.trim(Offset(25)) == 0
+    assert [batch.first for batch in log.read(START, limit=100)] == [21]
     assert log.head() == 30
-    assert log.trim(1_000) == 10
-    assert (log.head(), log.read(0, limit=100)) == (30, [])
-    assert log.taken([_key(1), _key(2), _key(3)]) == {_key(1), _key(2), _key(3)}
+    assert log.trim(Offset(1_000)) == 10
+    assert (log.head(), log.read(START, limit=100)) == (30, [])
+    assert _refused(log, [_key(1), _key(4), _key(3)]) == {_key(1), _key(3)}
     assert _append(log, b"next") == 31
 
 
@@ -154,8 +165,8 @@ def _appends_from_threads_do_not_interleave(log: EventLog) -> None:
         for n in range(25):
             _append(log, b"%d" % thread, 3, keys=[_key(thread * 1000 + n)])
 
-    _in_threads(write, 4)
-    batches = log.read(0, limit=1_000_000)
+    in_threads(write, 4)
+    batches = log.read(START, limit=1_000_000)
     assert [batch.first for batch in batches] == list(range(1, 301, 3))
     assert sorted(batch.body for batch in batches) == sorted([b"0", b"1", b"2", b"3"] * 25)
 
@@ -167,7 +178,7 @@ def _readers_see_only_whole_appends(log: EventLog) -> None:
     def read() -> None:
         while not is_done.is_set():
             head = log.head()
-            if head % 7 or sum(batch.count for batch in log.read(0, limit=10_000)) < head:
+            if head % 7 or sum(batch.count for batch in log.read(START, limit=10_000)) < head:
                 torn.append(head)
 
     reader = threading.Thread(target=read)
@@ -177,6 +188,30 @@ def _readers_see_only_whole_appends(log: EventLog) -> None:
     is_done.set()
     reader.join()
     assert torn == []
+
+
+def _only_new_keys_are_claimed(keys: Keys) -> None:
+    assert keys.claim([_key(1), _key(2)]) == set()
+    assert keys.claim([_key(2), _key(3), _key(3)]) == {_key(2)}
+    assert keys.taken([_key(1), _key(2), _key(3), _key(4)]) == {_key(1), _key(2), _key(3)}
+    assert keys.claim([]) == set()
+
+
+def _taken_returns_only_stored_keys(keys: Keys) -> None:
+    keys.claim([_key(n) for n in range(1, 1400)])
+    asked = [_key(n) for n in range(700, 2800)]
+    assert keys.taken(asked) == {_key(n) for n in range(700, 1400)}
+    assert keys.taken([]) == set()
+
+
+def _one_of_many_claims_of_a_key_wins(keys: Keys) -> None:
+    won: list[int] = []
+
+    def claim(_: int) -> None:
+        won.extend(n for n in range(20) if not keys.claim([_key(n)]))
+
+    in_threads(claim, 4)
+    assert sorted(won) == list(range(20))
 
 
 def _put(database: Database, name: str, number: int = 0) -> None:
@@ -315,7 +350,7 @@ def _transactions_from_threads_are_serial(database: Database) -> None:
                 number = session.query("SELECT number FROM things")[0][0]
                 session.execute("UPDATE things SET number = ?", (number + 1,))
 
-    _in_threads(count, 4)
+    in_threads(count, 4)
     assert database.query("SELECT number FROM things") == [(100,)]
 
 
@@ -331,7 +366,7 @@ def _one_of_many_checks_before_an_insert_passes(database: Database) -> None:
                     session.execute("INSERT INTO things (name, number) VALUES (?, ?)", (name, n))
                     made.append(n)
 
-    _in_threads(make, 4)
+    in_threads(make, 4)
     assert sorted(made) == list(range(10))
 
 
@@ -377,11 +412,11 @@ def _one_of_many_writers_of_a_name_wins(store: BlobStore) -> None:
             if store.put(f"race/{n}", b"%d" % thread):
                 won.append(n)
 
-    _in_threads(write, 4)
+    in_threads(write, 4)
     assert sorted(won) == list(range(10))
 
 
-def _in_threads(work: Callable[[int], None], n: int) -> None:
+def in_threads(work: Callable[[int], None], n: int) -> None:
     """Run `work(0)` to `work(n - 1)` at once; raise what the first failing one raised."""
     errors: list[BaseException] = []
 

@@ -11,7 +11,9 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
-from .classify import CATEGORY_TERMS, SENTIMENT_TERMS, RuleClassifier, Scores, _Group, _words
+from loopwright.core.text import Scores
+
+from .classify import CATEGORY_TERMS, SENTIMENT_TERMS, Group, RuleClassifier, words_of
 
 REMEMBERED_WORDS: Final = 50_000
 
@@ -43,7 +45,7 @@ class Vocabulary(dict[str, int]):
         """Return the words of `text`, what each says, and what all say together."""
         read, words, each, together = self._latest
         if read is not text:  # two classifiers read the same comment one after the other
-            words = _words(text)
+            words = words_of(text)
             each = list(map(self.__getitem__, words))
             together = reduce(or_, each, 0)
             self._latest = (text, words, each, together)
@@ -103,7 +105,7 @@ class RememberedRules(RuleClassifier):
 
     def _with_phrases(self, words: list[str], each: list[int], said: int) -> int:
         """Return what a text says with its phrases: `each` is what its words say one by one, `said` together."""
-        found: set[_Group] = set()
+        found: set[Group] = set()
         shown = each.copy()
         phrases = self._phrases
         for i in [i for i, word in enumerate(words[:-1]) if word in phrases]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from .releases import NewRelease, Release, Releases, Releasing
+from .clearances import Clearance, Clearances, Clearing, NewClearance
+from .figures import LEFT_OUT
+from .policy import TrustPolicy
 from .summary import Burst, TrustSummary, TrustTally
-from .view import LEFT_OUT, Trust
-from .weights import Reason, TrustPolicy
+from .view import Trust
+from .weights import Reason
 
 __all__ = [
     "LEFT_OUT",
     "Burst",
-    "NewRelease",
+    "Clearance",
+    "Clearances",
+    "Clearing",
+    "NewClearance",
     "Reason",
-    "Release",
-    "Releases",
-    "Releasing",
     "Trust",
     "TrustPolicy",
     "TrustSummary",

@@ -1,4 +1,4 @@
-"""Letting held back bursts count, over HTTP. It stands beside the trust view, whose bursts it names."""
+"""Clear bursts that were held back, over HTTP, where a clearance is called a release."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from litestar.params import Body, FromPath, QueryParameter, SkipValidation
 from loopwright.catalog.routes import Catalogued
 from loopwright.web import Asking, problems
 
-from .releases import NewRelease, Release, ReleaseList, Releases, Releasing
+from .clearances import Clearance, ClearanceList, Clearances, Clearing, NewClearance
 
-Known = NamedDependency[SkipValidation[Releases]]
-Letting = NamedDependency[SkipValidation[Releasing]]
+Known = NamedDependency[SkipValidation[Clearances]]
+Letting = NamedDependency[SkipValidation[Clearing]]
 
 MAX_PAGE: Final = 1000
 _LAUNCH: Final = {
@@ -28,14 +28,14 @@ _LAUNCH: Final = {
 }
 
 
-class ReleaseController(Controller):
-    """Bursts that somebody has looked at and lets count."""
+class ClearanceController(Controller):
+    """Bursts that a person has looked at and cleared."""
 
     path = "/api/v1/feedback/trust/{of_tenant:str}/releases"
     tags: Sequence[str] = ("insights",)
 
     @post(
-        summary="Release a burst",
+        summary="Clearance a burst",
         response_description="The release; reports count by it at once.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
@@ -43,19 +43,19 @@ class ReleaseController(Controller):
     def release(
         self,
         of_tenant: FromPath[str],
-        data: Annotated[NewRelease, Body(examples=[Example(value=_LAUNCH)])],
+        data: Annotated[NewClearance, Body(examples=[Example(value=_LAUNCH)])],
         catalog: Catalogued,
         principal: Asking,
-        releasing: Letting,
-    ) -> Release:
+        clearing: Letting,
+    ) -> Clearance:
         """Let what was held back as a burst of an arm, from one time to another, count from now on.
 
-        Without `experiment_id` it is about what is of no experiment. Limits of person, session and address still
+        Without `experiment_id` it is for facts without an experiment. Limits of person, session and address still
         hold.
         """
         principal.require("manage")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
-        return releasing.release(tenant, data, actor=principal.key_id)
+        return clearing.clear(tenant, data, actor=principal.key_id)
 
     @get(summary="List releases", responses=problems(404), sync_to_thread=True)
     def list(
@@ -63,19 +63,19 @@ class ReleaseController(Controller):
         of_tenant: FromPath[str],
         catalog: Catalogued,
         principal: Asking,
-        releases: Known,
+        clearances: Known,
         limit: Annotated[
             int, QueryParameter(ge=1, le=MAX_PAGE, description="Most items to return.")
         ] = 100,
-    ) -> ReleaseList:
-        """Return the newest releases, and who took which of them back."""
+    ) -> ClearanceList:
+        """Return the newest releases, and who withdrew which of them."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
-        return releases.list(tenant, limit=limit)
+        return clearances.list(tenant, limit=limit)
 
     @delete(
         "/{release_id:str}",
-        summary="Take a release back",
+        summary="Withdraw a release",
         response_description="The release as it now is.",
         responses=problems(404),
         status_code=200,
@@ -87,9 +87,9 @@ class ReleaseController(Controller):
         release_id: FromPath[str],
         catalog: Catalogued,
         principal: Asking,
-        releasing: Letting,
-    ) -> Release:
-        """Hold back again what a release let count. It stays in the list, with who took it back."""
+        clearing: Letting,
+    ) -> Clearance:
+        """Hold back again the votes that a release let count. The release stays in the list, with who withdrew it."""
         principal.require("manage")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
-        return releasing.withdraw(tenant, release_id, actor=principal.key_id)
+        return clearing.withdraw(tenant, release_id, actor=principal.key_id)

@@ -39,7 +39,7 @@ class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
     """The commonest first."""
 
 
-class BurstRelease(msgspec.Struct, frozen=True, kw_only=True):
+class BurstClearance(msgspec.Struct, frozen=True, kw_only=True):
     """Who let a burst count, when and why."""
 
     id: str
@@ -67,7 +67,7 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
     """Different people among those who said it and are known."""
     new_accounts: int
     """Facts of accounts that were first seen less than a day before."""
-    release: BurstRelease | None
+    release: BurstClearance | None
     """The latest that lets some of them count; null when nobody has."""
 
 

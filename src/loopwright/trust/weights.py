@@ -8,47 +8,31 @@ weight = role prior * shrunk skill * age decay, within [least, most]; 0 for anno
 for repeated and for capped votes. Never negative: an adversary whose votes were inverted could steer by lying
 backwards.
 
-References: Dawid and Skene 1979 (see `agreement`); Anscombe, "The transformation of Poisson, binomial and
-negative-binomial data", Biometrika 35 (1948), for why counts need a tail of their own; Alon, Matias and
-Szegedy, "The space complexity of approximating the frequency moments", STOC 1996, for the median of means.
+Reference: Dawid and Skene 1979 (see `agreement`).
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Codes, Consensus, Floats, Labels, dawid_skene, peers_belief
 from loopwright.stats.intervals import Z95
 
+from .bursts import bursts
+from .policy import TrustPolicy
+from .votes import UNKNOWN, Mask, Votes, joint
+
 Flags = NDArray[np.uint16]
-Mask = NDArray[np.bool_]
-
-MINUTE_MS: Final = 60_000
-DAY_MS: Final = 86_400_000
-UNKNOWN: Final = -1
-"""The code of a user, address or session that was not given."""
-
-ROLES: Final[Mapping[str, float]] = {
-    "end_user": 1.0,
-    "reviewer": 2.0,
-    "expert": 3.0,
-    "evaluator": 0.5,
-    "system": 1.0,
-}
-"""How much a vote counts by who casts it, unless a policy says otherwise."""
-
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
 
 
 class Reason(enum.IntFlag):
@@ -66,51 +50,6 @@ class Reason(enum.IntFlag):
     ADVERSARIAL = 512
 
 
-class TrustPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules of a trust view. Change a rule, raise `version`: views of different versions do not compare."""
-
-    version: Count = 2
-    roles: dict[str, Positive] = msgspec.field(default_factory=lambda: dict(ROLES))
-    other_role: Positive = 0.5
-    """Weight of a role that is not listed."""
-    least: Positive = 0.1
-    most: Positive = 3.0
-    half_life_days: Positive | None = 90.0
-    """Age at which a vote counts half; None keeps it for ever."""
-    prior_right: Positive = 4.0
-    prior_wrong: Positive = 1.0
-    """What everybody is credited with before any evidence: a Beta prior on being right."""
-    chance: Annotated[float, Meta(gt=0, lt=1)] = 0.5
-    """How often somebody who does not look is right: 1 ÷ number of classes."""
-    per_user: Count = 5
-    per_session: Count = 5
-    per_address: Count = 50
-    """Votes that count per user, session or address on one arm and day (UTC)."""
-    keep: Literal["first", "latest"] = "first"
-    """Which of several votes of one user on one decision counts."""
-    burst_least: Count = 10
-    """Fewer votes than this in a minute of an arm are never a burst."""
-    burst_tail: Annotated[float, Meta(gt=0, lt=0.5)] = 1e-6
-    """How unlikely a minute's votes on an arm must be to count as a burst."""
-    burst_slack: Annotated[float, Meta(ge=1)] = 3.0
-    """How many times its usual rate an arm may see at the peak of a day."""
-    burst_z: Positive = 6.0
-    """How many robust standard deviations above the usual a burst lies."""
-    new_account_ms: Annotated[int, Meta(ge=0)] = DAY_MS
-    """An account that was first seen less than this before its vote is new."""
-    settling_ms: Annotated[int, Meta(ge=0)] = 7 * DAY_MS
-    """Accounts first seen so soon after a tenant's first one may have been there long before: they are not new."""
-
-    def __post_init__(self) -> None:
-        if self.least > self.most:
-            raise ValueError(f"least weight {self.least} exceeds most weight {self.most}")
-        if self.prior_right / (self.prior_right + self.prior_wrong) <= self.chance:
-            raise ValueError(
-                f"the prior {self.prior_right}:{self.prior_wrong} is no better than chance {self.chance}; "
-                "somebody unknown must be believed more than a coin"
-            )
-
-
 class Standing(msgspec.Struct, frozen=True, gc=False):
     """The evidence about one user: how often right and wrong, in (fractions of) judgements that were checked."""
 
@@ -118,79 +57,20 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     wrong: float = 0.0
 
 
-class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One explicit judgement of a decision, as far as trust needs to know it."""
-
-    decision_id: str
-    arm_id: str
-    at_ms: int
-    role: str = "end_user"
-    metric: str = "rating"
-    user_id: str | None = None
-    session_id: str | None = None
-    address: str | None = None
-    account_made_ms: int | None = None
-    """When the account was first seen; None counts as old."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Votes:
-    """Votes as columns, in log order. Codes are int64[n]; `UNKNOWN` where something was not given.
-
-    `ballots` codes (decision, metric). `ages_ms` is the age of the account when it voted, -1 when unknown.
-    """
-
-    users: Codes
-    sessions: Codes
-    addresses: Codes
-    ballots: Codes
-    arms: Codes
-    roles: Codes
-    at_ms: Codes
-    ages_ms: Codes
-    user_names: tuple[str, ...]
-    role_names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, votes: Sequence[Vote]) -> Votes:
-        """Return `votes` as columns."""
-        users, user_names = _codes(vote.user_id for vote in votes)
-        roles, role_names = _codes(vote.role for vote in votes)
-        ages = [
-            UNKNOWN if vote.account_made_ms is None else max(vote.at_ms - vote.account_made_ms, 0)
-            for vote in votes
-        ]
-        return cls(
-            users=users,
-            sessions=_codes(vote.session_id for vote in votes)[0],
-            addresses=_codes(vote.address for vote in votes)[0],
-            ballots=_codes((vote.decision_id, vote.metric) for vote in votes)[0],
-            arms=_codes(vote.arm_id for vote in votes)[0],
-            roles=roles,
-            at_ms=np.array([vote.at_ms for vote in votes], dtype=np.int64),
-            ages_ms=np.array(ages, dtype=np.int64),
-            user_names=user_names,
-            role_names=role_names,
-        )
-
-    def __len__(self) -> int:
-        return len(self.at_ms)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TrustView:
     """What a policy's rules make of votes, in their order.
 
     `weights` f64[n] are 0 or within the policy's bounds, `reasons` uint16[n] are `Reason` flags,
-    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are released. `released` bool[n]
-    marks votes of a burst that somebody has let count.
+    `quarantined` bool[n] marks votes of a burst: their weight is 0 until they are cleared. `cleared` bool[n]
+    marks votes of a burst that a person has cleared.
     """
 
     version: int
     weights: Floats
     reasons: Flags
     quarantined: Mask
-    released: Mask
+    cleared: Mask
 
     def why(self, row: int) -> tuple[str, ...]:
         """Return the names of the reasons that hold for one vote."""
@@ -211,58 +91,31 @@ def weigh(
     *,
     now_ms: int,
     standings: Mapping[str, Standing] | None = None,
-    released: Mask | None = None,
+    cleared: Mask | None = None,
 ) -> TrustView:
     """Return the trust view of `votes` at `now_ms`.
 
     Votes are judged in order of their time. What is left out by one rule does not use up the allowance of the
-    next: adversaries first, then bursts, repetitions, and the caps of user, session and address. `released`
-    bool[n] marks votes that count even in a burst, as somebody has looked. Raises `Invalid` when it does not
+    next: adversaries first, then bursts, repetitions, and the caps of user, session and address. `cleared`
+    bool[n] marks votes that count even in a burst, because a person has cleared it. Raises `Invalid` when it does not
     fit the votes.
     """
-    if released is None:
-        released = np.zeros(len(votes), dtype=np.bool_)
-    if len(released) != len(votes):
-        raise Invalid(f"`released` has {len(released)} entries for {len(votes)} votes")
+    if cleared is None:
+        cleared = np.zeros(len(votes), dtype=np.bool_)
+    if len(cleared) != len(votes):
+        raise Invalid(f"`cleared` has {len(cleared)} entries for {len(votes)} votes")
     weights, reasons = _priors(votes, policy, now_ms=now_ms, standings=standings or {})
     order = np.argsort(votes.at_ms, kind="stable")
     alive = (reasons & Reason.ADVERSARIAL) == 0
     burst = bursts(votes, policy) & alive
-    held = burst & ~released
+    held = burst & ~cleared
     reasons[held] |= np.uint16(Reason.BURST)
     alive &= ~held
     for reason, refused in _limits(votes, policy, order=order, alive=alive):
         reasons[refused] |= np.uint16(reason)
         alive &= ~refused
     weights[~alive] = 0.0
-    return TrustView(policy.version, weights, reasons, held, burst & released)
-
-
-def bursts(votes: Votes, policy: TrustPolicy) -> Mask:
-    """Return which votes belong to a burst: bool[n].
-
-    A minute of an arm is a burst when its count is beyond the Poisson tail at `burst_slack` times the arm's
-    median rate and lies `burst_z` robust standard deviations above it. Votes of new accounts are judged by
-    their own rate first. Where they alone explain the burst only they are held back, else the whole minute.
-    """
-    busy = rushed(votes.arms, votes.at_ms, policy)
-    held = busy & _crowded(votes, busy & is_new(votes, policy), policy)
-    return held | _crowded(votes, busy & ~held, policy)
-
-
-def rushed(arms: Codes, at_ms: Codes, policy: TrustPolicy) -> Mask:
-    """Return which votes are of an arm with a minute busy enough for a burst: bool[n].
-
-    What the others say makes no difference to `bursts`, so nobody needs to find out how old their accounts are.
-    """
-    minutes = _joint(arms, at_ms // MINUTE_MS)
-    _, firsts, counts = np.unique(minutes, return_index=True, return_counts=True)
-    return np.isin(arms, arms[firsts[counts >= policy.burst_least]])
-
-
-def is_new(votes: Votes, policy: TrustPolicy) -> Mask:
-    """Return which votes are of accounts that were new when they voted: bool[n]."""
-    return (votes.ages_ms >= 0) & (votes.ages_ms < policy.new_account_ms)
+    return TrustView(policy.version, weights, reasons, held, burst & cleared)
 
 
 def standings(labels: Labels, goldens: Mapping[Any, Any] | None = None) -> dict[Any, Standing]:
@@ -301,68 +154,6 @@ def skill(standing: Standing, policy: TrustPolicy) -> tuple[float, bool]:
     return max(factor, 0.0), mean + Z95 * spread < policy.chance
 
 
-def multiplicities(weights: Floats, uniforms: Floats) -> Codes:
-    """Return how often to count each fact so that it counts `weights` times on average: ⌊weight + uniform⌋.
-
-    For learners whose exact sums hold whole facts. `uniforms` f64[n] in [0, 1) come from the fact's identity,
-    so that a replay counts it equally often.
-    """
-    return np.floor(weights + uniforms).astype(np.int64)
-
-
-def robust_mean(
-    values: Floats,
-    users: Codes,
-    *,
-    weights: Floats | None = None,
-    method: Literal["trimmed", "median_of_means"] = "trimmed",
-    trim: float = 0.1,
-    groups: int = 11,
-) -> float:
-    """Return a mean over users that a few of them cannot move far.
-
-    Each user has one vote: the weighted mean of what they said. "trimmed" leaves out the share `trim` of the
-    users at either end; "median_of_means" deals users to `groups` groups in turn by code and takes the middle
-    group. Rows of weight 0 do not count. Raises `Invalid` without any row that counts.
-    """
-    if not 0 <= trim < 0.5 or groups < 1:
-        raise Invalid(
-            f"found trim {trim} and {groups} groups; expected trim in [0, 0.5), groups from 1"
-        )
-    per_user = _user_means(values, users, weights=weights)
-    if not len(per_user):
-        raise Invalid("no vote counts, so there is no mean; widen the period")
-    if method == "median_of_means":
-        dealt = [per_user[k::groups].mean() for k in range(min(groups, len(per_user)))]
-        return float(np.median(dealt))
-    cut = int(trim * len(per_user))
-    return float(np.sort(per_user)[cut : len(per_user) - cut].mean())
-
-
-def poisson_limit(rate: float, tail: float) -> int:
-    """Return the smallest count x with P(X ≥ x) < `tail` for a Poisson X of mean `rate` > 0."""
-    low, high = math.ceil(rate), math.ceil(rate) + 8
-    while _poisson_tail(rate, high) >= tail:
-        low, high = high, high + 2 * (high - low)
-    while low < high:
-        middle = (low + high) // 2
-        if _poisson_tail(rate, middle) < tail:
-            high = middle
-        else:
-            low = middle + 1
-    return high
-
-
-def _poisson_tail(rate: float, count: int) -> float:
-    """Return P(X ≥ count) for count ≥ rate, where the series of ratios falls."""
-    term, total, k = 1.0, 1.0, count
-    while term > 1e-17 * total:
-        k += 1
-        term *= rate / k
-        total += term
-    return total * math.exp(count * math.log(rate) - rate - math.lgamma(count + 1))
-
-
 def _priors(
     votes: Votes, policy: TrustPolicy, *, now_ms: int, standings: Mapping[str, Standing]
 ) -> tuple[Floats, Flags]:
@@ -397,15 +188,15 @@ def _limits(
 ) -> Iterable[tuple[Reason, Mask]]:
     """Yield each rule with the votes it refuses, among those `alive` when it is asked."""
     by_time = order if policy.keep == "first" else order[::-1]
-    ballots = _joint(votes.users, votes.ballots)
+    ballots = joint(votes.users, votes.ballots)
     yield Reason.REPEATED, _beyond(ballots, 1, order=by_time, alive=alive & (votes.users >= 0))
-    arm_days = _joint(votes.arms, votes.at_ms // DAY_MS)
+    arm_days = joint(votes.arms, votes.at_ms // DAY_MS)
     for reason, column, most in (
         (Reason.CAPPED_USER, votes.users, policy.per_user),
         (Reason.CAPPED_SESSION, votes.sessions, policy.per_session),
         (Reason.CAPPED_ADDRESS, votes.addresses, policy.per_address),
     ):
-        groups = _joint(column, arm_days)
+        groups = joint(column, arm_days)
         yield reason, _beyond(groups, most, order=order, alive=alive & (column >= 0))
 
 
@@ -422,67 +213,6 @@ def _beyond(groups: Codes, most: int, *, order: Codes, alive: Mask) -> Mask:
     return refused
 
 
-def _joint(first: Codes, second: Codes) -> Codes:
-    """Return one code per pair of codes."""
-    if not len(first):
-        return first
-    low = second.min()
-    joint: Codes = (first + 1) * (second.max() - low + 1) + (second - low)
-    return joint
-
-
-def _crowded(votes: Votes, among: Mask, policy: TrustPolicy) -> Mask:
-    """Return which votes of `among` fall into a minute of their arm that has too many of these."""
-    rows = np.flatnonzero(among)
-    crowded = np.zeros(len(votes), dtype=np.bool_)
-    if not len(rows):
-        return crowded
-    minutes = votes.at_ms // MINUTE_MS
-    spans = _spans(votes.arms, minutes)
-    _, firsts, places, counts = np.unique(
-        _joint(votes.arms[rows], minutes[rows]),
-        return_index=True,
-        return_inverse=True,
-        return_counts=True,
-    )
-    arms = votes.arms[rows][firsts]
-    limits = np.zeros(len(spans), dtype=np.int64)
-    for arm in np.unique(arms).tolist():
-        limits[arm] = _crowd(counts[arms == arm], policy, minutes=int(spans[arm]))
-    crowded[rows] = (counts >= limits[arms])[places]
-    return crowded
-
-
-def _spans(arms: Codes, minutes: Codes) -> Codes:
-    """Return how many minutes lie between each arm's first vote and its last, both included."""
-    first = np.full(int(arms.max()) + 1, np.iinfo(np.int64).max)
-    last = np.zeros_like(first)
-    np.minimum.at(first, arms, minutes)
-    np.maximum.at(last, arms, minutes)
-    spans: Codes = last - first + 1
-    return spans
-
-
-def _crowd(counts: Codes, policy: TrustPolicy, *, minutes: int) -> int:
-    """Return the count from which a minute is a burst; `counts` are of the minutes that are not empty."""
-    seen = np.append(counts, 0)
-    times = np.append(np.ones(len(counts), dtype=np.int64), max(minutes - len(counts), 0))
-    # Where most minutes are empty the median says nothing. The share of busy minutes does, and a short burst
-    # cannot raise it.
-    usual = _middle(seen, times) or len(counts) / minutes
-    deviation = 1.4826 * _middle(np.abs(seen - usual), times)
-    spread = max(deviation, math.sqrt(usual))
-    limit = poisson_limit(policy.burst_slack * usual, policy.burst_tail)
-    return max(limit, math.ceil(usual + policy.burst_z * spread), policy.burst_least)
-
-
-def _middle(values: Floats | Codes, times: Codes) -> float:
-    """Return the lower median of `values`, each taken `times` times."""
-    order = np.argsort(values)
-    up_to = np.cumsum(times[order])
-    return float(values[order][np.searchsorted(up_to, (up_to[-1] + 1) // 2)])
-
-
 def _evidence(consensus: Consensus, goldens: Mapping[Any, Any]) -> tuple[Floats, Floats]:
     """Return what each judgement is measured against, and how much that is worth (0 to 1)."""
     labels = consensus.labels
@@ -494,21 +224,3 @@ def _evidence(consensus: Consensus, goldens: Mapping[Any, Any]) -> tuple[Floats,
         known = np.array([name in goldens for name in labels.item_names])[labels.items]
         belief[known], worth[known] = consensus.posteriors[labels.items[known]], 1.0
     return belief, worth
-
-
-def _user_means(values: Floats, users: Codes, *, weights: Floats | None) -> Floats:
-    heavy = np.ones(len(values)) if weights is None else weights
-    counted = heavy > 0
-    names, codes = np.unique(users[counted], return_inverse=True)
-    total = np.bincount(codes, weights=heavy[counted], minlength=len(names))
-    means: Floats = (
-        np.bincount(codes, weights=(heavy * values)[counted], minlength=len(names)) / total
-    )
-    return means
-
-
-def _codes(values: Iterable[Any]) -> tuple[Codes, tuple[str, ...]]:
-    """Return codes in order of first appearance, and what they stand for; None has the code `UNKNOWN`."""
-    seen: dict[Any, int] = {}
-    found = [UNKNOWN if value is None else seen.setdefault(value, len(seen)) for value in values]
-    return np.array(found, dtype=np.int64), tuple(seen)

@@ -1,6 +1,6 @@
 """The warehouse: tables projected from the event log, and the named queries that people and reports read."""
 
-from .loader import CONSUMER, Loaded, Loader, LoaderBusy
+from .loader import CONSUMER, FOLDER, Loaded, Loader, LoaderBusy
 from .manifest import WarehouseCorrupt
 from .queries import QUERIES, Query
 from .service import Answer, Warehouse
@@ -8,6 +8,7 @@ from .tables import TABLES
 
 __all__ = [
     "CONSUMER",
+    "FOLDER",
     "QUERIES",
     "TABLES",
     "Answer",

@@ -1,23 +1,30 @@
-"""What the warehouse consists of, in one small file that is replaced as a whole.
+"""What the warehouse consists of: numbered manifests that name its files and how far the log is in them.
 
-A manifest names every data file with its rows and digest, and the log offset through which facts are in them:
-data and position move in one step, the rename. A file that the manifest does not name does not exist.
+Data and position move in one step, the publication of a manifest. A file that the newest one does not name does not
+exist.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
-from loopwright.core.errors import Broken
+from loopwright.core import parts
+from loopwright.core.errors import Broken, PartCorrupt
+from loopwright.core.ports import BlobStore, QueryEngine
 
 from .tables import TABLES_VERSION
 
-NAME: Final = "manifest.json"
+OLD_NAME: Final = "manifest.json"
+"""Where the manifest was until December 2026: one file, replaced each time."""
+
+_REMEDY: Final = "delete the warehouse's folder, and it is rebuilt from the log"
+
+_logger = logging.getLogger(__name__)
 
 
 class WarehouseCorrupt(Broken):
@@ -26,19 +33,12 @@ class WarehouseCorrupt(Broken):
     code = "warehouse_corrupt"
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True):
+class File(parts.Part, frozen=True, kw_only=True):
     """One immutable Parquet file: rows of one table that reached us on one day, or in one week that is over."""
 
-    name: str
     table: str
     day: str
     """The first day in it."""
-    rows: int
-    size: int
-    sha256: str
-    first: int
-    """Least log offset in it."""
-    last: int
     from_ms: int
     """Earliest event time in it."""
     to_ms: int
@@ -51,86 +51,131 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """A file that others replaced; it stays a while for whoever is still reading it."""
+    """A file that others replaced; it stays a while for readers that are still at it."""
 
     name: str
     at_ms: int
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(parts.Manifest, frozen=True, kw_only=True):
     """All files, and how far the log is in them."""
 
     format: int = TABLES_VERSION
-    generation: int = 0
-    """Grows with each manifest, and is part of the names of files made after it: no name is used twice."""
     watermark: int = 0
-    files: tuple[File, ...] = ()
+    parts: tuple[File, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
 
-def read(folder: Path) -> Manifest:
-    """Return the manifest of `folder`, an empty one when there is none.
+class _OldFile(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    table: str
+    day: str
+    rows: int
+    size: int
+    sha256: str
+    first: int
+    last: int
+    from_ms: int
+    to_ms: int
+    settled: int = 0
+    until: str = ""
+    withheld: int | None = None
+
+
+class _OldManifest(msgspec.Struct, frozen=True, kw_only=True):
+    format: int = TABLES_VERSION
+    watermark: int = 0
+    files: tuple[_OldFile, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+def read(blobs: BlobStore) -> Manifest:
+    """Return the newest manifest, an empty one when there is none.
 
     Raises `WarehouseCorrupt` when it cannot be read, `Broken` when it is newer than this program.
     """
-    path = folder / NAME
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        return Manifest()
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise WarehouseCorrupt(
-            f"{path} cannot be read: {error}; delete the warehouse's folder, and it is rebuilt from the log"
-        ) from error
-    if manifest.format > TABLES_VERSION:
-        raise Broken(
-            f"{path} has tables of version {manifest.format}; this program reads up to {TABLES_VERSION}: "
-            "upgrade Loopwright",
-            found=manifest.format,
-            expected=TABLES_VERSION,
-        )
-    return manifest
+        found = parts.newest(blobs, Manifest, format=TABLES_VERSION)
+        return found or _old(blobs) or Manifest()
+    except parts.ManifestUnreadable as error:
+        if "found" in error.detail:  # made by a newer program, so nothing is damaged
+            raise
+        raise WarehouseCorrupt(f"{error.message}; {_REMEDY}") from error
 
 
-def publish(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest of `folder` in one durable step."""
-    partial = folder / (NAME + ".partial")
-    with partial.open("wb") as file:
-        file.write(msgspec.json.encode(manifest))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / NAME)
-    sync_folder(folder)
+def adopt(blobs: BlobStore) -> Manifest:
+    """Return the newest manifest, after publishing anew one of the earlier form; the old file stays."""
+    found = read(blobs)
+    if found.number or found == Manifest():
+        return found
+    adopted = publish(blobs, found)
+    _logger.info(
+        "the warehouse's manifest has a new form; the old file is kept as a backup",
+        extra={"backup": OLD_NAME, "manifest": parts.name_of(adopted.number)},
+    )
+    return adopted
 
 
-def check(folder: Path, file: File) -> None:
+def publish(blobs: BlobStore, found: Manifest, **changes: object) -> Manifest:
+    """Publish the manifest that follows `found` with `changes`, and return it.
+
+    Raises `StaleVersion` when another was published since `found` was read.
+    """
+    new = found.following(**changes)
+    parts.publish(blobs, new, expect=found.number)
+    parts.tidy(blobs)
+    return new
+
+
+def check(engine: QueryEngine, file: File) -> None:
     """Raise `WarehouseCorrupt` unless `file` is there and is what was written."""
-    path = folder / file.name
-    try:
-        found = digest(path)
-    except FileNotFoundError:
+    found = engine.digest(file.name)
+    if found is None:
+        raise missing(file)
+    if found != file.digest:
         raise WarehouseCorrupt(
-            f"{path} is missing; delete the warehouse's folder, and it is rebuilt from the log"
-        ) from None
-    if found != file.sha256:
-        raise WarehouseCorrupt(
-            f"{path} has digest {found}, not {file.sha256}; delete the warehouse's folder, and it is rebuilt "
-            "from the log",
+            f"{file.name} has digest {found}, not {file.digest}; {_REMEDY}",
             found=found,
-            expected=file.sha256,
+            expected=file.digest,
         )
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def missing(file: File) -> WarehouseCorrupt:
+    """Return the error for a file that is not there."""
+    return WarehouseCorrupt(f"{file.name} is missing; {_REMEDY}")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Say of a file that the engine cannot read what to do about it."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except PartCorrupt as error:
+        raise WarehouseCorrupt(f"{what}: {error.message}; {_REMEDY}") from error
+
+
+def _old(blobs: BlobStore) -> Manifest | None:
+    """Return the manifest of the earlier form, as number 0."""
+    content = blobs.get(OLD_NAME)
+    if content is None:
+        return None
+    old = parts.decode(content, _OldManifest, format=TABLES_VERSION, name=OLD_NAME)
+    files = tuple(
+        File(
+            name=f.name,
+            rows=f.rows,
+            size=f.size,
+            digest=f.sha256,
+            first=f.first,
+            last=f.last,
+            table=f.table,
+            day=f.day,
+            from_ms=f.from_ms,
+            to_ms=f.to_ms,
+            settled=f.settled,
+            until=f.until,
+            withheld=f.withheld,
+        )
+        for f in old.files
+    )
+    return Manifest(format=old.format, watermark=old.watermark, parts=files, dropped=old.dropped)

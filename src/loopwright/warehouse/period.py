@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 
-DAY_MS: Final = 86_400_000
 MAX_DAYS: Final = 3660
 DEFAULT_DAYS: Final = 30
 DEFAULT_ZONE: Final = "UTC"

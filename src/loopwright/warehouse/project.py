@@ -37,7 +37,7 @@ from loopwright.core.feedback import (
     Target,
 )
 
-from . import engine
+from . import layout
 from .tables import CONSENTS, DECISIONS, FEEDBACK, INTERACTIONS, STEPS, TABLES, Table
 
 Rows = dict[str, list[Any]]
@@ -59,7 +59,7 @@ def _row_type(table: Table) -> Callable[..., Any]:
     return msgspec.defstruct(
         f"{table.name}_row",
         fields,
-        rename={name: engine.member(k) for k, (name, *_) in enumerate(fields)},
+        rename={name: layout.member(k) for k, (name, *_) in enumerate(fields)},
         omit_defaults=True,
         gc=False,
         frozen=True,
@@ -307,7 +307,7 @@ def _promoted(labels: dict[str, str]) -> _Part:
 
 @lru_cache(maxsize=64)
 def _flags(scopes: Sequence[ConsentScope]) -> _Part:
-    """What is withheld; what is granted is usual (`engine.USUAL`) and is left out."""
+    """What is withheld; what is granted is usual (`layout.USUAL`) and is left out."""
     return tuple(None if scope in scopes else False for scope in CONSENT_SCOPES)
 
 

@@ -1,4 +1,4 @@
-"""How feedback finds what it is about: the SQL of the relations that are made of several tables.
+"""Joining feedback to calls and decisions: the SQL of the relations that are made of several tables.
 
 Feedback may name a decision, a span, a trace, a message, an output, or several of them. Every reference that
 matches a call is found by one equality join each; of all matches the first in that order counts, and within
@@ -27,8 +27,8 @@ REFERENCES: Final = {
 
 _PLACE: Final = 2**56
 _WHAT: Final = 2**59
-"""A match is one whole number, what x 2^59 + place x 2^56 + offset of the call. What a fact is, is the same in
-all its matches, so that the least of them is its best."""
+"""A match is one whole number: code x 2^59 + place x 2^56 + offset of the call. All matches of a fact have its one
+code, so the smallest number is the match of the first reference, and among these the earliest call."""
 
 COUNTED: Final = (
     "log_offset",
@@ -40,7 +40,7 @@ COUNTED: Final = (
     "quarantined",
     *REFERENCES.values(),
 )
-"""What is read of feedback to link it and to count it for its call."""
+"""The columns of feedback that linking and counting it for its call need."""
 
 _OF_THE_CALL: Final = (
     "session_id",
@@ -54,15 +54,15 @@ _OF_THE_CALL: Final = (
     "endpoint",
     "query",
 )
-"""What a call says where the feedback itself does not."""
+"""Columns that a call fills in where the feedback leaves them empty."""
 
 JOINED: Final = frozenset(LINKED.names) - frozenset(FEEDBACK.names)
-"""What `linked` has that feedback has not."""
+"""Columns of `linked` that feedback lacks."""
 
 _HELPED: Final = JOINED | {*_OF_THE_CALL, "task", "experiment_id", "arm_id", "unit_id"}
 
 OWN: Final = {name: f"own_{name}" for name in ("person", "session_id", "unit_id")}
-"""What feedback says itself, where `told` has what is known with the call's help under the plain name."""
+"""The feedback's own values of columns that `told` fills in from the call under the plain name."""
 
 _QUARANTINED: Final = 15
 _CODE: Final = f"""CASE WHEN quarantined IS NOT NULL THEN {_QUARANTINED} ELSE CASE kind
@@ -81,7 +81,7 @@ _CODE: Final = f"""CASE WHEN quarantined IS NOT NULL THEN {_QUARANTINED} ELSE CA
         ELSE 10 END
     ELSE 0 END END"""
 _NUMBER: Final = "CASE WHEN kind = 'outcome' THEN value ELSE satisfaction END"
-"""All that a call's totals need of a fact, in two numbers: texts would be several times as dear to carry."""
+"""A call's totals need two numbers of each fact; carrying its texts would cost several times as much."""
 
 
 def links_sql(facts: str) -> str:
@@ -92,7 +92,7 @@ def links_sql(facts: str) -> str:
         for place, key in enumerate(REFERENCES.values(), 1)
     )
     keys = ", ".join(REFERENCES.values())
-    # Both sides are read once and held for the five joins: reading is dearer than any of them.
+    # Both sides are read once and kept for the five joins: a read costs more than any of the joins.
     return f"""
 WITH fact_keys AS MATERIALIZED (
     SELECT log_offset, {keys}, CAST({_CODE} AS BIGINT) * {_WHAT} AS what, {_NUMBER} AS number FROM ({facts}) AS facts
@@ -104,7 +104,7 @@ FROM (SELECT fact, min(best) AS best, min(number) AS number FROM ({matches}) AS 
 
 
 def told_sql(facts: str, columns: Sequence[str]) -> str:
-    """Return the SELECT of `facts` with what their calls and decisions say of them: `columns` of `linked` and `OWN`."""
+    """Return the SELECT of `facts` joined to their calls and decisions: `columns` of `linked`, and `OWN`."""
     kinds = " ".join(f"WHEN {place} THEN '{kind}'" for place, kind in enumerate(REFERENCES, 1))
     refers = ", ".join(f"f.{key}" for key in REFERENCES.values())
     made = {
@@ -132,7 +132,7 @@ def told_sql(facts: str, columns: Sequence[str]) -> str:
 
 
 def own_sql(columns: Sequence[str]) -> str:
-    """Return the SELECT of what feedback says itself, from `told` with `columns`."""
+    """Return the SELECT of feedback with its own values, from `told` with `columns`."""
     plain = [name for name in columns if name not in _HELPED]
     own = [f"{own} AS {name}" for name, own in OWN.items()]
     return f"SELECT {', '.join(plain + own)} FROM told"  # noqa: S608 - our own names
@@ -162,7 +162,7 @@ def _times(condition: str) -> str:
 
 
 def totals_sql() -> str:
-    """Return the SELECT of what was learned about each call, by its offset (`target`)."""
+    """Return the SELECT of the totals of each call's feedback, by the call's offset (`target`)."""
     return f"""
 SELECT target,
     count(*) AS feedback,

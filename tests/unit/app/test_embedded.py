@@ -165,3 +165,31 @@ def test_feedback_of_every_kind_is_kept_and_reported_on(tmp_path: Path) -> None:
         report = loop.feedback.quality(days=1)
         satisfaction = next(line for line in report.metrics or () if line.name == "satisfaction")
         assert satisfaction.value == 1.0
+
+
+def test_each_item_that_cannot_be_stored_is_refused_alone(tmp_path: Path) -> None:
+    thumb = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o"}
+    items: list[Any] = [
+        {**thumb, "message": "\ud800"},
+        {**thumb, "value": float("inf")},
+        {**thumb, "value": "1"},
+        {**thumb, "labels": {"a": object()}},
+        {**thumb, "value": np.int64(1)},
+    ]
+    with loopwright.open(tmp_path) as loop:
+        statuses = [result.status for result in loop.feedback.send(items)]
+        assert statuses == [422, 422, 422, 422, 201]
+        for send in (loop.feedback.interactions, loop.feedback.steps):
+            assert send([{"id": object()}])[0].status == 422
+            got = send([{"id": "\udfff"}, {"id": "c", "session_id": "s", "kind": "k"}])
+            assert got[0].status == 422
+
+
+def test_half_a_surrogate_pair_in_a_reward_is_our_error_not_pythons(tmp_path: Path) -> None:
+    with loopwright.open(tmp_path) as loop:
+        loop.experiments.create("greeting", arms=["a"])
+        chosen = loop.agent.select("greeting")
+        for wrong in ({"event_id": "\ud800"}, {"metric": "\ud800"}):
+            with pytest.raises(Invalid, match="surrogate"):
+                loop.agent.feedback(chosen.request_id, 1, **wrong)
+        assert not loop.agent.feedback(chosen.request_id, 1).duplicate

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
+from loopwright.app.settings import load_settings
+from loopwright.app.wiring import Services
 from loopwright.backends.presidio import PresidioRedactor
 from loopwright.core.errors import SettingsInvalid
-from loopwright.texts.redact import Redactor, Rules
+from loopwright.core.text import Redactor
+from loopwright.texts.redact import Rules
 
 KEY = bytes(range(32))
 
@@ -14,7 +18,7 @@ KEY = bytes(range(32))
 @pytest.fixture(scope="module")
 def presidio() -> Redactor:
     pytest.importorskip("presidio_analyzer", reason="needs the extra pii")
-    return PresidioRedactor()
+    return PresidioRedactor(Rules())
 
 
 @pytest.mark.parametrize(
@@ -65,9 +69,9 @@ def test_ids_and_what_is_on_no_list_stay(presidio: Redactor, text: str) -> None:
 def test_an_entity_without_a_pattern_is_refused(presidio: Redactor) -> None:
     for entities in (["PERSON"], ["US_SSN", "SHOE_SIZE"], []):
         with pytest.raises(SettingsInvalid):
-            PresidioRedactor(entities)
+            PresidioRedactor(Rules(), entities)
     with pytest.raises(SettingsInvalid):
-        PresidioRedactor(least_score=0.1)
+        PresidioRedactor(Rules(), least_score=0.1)
     with pytest.raises(SettingsInvalid):
         presidio.redact("text", b"short")
 
@@ -77,5 +81,15 @@ def test_an_entity_without_a_pattern_is_refused(presidio: Redactor) -> None:
 )
 def test_without_the_extra_the_error_says_what_to_install() -> None:
     with pytest.raises(SettingsInvalid) as refused:
-        PresidioRedactor()
+        PresidioRedactor(Rules())
     assert "loopwright[pii]" in refused.value.message
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("presidio_analyzer") is not None, reason="the extra pii is installed"
+)
+def test_a_start_with_presidio_as_the_setting_needs_the_extra(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, redactor="presidio")
+    with pytest.raises(SettingsInvalid, match=r"loopwright\[pii\]"):
+        Services(settings)
+    Services(load_settings(data_dir=tmp_path)).close()  # the failed start let the directory go

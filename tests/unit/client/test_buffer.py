@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from loopwright.client import AsyncClient, BufferFull, Client, FeedbackItem
-from loopwright.core.errors import Conflict, LoopError, RewardInvalid, Unauthenticated
+from loopwright.core.errors import (
+    Conflict,
+    Invalid,
+    LoopError,
+    RewardInvalid,
+    SettingsInvalid,
+    Unauthenticated,
+)
 
-from .conftest import Act, ScriptedServer
+from .conftest import Act, ScriptedServer, in_a_child
 
 
 def accept_all(body: Any) -> dict[str, Any]:
@@ -221,5 +228,96 @@ def test_an_async_client_has_a_buffer_too(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize(("max_items", "max_queue"), [(0, 10), (1001, 2000), (10, 5)])
 def test_sizes_that_cannot_work_are_refused(max_items: int, max_queue: int) -> None:
-    with Client("http://127.0.0.1:1") as client, pytest.raises(ValueError, match="a batch holds"):
+    with (
+        Client("http://127.0.0.1:1") as client,
+        pytest.raises(SettingsInvalid, match="a batch holds"),
+    ):
         client.buffered(max_items=max_items, max_queue=max_queue)
+
+
+@pytest.mark.parametrize("event_id", [object(), "half \ud800", 7], ids=["object", "surrogate", "n"])
+def test_an_event_id_that_cannot_be_sent_is_refused_and_ends_nothing(
+    server: ScriptedServer, event_id: Any
+) -> None:
+    server.otherwise = Act(200, accept_all)
+    with Client(server.url) as client, client.buffered(max_wait_s=0) as buffer:
+        with pytest.raises(Invalid, match="event_id"):
+            buffer.feedback(request_id="a", reward=1, event_id=event_id)
+        buffer.feedback(request_id="b", reward=1)
+        assert buffer.flush(timeout_s=5)
+        assert (buffer.accepted, buffer.dropped) == (1, 0)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_batch_refused_for_one_item_is_sent_item_by_item(
+    server: ScriptedServer, status: int
+) -> None:
+    refusal = {"code": "invalid", "status": status, "detail": "items[1] does not fit", "title": "x"}
+    server.script += [
+        Act(status, refusal),
+        Act(200, accept_all),
+        Act(status, refusal),
+        Act(200, accept_all),
+    ]
+    told: list[str] = []
+    with (
+        Client(server.url) as client,
+        client.buffered(
+            max_items=3, on_error=lambda item, _: told.append(item.request_id or "")
+        ) as buffer,
+    ):
+        for name in "abc":
+            buffer.feedback(request_id=name, reward=1)
+        assert buffer.flush(timeout_s=5)
+        assert (buffer.accepted, buffer.dropped) == (2, 1)
+    assert told == ["b"]
+
+
+def test_an_answer_that_nobody_foresaw_costs_its_batch_and_not_the_thread(
+    server: ScriptedServer,
+) -> None:
+    short = {"accepted": 1, "duplicates": 0, "rejected": 0, "results": []}
+    server.script.append(Act(200, short))
+    server.otherwise = Act(200, accept_all)
+    told: list[LoopError] = []
+    with (
+        Client(server.url) as client,
+        client.buffered(max_items=1, on_error=lambda _, error: told.append(error)) as buffer,
+    ):
+        buffer.feedback(request_id="a", reward=1)
+        assert buffer.flush(timeout_s=5)
+        buffer.feedback(request_id="b", reward=1)
+        assert buffer.flush(timeout_s=5)
+        assert (buffer.accepted, buffer.dropped) == (1, 1)
+    assert len(told) == 1
+
+
+def test_a_forked_child_sends_its_own_items_and_leaves_the_parents_alone(
+    server: ScriptedServer,
+) -> None:
+    server.otherwise = Act(200, accept_all)
+    with Client(server.url) as client, client.buffered(max_wait_s=30) as buffer:
+        buffer.feedback(request_id="parent", reward=1)
+
+        def child() -> None:
+            assert buffer.pending == 0
+            buffer.feedback(request_id="child", reward=1)
+            assert buffer.flush(timeout_s=5)
+            assert buffer.accepted == 1
+            buffer.close()
+
+        assert in_a_child(child) == 0
+        assert buffer.flush(timeout_s=5)
+    sent = [[item["request_id"] for item in body["items"]] for *_, body in server.seen]
+    assert sent == [["child"], ["parent"]]
+
+
+def test_flushing_after_close_and_closing_twice_end_at_once(server: ScriptedServer) -> None:
+    server.otherwise = Act(200, accept_all)
+    with Client(server.url) as client:
+        buffer = client.buffered()
+        buffer.feedback(request_id="a", reward=1)
+        buffer.close()
+        buffer.close()
+        assert buffer.flush()
+        assert buffer.accepted == 1

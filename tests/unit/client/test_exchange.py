@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from loopwright.client import ApiError, Arm, Receipt, Selection, Unreachable
-from loopwright.client.calls import create_experiment as create
-from loopwright.client.calls import feedback, feedback_batch, list_experiments, select
+from loopwright.client.calls import feedback, feedback_batch, select
+from loopwright.client.control import create_experiment as create
+from loopwright.client.control import list_experiments
 from loopwright.client.exchange import (
     Call,
     Done,
@@ -257,6 +258,31 @@ def test_a_default_arm_keeps_its_own_id() -> None:
     got, _ = play(shared, select(shared, experiment_id="greeting"), LATE)
     assert isinstance(got, Selection)
     assert got.arm == Arm("short", "Hi")
+
+
+def test_a_default_arm_that_is_text_is_the_arm_of_that_id() -> None:
+    shared = terms(default_arms={"greeting": "short"})
+    got, _ = play(shared, select(shared, experiment_id="greeting"), LATE)
+    assert isinstance(got, Selection)
+    assert got.arm == Arm("short", "short")
+    assert got.is_fallback
+
+
+@pytest.mark.parametrize("default", ["short", {"text": "Hi"}], ids=["id", "payload"])
+def test_a_default_arm_is_the_real_one_once_the_server_has_sent_it(default: object) -> None:
+    shared = terms(default_arms={"greeting": default})
+    play(shared, select(shared, experiment_id="greeting"), SELECTED)
+    got, _ = play(shared, select(shared, experiment_id="greeting"), LATE)
+    assert isinstance(got, Selection)
+    assert got.arm == Arm("short", {"text": "Hi"})
+    assert got.is_fallback
+
+
+def test_a_default_arm_may_be_a_mapping() -> None:
+    shared = terms(default_arms={"greeting": {"id": "short", "payload": 1}})
+    got, _ = play(shared, select(shared, experiment_id="greeting"), LATE)
+    assert isinstance(got, Selection)
+    assert got.arm == Arm("short", 1)
 
 
 def test_a_payload_of_none_is_a_default_too() -> None:

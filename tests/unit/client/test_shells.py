@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from typing import Any
 
 import pytest
 
 from loopwright.client import AsyncClient, Client, Unreachable
-from loopwright.client.shells import Agent, AsyncAgent, AsyncExperiments, Experiments
-from loopwright.core.errors import SettingsInvalid, Unauthenticated
+from loopwright.core.errors import Conflict, SettingsInvalid, Unauthenticated
 
-from .conftest import Act, ScriptedServer
+from .conftest import Act, ScriptedServer, in_a_child
 
 SELECTED = {
     "request_id": "token",
@@ -42,22 +40,81 @@ def test_both_clients_send_the_same_request(server: ScriptedServer) -> None:
         assert headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("pair", [(Agent, AsyncAgent), (Experiments, AsyncExperiments)])
-def test_both_clients_offer_the_same_calls(pair: tuple[type, type]) -> None:
-    def offered(group: type) -> dict[str, str]:
-        return {
-            name: str(inspect.signature(value).parameters)
-            for name, value in vars(group).items()
-            if callable(value)
-        }
-
-    assert offered(pair[0]) == offered(pair[1])
-
-
 def test_a_path_below_the_base_address_is_kept(server: ScriptedServer) -> None:
     with Client(f"{server.url}/loop/") as client:
         client.agent.feedback(request_id="t", reward=1)
     assert server.seen[0][1] == "/loop/api/v1/agent/feedback"
+
+
+@pytest.mark.parametrize("end", ["/api/v1", "/api/v1/", "/"])
+def test_an_address_that_ends_with_the_prefix_does_not_double_it(
+    server: ScriptedServer, end: str
+) -> None:
+    with Client(server.url + end) as client:
+        client.agent.feedback(request_id="t", reward=1)
+    assert server.seen[0][1] == "/api/v1/agent/feedback"
+
+
+WRONG = [
+    {"timeout_s": "5"},
+    {"timeout_s": 0},
+    {"timeout_s": float("nan")},
+    {"retries": "3"},
+    {"retries": -1},
+    {"default_arms": ["a"]},
+    {"api_key": "key\n"},
+    {"base_url": 8400},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize("shell", [Client, AsyncClient])
+def test_a_setting_of_the_wrong_kind_is_refused_in_a_sentence(
+    shell: Any, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        shell(**wrong)
+    assert " " in caught.value.message
+
+
+def test_a_server_that_hangs_costs_a_few_timeouts_and_then_nothing(server: ScriptedServer) -> None:
+    gate = threading.Event()
+    server.otherwise = Act(200, SELECTED, gate=gate)
+    with Client(server.url, default_arms={"x": "a"}, timeout_s=0.05, retries=0) as client:
+        for _ in range(3):
+            assert client.agent.select("x").is_fallback
+        for _ in range(50):
+            assert client.agent.select("x").is_fallback
+        assert "asked again in" in (client.agent.select("x").reason or "")
+        gate.set()
+    assert len(server.seen) == 3
+
+
+def test_closing_twice_does_nothing_and_use_after_it_says_so(server: ScriptedServer) -> None:
+    client = Client(server.url)
+    client.close()
+    client.close()
+    with pytest.raises(Conflict, match="the client is closed"):
+        client.agent.feedback(request_id="t", reward=1)
+
+
+def test_an_async_client_that_is_closed_says_so(server: ScriptedServer) -> None:
+    async def use() -> None:
+        client = AsyncClient(server.url)
+        await client.close()
+        await client.close()
+        await client.agent.feedback(request_id="t", reward=1)
+
+    with pytest.raises(Conflict, match="the client is closed"):
+        asyncio.run(use())
+
+
+def test_a_forked_child_opens_connections_of_its_own(server: ScriptedServer) -> None:
+    with Client(server.url) as client:
+        client.agent.feedback(request_id="parent", reward=1)
+        assert in_a_child(lambda: client.agent.feedback(request_id="child", reward=1)) == 0
+        client.agent.feedback(request_id="parent again", reward=1)
+    assert [body["request_id"] for *_, body in server.seen] == ["parent", "child", "parent again"]
 
 
 def test_an_id_with_a_slash_stays_one_segment(server: ScriptedServer) -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from loopwright.backends.duckdb import Parquet
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import SystemClock
@@ -57,7 +58,7 @@ def test_a_batch_that_miscounts_is_corrupt() -> None:
 
 @pytest.mark.parametrize("trimmed", [5, 10, 20])
 def test_facts_that_left_the_log_come_from_the_segments(trimmed: int) -> None:
-    log, segments = filled(), Segments(MemoryBlobStore())
+    log, segments = filled(), Segments(MemoryBlobStore(), Parquet())
     sealer = Sealer(log, segments, consumed=lambda: trimmed, segment_rows=10, keep=0)
     sealer.seal()
     assert sealer.trim() == trimmed

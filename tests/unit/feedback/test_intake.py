@@ -109,3 +109,61 @@ def test_a_large_body_is_prepared_like_a_small_one(world: World) -> None:
     items = [{**THUMB, "output_id": f"o{n}", "message": "m" * 100} for n in range(500)]
     prepared = world.intake.prepare("acme", "feedback", json.dumps({"items": items}).encode())
     assert len(prepared.facts) == 500
+
+
+SURROGATE = b'"\\ud800"'
+FAULTY = [
+    b'{"kind": "signal", "name": "copy", "output_id": %s}' % SURROGATE,
+    b'{"kind": "signal", "name": "copy", "output_id": "o", "message": %s}' % SURROGATE,
+    b'{"type": "query", "output_id": "o", "data": {"k": [%s]}}' % SURROGATE,
+    b'{"output_id": "o", "thumbs": "up", "comment": %s}' % SURROGATE,
+    b'{"original": "a", "corrected": %s, "message_id": "m"}' % SURROGATE,
+    b'{"kind": "measurement", "name": "ms", "value": 1e999, "output_id": "o"}',
+    b'{"type": "query", "output_id": "o", "data": {"n": -1e999}}',
+]
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=range(len(FAULTY)))
+def test_an_item_that_cannot_be_decoded_is_refused_alone_and_kept(
+    faulty: bytes, world: World
+) -> None:
+    sound = json.dumps(THUMB).encode()
+    prepared = world.intake.prepare("acme", "feedback", b'{"items": [%s, %s]}' % (faulty, sound))
+    assert (list(prepared.refusals), prepared.places) == ([0], [1])
+    refusal = prepared.refusals[0]
+    assert (refusal.error.status, refusal.error.code) == (400, "body_malformed")
+    held = world.quarantine.read("acme", refusal.quarantine_id or "")
+    assert not held.is_whole
+    assert json.dumps(held.body, allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("path", ["rating", "signals", "interaction", "step", "correction"])
+def test_an_item_that_cannot_be_decoded_is_refused_alone_on_every_path(
+    path: str, world: World
+) -> None:
+    body = b'{"items": [{"id": %s}, 7]}' % SURROGATE
+    refusals = world.intake.prepare("acme", path, body).refusals
+    assert [refusals[place].error.status for place in (0, 1)] == [400, 422]
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        {**THUMB, "output_id": "\ud800"},
+        {**THUMB, "message": "\udfff"},
+        {"type": "query", "output_id": "o", "data": {"\ud800": 1}},
+        {"type": "query", "output_id": "o", "data": {"k": {1, 2}, "o": object()}},
+        {"kind": "measurement", "name": "ms", "value": float("inf"), "output_id": "o"},
+        {**THUMB, "labels": {1: object()}},
+        object(),
+    ],
+    ids=range(7),
+)
+def test_an_object_that_cannot_be_stored_is_refused_alone_and_kept(
+    faulty: Any, world: World
+) -> None:
+    prepared = world.take(faulty, THUMB)
+    assert (list(prepared.refusals), prepared.places) == ([0], [1])
+    assert prepared.refusals[0].error.status == 422
+    id = prepared.refusals[0].quarantine_id or ""
+    assert not world.quarantine.read("acme", id).is_whole

@@ -4,9 +4,11 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.census import Census
 from loopwright.insights.failures import Asked, Text
 from loopwright.insights.html import html
@@ -16,8 +18,8 @@ from loopwright.insights.segments import SegmentTally
 from loopwright.insights.tallies import DayTally, UnitTally
 from loopwright.insights.targets import CATALOGUE
 from loopwright.insights.versions import VersionValues
-from loopwright.trust.summary import Burst, BurstRelease, TrustSummary
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.trust.summary import Burst, BurstClearance, TrustSummary
+from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)
@@ -156,7 +158,7 @@ def test_a_report_by_trust_lists_the_bursts_and_who_released_them() -> None:
         assert shown in page, shown
     assert "✓ released" not in page
 
-    known = BurstRelease(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
+    known = BurstClearance(id="r", released_by="key-1", released_at_ms=NOW, note=EVIL)
     page = html(weighed(EVIL, held=0, release=known))
     assert "✓ released</span> <q>&lt;script&gt;" in page
     assert "2024-10-04 00:00 by key-1" in page
@@ -236,3 +238,55 @@ def test_an_empty_page_says_why() -> None:
 
     assert "No feedback has ever arrived" in page
     assert page.count("no data") == 5
+
+
+UNSEEN = "\u202e\u2066\u200f\x07"
+
+
+def texts_of(value: Any, put: str) -> Any:
+    """Return a report with `put` in place of every free text: only words of ours stay as they are."""
+    ours = {
+        "level", "verdict", "direction", "method", "every", "tz", "reason", "kind", "dimension", "section",
+        "name", "of",
+    }  # fmt: skip
+    if isinstance(value, tuple):
+        return tuple(texts_of(item, put) for item in value)
+    if not isinstance(value, msgspec.Struct):
+        return put if isinstance(value, str) else value
+    changed = {
+        field: texts_of(found, put)
+        for field, found in ((f, getattr(value, f)) for f in value.__struct_fields__)
+        if not (isinstance(found, str) and field in ours)
+    }
+    return structs.replace(value, **changed)
+
+
+@pytest.mark.parametrize("text", [EVIL, "'\"><img src=x onerror=alert(1)>"])
+def test_markup_in_every_text_of_a_report_is_escaped(text: str) -> None:
+    known = BurstClearance(id="r", released_by="key-1", released_at_ms=NOW, note="fine")
+    page = html(texts_of(weighed(release=known), text))
+    parser = Balance()
+    parser.feed(page)
+    parser.close()
+
+    assert parser.open == []
+    assert not {"script", "img"} & set(parser.seen)
+    assert text not in page
+    assert html(texts_of(weighed(release=known), "plain")).count("plain") > 20
+
+
+def test_a_text_is_never_read_as_a_template() -> None:
+    assert "{{ 7 * 7 }}{% raw %}" in html(texts_of(full(), "{{ 7 * 7 }}{% raw %}"))
+
+
+def test_marks_that_turn_a_text_about_are_shown_and_not_obeyed() -> None:
+    page = html(texts_of(weighed(), f"a{UNSEEN}b"))
+
+    assert not set(UNSEEN) & set(page)
+    assert f"a{chr(0xFFFD) * 4}b" in page
+
+
+def test_times_are_those_of_the_readers_zone() -> None:
+    report = structs.replace(full(), period=structs.replace(MONTH, tz="Europe/Berlin"))
+
+    assert "2024-09-04 02:00 to 2024-10-04 02:00 Europe/Berlin" in html(report)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
 from loopwright.insights.metrics import (
     RatedFact,
@@ -13,7 +14,7 @@ from loopwright.insights.metrics import (
 )
 from loopwright.insights.tallies import UnitTally
 from loopwright.stats.intervals import wilson
-from loopwright.warehouse.period import DAY_MS, Period, seeded
+from loopwright.warehouse.period import Period, seeded
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

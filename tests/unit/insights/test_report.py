@@ -6,13 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.census import Census
 from loopwright.insights.joins import JoinTally
 from loopwright.insights.metrics import RatedFact
 from loopwright.insights.report import Material, QualityReport, quality_report
 from loopwright.insights.tallies import UnitTally
 from loopwright.insights.versions import VersionValues
-from loopwright.warehouse.period import DAY_MS, Period
+from loopwright.warehouse.period import Period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
-from loopwright.core.errors import NotFound
-from loopwright.insights.targets import CATALOGUE, judge, metric
+from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.insights.targets import CATALOGUE, catalogue, declare, judge, metric
 from loopwright.stats.intervals import Interval, wilson
 
 
@@ -51,3 +52,25 @@ def test_an_empty_period_is_unclear_and_says_why():
 def test_an_unknown_metric_is_named_with_those_there_are():
     with pytest.raises(NotFound, match="'happiness'; the catalogue has satisfaction"):
         metric("happiness")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "No'; DROP"}, "lower-case"),
+        ({"name": "x", "target": 1.0}, "between 0 and 1"),
+        ({"name": "x", "target": float("nan")}, "between 0 and 1"),
+        ({"name": "x", "reads": ("people",)}, "reads people; expected"),
+        ({"name": "x", "reads": ()}, "reads nothing; expected"),
+    ],
+)
+def test_a_declaration_that_cannot_be_is_refused(changes, said):
+    with pytest.raises(Invalid, match=said):
+        declare(structs.replace(CATALOGUE[0], **changes))
+
+
+def test_a_name_has_one_definition():
+    assert declare(CATALOGUE[0]) is CATALOGUE[0]
+    with pytest.raises(Conflict, match="another definition"):
+        declare(structs.replace(CATALOGUE[0], target=0.5))
+    assert catalogue()[: len(CATALOGUE)] == CATALOGUE

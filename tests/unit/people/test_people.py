@@ -1,61 +1,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.unit.feedback.world import World
 
 from loopwright.backends.sqlite import SqliteDatabase
-from loopwright.core.errors import Invalid, NotFound
-from loopwright.core.events import Consented, Erased, Fact
-from loopwright.core.ports import Committed
-from loopwright.people import People, change_consent, erase_person
+from loopwright.core.errors import NotFound
+from loopwright.people import People
 from loopwright.people.pseudonyms import address_pseudonym
 from loopwright.testing import ManualClock
 
 THUMB = {"kind": "rating", "scale": "thumbs", "value": 1, "output_id": "o", "user_id": "u"}
-
-
-class Log:
-    """Takes facts once per key."""
-
-    def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.keys: set[bytes] = set()
-
-    def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
-        duplicates = [key in self.keys for key in keys]
-        self.keys |= {key for key in keys if key is not None}
-        fresh = [fact for fact, known in zip(facts, duplicates, strict=True) if not known]
-        self.facts += fresh
-        return Committed(len(self.facts) if fresh else None, duplicates)
-
-
-def erase(world: World, log: Log, id: str) -> Any:
-    return erase_person(
-        world.people,
-        log.append,
-        tenant_id="acme",
-        id=id,
-        count_rows=lambda tenant, person: {"feedback": 3, "decisions": 0},
-        forget_quarantined=world.quarantine.forget,
-        at_ms=world.clock.now_ms(),
-    )
-
-
-def consent(world: World, log: Log, id: str, *scopes: str) -> Any:
-    return change_consent(
-        world.people,
-        log.append,
-        tenant_id="acme",
-        id=id,
-        scopes=scopes,
-        at_ms=world.clock.now_ms(),
-    )
 
 
 def test_equal_users_of_one_tenant_are_one_person(world: World) -> None:
@@ -116,89 +74,6 @@ def test_when_people_were_first_seen_is_told_of_many_at_once(world: World) -> No
     assert world.people.since("other", everybody) == {}
     assert world.people.first_since("acme") == began
     assert world.people.first_since("other") == began + 3000
-
-
-def test_erasing_cuts_the_link_for_good(world: World) -> None:
-    log = Log()
-    before = world.fact(THUMB).note.person
-    world.refused({**THUMB, "value": 3})
-    world.refused({**THUMB, "value": 3, "user_id": "v"})
-    report = erase(world, log, "u")
-    assert (report.person, report.rows, report.quarantined) == (
-        before,
-        {"decisions": 0, "feedback": 3},
-        1,
-    )
-    (fact,) = log.facts
-    assert isinstance(fact, Erased)
-    assert (fact.person, fact.report) == (before, {"rows": {"decisions": 0, "feedback": 3}})
-    with pytest.raises(NotFound):
-        world.people.find("acme", "u")
-    again = world.fact({**THUMB, "output_id": "p"}).note.person
-    assert again not in (None, before)
-    assert world.quarantine.list("acme").held == 1
-
-
-def test_erasing_again_after_a_crash_says_it_once(world: World) -> None:
-    log = Log()
-    person = world.people.resolve("acme", ["u"])["u"]
-
-    class Power(Exception):
-        pass
-
-    def fail(tenant: str, person: str) -> int:
-        raise Power
-
-    with pytest.raises(Power):
-        erase_person(
-            world.people,
-            log.append,
-            tenant_id="acme",
-            id="u",
-            count_rows=lambda tenant, person: {},
-            forget_quarantined=fail,
-            at_ms=1,
-        )
-    assert world.people.find("acme", "u").id == person.id
-    report = erase(world, log, person.id)
-    assert report.offset is None
-    assert len(log.facts) == 1
-    with pytest.raises(NotFound):
-        erase(world, log, "u")
-
-
-def test_consent_is_logged_and_overrides_what_facts_say(world: World) -> None:
-    log = Log()
-    world.fact(THUMB)
-    person, offset = consent(world, log, "u", "analyze", "store")
-    assert (person.consent, offset) == (("store", "analyze"), 1)
-    fact = log.facts[0]
-    assert isinstance(fact, Consented)
-    assert (fact.person, fact.scopes) == (person.id, ("store", "analyze"))
-    assert world.fact({**THUMB, "output_id": "p"}).note.person == person.id
-
-
-def test_who_withdraws_storing_is_not_stored_any_more(world: World) -> None:
-    log = Log()
-    world.fact(THUMB)
-    consent(world, log, "u")
-    assert "'store'" in world.refused({**THUMB, "output_id": "p"})
-    assert world.fact({**THUMB, "user_id": "v"}).note.person is not None
-    assert world.intake.without_consent == 1
-    assert world.quarantine.list("acme").held == 0
-    consent(world, log, "u", "store")
-    world.fact({**THUMB, "output_id": "q"})
-
-
-def test_consent_may_come_before_the_first_fact(world: World) -> None:
-    consent(world, Log(), "new", "store")
-    assert world.people.find("acme", "new").consent == ("store",)
-
-
-@pytest.mark.parametrize(("id", "scopes"), [("u", ["fly"]), ("", ["store"])])
-def test_a_consent_that_makes_no_sense_is_refused(id: str, scopes: list[str], world: World) -> None:
-    with pytest.raises(Invalid):
-        consent(world, Log(), id, *scopes)
 
 
 def test_a_key_is_made_once_and_only_for_people_who_are_there(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
 from loopwright.core import upcast
+from loopwright.core.clock import MINUTE_MS as MINUTE
 from loopwright.core.decision import Decision
 from loopwright.core.events import (
     Decided,
@@ -23,19 +24,12 @@ from loopwright.core.events import (
 from loopwright.core.feedback import Correction, Note, Outcome, Signal, Target
 from loopwright.core.interaction import Interaction
 from loopwright.eventlog import Consumers, Reader, Writer
-from loopwright.signals.sessions import (
-    CONSUMER,
-    LATENESS_MS,
-    MOST_ACTIONS,
-    MOST_SIGNALS,
-    TIMEOUT_MS,
-    Held,
-    Sessions,
-    Shaping,
-)
+from loopwright.signals.derived import Shaping
+from loopwright.signals.facts import MOST_SIGNALS
+from loopwright.signals.sessions import CONSUMER, LATENESS_MS, MOST_ACTIONS, TIMEOUT_MS, Sessions
+from loopwright.signals.store import Held
 from loopwright.testing import ManualClock
 
-MINUTE = 60_000
 START = 1_750_000_000_000
 OVER = TIMEOUT_MS + LATENESS_MS + MINUTE
 

@@ -16,6 +16,7 @@ from loopwright.stats.patterns import (
     phrases,
     words,
 )
+from loopwright.stats.stopwords import STOP_WORDS
 
 FILLER = "the answer was about order invoice total table customer month report with some detail"
 
@@ -161,3 +162,34 @@ def test_queries_nobody_corrected_are_not_listed():
     assert most_corrected(["a", "?"], [False, True]) == ()
     with pytest.raises(Invalid, match="one per row"):
         most_corrected(["a"], [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the total of the region {} is wrong",
+        "die Summe von der Region {} ist falsch",
+        "le total de la région {} est faux",
+    ],
+)
+def test_function_words_are_no_pattern_however_surely_they_mark_complaints(said):
+    bad = [said.format(k) for k in range(60)]
+    found = failures(bad, [f"good {k} total" for k in range(120)])
+    assert found
+    for phrase in found:
+        parts = phrase.phrase.split()
+        assert not {parts[0], parts[-1]} & STOP_WORDS, phrase.phrase
+
+
+def test_texts_of_function_words_alone_say_nothing():
+    assert failures(["it is the one that was of the"] * 30, ["great"] * 60) == ()
+    assert clusters(["it is the one", "it is the one", "of the"]) == ()
+
+
+def test_a_negation_is_a_complaint():
+    found = failures(["the page was not found"] * 20, ["the page was nice"] * 40)
+    assert "not found" in [phrase.phrase for phrase in found] or "not" in found[0].phrase
+
+
+def test_stop_words_are_spelled_as_words_are_read():
+    assert all(words(word) == [word] for word in STOP_WORDS)

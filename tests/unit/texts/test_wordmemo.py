@@ -8,8 +8,8 @@ from loopwright.texts.classify import (
     CATEGORY_TERMS,
     SENTIMENT_TERMS,
     RuleClassifier,
-    _words,
     sentiment_rules,
+    words_of,
 )
 from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_sentiment
 
@@ -47,7 +47,7 @@ SHARING = (RememberedRules(vocabulary=VOCABULARY), remembered_sentiment(VOCABULA
 
 @given(st.text(st.characters(max_codepoint=127)) | st.text())
 def test_words_of_plain_ascii_are_those_of_any_text(text: str) -> None:
-    assert _words(text) == _words(f"\u00e9 {text}")[1:]
+    assert words_of(text) == words_of(f"\u00e9 {text}")[1:]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import pytest
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, decision, feedback
 
 from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.clock import DAY_MS
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Annotation, Feedback, Outcome, Signal, Target
 from loopwright.people.people import People
 from loopwright.testing import ManualClock
-from loopwright.trust.releases import Release
-from loopwright.trust.view import SHOWN_BURSTS, Trusted, trusted, weights
-from loopwright.trust.weights import DAY_MS, TrustPolicy
+from loopwright.trust.clearances import Clearance
+from loopwright.trust.figures import SHOWN_BURSTS
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.view import Trusted, trusted, weights
 from loopwright.warehouse.period import Period
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
@@ -68,8 +70,8 @@ def about(arm_id: str | None, id: str) -> Target:
     return Target() if arm_id is None else Target(decision=decision(id, arm_id=arm_id))
 
 
-def release(from_ms: int, to_ms: int, arm_id: str | None = None, by: str = "key-1") -> Release:
-    return Release(
+def clearance(from_ms: int, to_ms: int, arm_id: str | None = None, by: str = "key-1") -> Clearance:
+    return Clearance(
         id=f"of-{from_ms}",
         experiment_id=None if arm_id is None else "greeting",
         arm_id=arm_id,
@@ -197,9 +199,9 @@ def test_rushes_that_are_far_apart_are_bursts_of_their_own_and_the_list_is_bound
     assert found.quarantined == 12 * hours
 
 
-def test_what_lies_in_a_release_counts_and_the_burst_says_who_let_it(world: World) -> None:
+def test_what_lies_in_a_clearance_counts_and_the_burst_says_who_let_it(world: World) -> None:
     world.say(*usual(arm_id="a"), *rush("x", NOON, arm_id="a"))
-    half = view(world, releases=[release(NOON, NOON + 2900, "a")])
+    half = view(world, clearances=[clearance(NOON, NOON + 2900, "a")])
     [burst] = half.summary.bursts
 
     assert (burst.facts, burst.held, half.summary.released) == (60, 30, 30)
@@ -211,7 +213,10 @@ def test_what_lies_in_a_release_counts_and_the_burst_says_who_let_it(world: Worl
 
     whole = view(
         world,
-        releases=[release(NOON, NOON + 2900, "a"), release(NOON - 5, NOON + DAY, "a", "key-2")],
+        clearances=[
+            clearance(NOON, NOON + 2900, "a"),
+            clearance(NOON - 5, NOON + DAY, "a", "key-2"),
+        ],
     )
     [burst] = whole.summary.bursts
     assert (burst.held, whole.summary.quarantined, whole.summary.released) == (0, 0, 60)
@@ -224,20 +229,20 @@ def test_what_lies_in_a_release_counts_and_the_burst_says_who_let_it(world: Worl
     ("arm_id", "from_ms", "to_ms"),
     [("b", 0, 6000), (None, 0, 6000), ("a", -DAY, -1), ("a", 5901, DAY)],
 )
-def test_a_release_of_another_arm_or_time_changes_nothing(
+def test_a_clearance_of_another_arm_or_time_changes_nothing(
     world: World, arm_id: str | None, from_ms: int, to_ms: int
 ) -> None:
     world.say(*usual(arm_id="a"), *rush("x", NOON, arm_id="a"))
     before = view(world)
-    after = view(world, releases=[release(NOON + from_ms, NOON + to_ms, arm_id)])
+    after = view(world, clearances=[clearance(NOON + from_ms, NOON + to_ms, arm_id)])
 
     assert after.summary == before.summary
     assert after.weights == before.weights
 
 
-def test_released_votes_are_still_capped(world: World) -> None:
+def test_cleared_votes_are_still_capped(world: World) -> None:
     world.say(*usual(), *rush("x", NOON, person="one"))
-    found = view(world, releases=[release(NOON, NOON + DAY)])
+    found = view(world, clearances=[clearance(NOON, NOON + DAY)])
 
     assert found.summary.released == 60
     assert reasons(found)["capped_user"] == 55

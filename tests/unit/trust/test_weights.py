@@ -11,25 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from loopwright.core.clock import DAY_MS, MINUTE_MS
 from loopwright.core.errors import Invalid
 from loopwright.stats.agreement import Labels
-from loopwright.trust.weights import (
-    DAY_MS,
-    MINUTE_MS,
-    Standing,
-    TrustPolicy,
-    TrustView,
-    Vote,
-    Votes,
-    bursts,
-    multiplicities,
-    poisson_limit,
-    robust_mean,
-    rushed,
-    skill,
-    standings,
-    weigh,
-)
+from loopwright.trust.bursts import bursts, poisson_limit, rushed
+from loopwright.trust.policy import TrustPolicy
+from loopwright.trust.votes import Vote, Votes
+from loopwright.trust.weights import Standing, TrustView, skill, standings, weigh
 
 NOON = 20_000 * DAY_MS + DAY_MS // 2
 POLICY = TrustPolicy()
@@ -188,17 +176,17 @@ def test_when_new_accounts_make_the_rush_only_they_are_held_back():
     assert not found.quarantined[:-60].any()
 
 
-def test_a_released_burst_counts_again():
+def test_a_cleared_burst_counts_again():
     votes = [*steady(1.0), *rush(100)]
     held = view(votes).quarantined
-    found = view(votes, released=held)
+    found = view(votes, cleared=held)
     assert not found.quarantined.any()
-    assert (found.released == held).all()
+    assert (found.cleared == held).all()
     assert (found.weights[held] > 0).all()
-    everything = view(votes, released=np.ones(len(votes), dtype=np.bool_))
-    assert (everything.released == held).all()
+    everything = view(votes, cleared=np.ones(len(votes), dtype=np.bool_))
+    assert (everything.cleared == held).all()
     with pytest.raises(Invalid, match="1 entries"):
-        view(votes, released=np.zeros(1, dtype=np.bool_))
+        view(votes, cleared=np.zeros(1, dtype=np.bool_))
 
 
 def test_only_an_arm_with_a_busy_minute_can_have_a_burst():
@@ -236,38 +224,6 @@ def test_goldens_and_agreeing_peers_make_a_record_and_oneself_does_not():
         {"g1": True, "g2": False, "g3": False},
     )
     assert known["solo"] == Standing(2.0, 1.0)
-
-
-def test_a_weight_becomes_whole_counts_that_average_to_it():
-    weights = np.repeat([0.0, 0.1, 1.0, 2.75], 20_000)
-    times = multiplicities(weights, np.random.default_rng(2).random(len(weights)))
-    assert times.reshape(4, -1).mean(axis=1) == pytest.approx([0, 0.1, 1, 2.75], abs=0.01)
-    assert set(times[40_000:60_000].tolist()) == {1}
-
-
-def test_a_few_loud_users_do_not_move_a_robust_mean_far():
-    rng = np.random.default_rng(3)
-    users = np.append(np.arange(200), np.repeat([998, 999], 5000))
-    values = np.append(rng.normal(4.0, 0.3, 200), np.full(10_000, 1.0))
-    assert values.mean() < 1.1
-    assert robust_mean(values, users) == pytest.approx(4.0, abs=0.05)
-    assert robust_mean(values, users, method="median_of_means") == pytest.approx(4.0, abs=0.1)
-
-
-def test_the_trimmed_mean_over_users_is_scipys():
-    rng = np.random.default_rng(4)
-    users, values = rng.integers(50, size=600), rng.normal(size=600)
-    means = [values[users == user].mean() for user in range(50)]
-    assert robust_mean(values, users, trim=0.2) == pytest.approx(stats.trim_mean(means, 0.2))
-
-
-def test_votes_without_weight_do_not_enter_a_robust_mean():
-    values, users = np.array([1.0, 5.0, 5.0]), np.array([0, 1, 2])
-    assert robust_mean(values, users, weights=np.array([0.0, 1.0, 1.0])) == 5.0
-    with pytest.raises(Invalid, match="no vote counts"):
-        robust_mean(values, users, weights=np.zeros(3))
-    with pytest.raises(Invalid, match="trim"):
-        robust_mean(values, users, trim=0.5)
 
 
 def test_a_view_names_the_version_of_its_rules_and_leaves_the_votes_alone():

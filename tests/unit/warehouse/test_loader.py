@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, consented, erased, feedback
 
 from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core import parts
 from loopwright.core.errors import Broken
 from loopwright.core.feedback import Outcome, Target
 from loopwright.eventlog import Consumers
@@ -90,9 +90,9 @@ def test_a_stop_at_any_step_of_a_first_load_is_made_good_by_the_next(world: Worl
         with pytest.raises(Stopped):
             world.loader(stretch=6, heard=StopAt(stop)).run()
     world.loader(stretch=6).run()
-    assert manifests.read(world.folder).watermark == 16
-    named = {file.name for file in manifests.read(world.folder).files}
-    named |= {dropped.name for dropped in manifests.read(world.folder).dropped}
+    assert manifests.read(world.blobs).watermark == 16
+    named = {file.name for file in manifests.read(world.blobs).parts}
+    named |= {dropped.name for dropped in manifests.read(world.blobs).dropped}
     found = {p.relative_to(world.folder).as_posix() for p in world.folder.rglob("*.parquet")}
     assert found == named
     assert sorted(events(world.warehouse())) == EVERYTHING
@@ -121,7 +121,7 @@ def test_loading_goes_on_where_it_stopped_and_makes_files_by_day(world: World) -
     again = world.loader().run()
     assert (again.facts, again.watermark) == (1, 17)
     assert world.loader().run().facts == 0
-    days = {(file.day, file.until) for file in manifests.read(world.folder).files}
+    days = {(file.day, file.until) for file in manifests.read(world.blobs).parts}
     # The first two days are in a week that is over.
     assert days == {("2024-10-01", "2024-10-02"), ("2024-10-03", ""), ("2024-10-04", "")}
 
@@ -130,11 +130,11 @@ def test_a_days_small_files_are_merged_once_it_is_over(world: World) -> None:
     for k in range(5):
         world.say(feedback(f"f{k}"))
         world.loader().run()
-    assert len(manifests.read(world.folder).files) == 5
+    assert len(manifests.read(world.blobs).parts) == 5
     world.clock.advance(seconds=86_400)
     done = world.loader(grace_ms=0).run()
     assert done.compacted == 5
-    (file,) = manifests.read(world.folder).files
+    (file,) = manifests.read(world.blobs).parts
     assert (file.rows, file.first, file.last) == (5, 1, 5)
     assert events(world.warehouse()) == [f"f{k}" for k in range(5)]
 
@@ -142,10 +142,10 @@ def test_a_days_small_files_are_merged_once_it_is_over(world: World) -> None:
 def test_a_weeks_days_are_merged_once_it_is_over_unless_they_are_large(world: World) -> None:
     some_days(world)
     world.loader(most_rows=3).run()
-    assert len({file.day for file in manifests.read(world.folder).files}) == 4
+    assert len({file.day for file in manifests.read(world.blobs).parts}) == 4
     world.clock.advance(seconds=7 * 86_400)
     assert world.loader(most_rows=6).run().compacted == 6
-    found = {(f.table, f.day, f.until, f.rows) for f in manifests.read(world.folder).files}
+    found = {(f.table, f.day, f.until, f.rows) for f in manifests.read(world.blobs).parts}
     assert found == {
         ("feedback", "2024-10-01", "2024-10-02", 6),
         ("feedback", "2024-10-03", "2024-10-04", 6),
@@ -159,14 +159,14 @@ def test_a_replaced_file_stays_for_a_while_and_then_goes(world: World) -> None:
     for k in range(2):
         world.say(feedback(f"f{k}"))
         world.loader().run()
-    old = [world.folder / file.name for file in manifests.read(world.folder).files]
+    old = [world.folder / file.name for file in manifests.read(world.blobs).parts]
     world.clock.advance(seconds=86_400)
     world.loader().run()
     assert all(path.exists() for path in old)
     world.clock.advance(seconds=601)
     world.loader().run()
     assert not any(path.exists() for path in old)
-    assert manifests.read(world.folder).dropped == ()
+    assert manifests.read(world.blobs).dropped == ()
 
 
 def test_an_erased_persons_rows_leave_the_files_at_the_next_compaction(world: World) -> None:
@@ -175,7 +175,7 @@ def test_an_erased_persons_rows_leave_the_files_at_the_next_compaction(world: Wo
     loader.run()
     world.say(erased("p1"))
     assert loader.run().compacted == 3
-    rows = sum(f.rows for f in manifests.read(world.folder).files if f.table == "feedback")
+    rows = sum(f.rows for f in manifests.read(world.blobs).parts if f.table == "feedback")
     assert rows == 8
     for path in world.folder.rglob("*.parquet"):
         assert b"p1" not in path.read_bytes() or "feedback" not in path.parts
@@ -196,11 +196,11 @@ def test_retention_drops_old_days_but_not_what_is_known_of_people(world: World) 
     world.clock.advance(seconds=86_400)
     done = world.loader(retain_days=2).run()
     assert done.expired > 0
-    files = manifests.read(world.folder).files
+    files = manifests.read(world.blobs).parts
     assert {file.day for file in files if file.table == "feedback"} == {"2024-10-03", "2024-10-04"}
     world.clock.advance(seconds=40 * 86_400)
     world.loader(retain_days=2).run()
-    assert {file.table for file in manifests.read(world.folder).files} == {"consents"}
+    assert {file.table for file in manifests.read(world.blobs).parts} == {"consents"}
 
 
 def test_retention_takes_single_days_out_of_a_week(world: World) -> None:
@@ -208,7 +208,7 @@ def test_retention_takes_single_days_out_of_a_week(world: World) -> None:
     world.loader().run()
     world.clock.advance(seconds=86_400)
     done = world.loader(retain_days=3, grace_ms=0).run()
-    files = [f for f in manifests.read(world.folder).files if f.table == "feedback"]
+    files = [f for f in manifests.read(world.blobs).parts if f.table == "feedback"]
     assert {(f.day, f.until) for f in files} == {
         ("2024-10-02", ""),
         ("2024-10-03", ""),
@@ -260,7 +260,7 @@ def test_the_logs_trimming_waits_for_the_warehouse(world: World) -> None:
 def test_a_missing_file_is_named_with_what_to_do(world: World, check_digests: bool) -> None:
     world.say(feedback("f1"))
     world.loader().run()
-    (world.folder / manifests.read(world.folder).files[0].name).unlink()
+    (world.folder / manifests.read(world.blobs).parts[0].name).unlink()
     with pytest.raises(WarehouseCorrupt, match=r"feedback/.*rebuilt from the log"):
         world.warehouse(check_digests=check_digests).refresh()
 
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_found_before_it_is_read_or_merged(world: World) -> No
     for k in range(2):
         world.say(feedback(f"f{k}"))
         world.loader().run()
-    path = world.folder / manifests.read(world.folder).files[0].name
+    path = world.folder / manifests.read(world.blobs).parts[0].name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -287,7 +287,7 @@ def test_a_damaged_file_is_found_before_it_is_read_or_merged(world: World) -> No
 def test_a_file_that_is_no_parquet_is_a_clear_error_even_without_digests(world: World) -> None:
     world.say(feedback("f1"))
     world.loader().run()
-    file = manifests.read(world.folder).files[0]
+    file = manifests.read(world.blobs).parts[0]
     (world.folder / file.name).write_bytes(b"x" * file.size)
     with pytest.raises(WarehouseCorrupt, match="rebuilt from the log"):
         world.warehouse(check_digests=False).query("stats", tenant_id="acme")
@@ -296,7 +296,8 @@ def test_a_file_that_is_no_parquet_is_a_clear_error_even_without_digests(world: 
 def test_an_unreadable_manifest_is_a_clear_error(world: World) -> None:
     world.say(feedback("f1"))
     world.loader().run()
-    (world.folder / manifests.NAME).write_bytes(b"{")
+    newest = parts.name_of(manifests.read(world.blobs).number)
+    (world.folder / newest).write_bytes(b"{")
     with pytest.raises(WarehouseCorrupt, match="cannot be read"):
         world.warehouse().refresh()
 
@@ -306,12 +307,12 @@ def test_tables_of_a_newer_version_are_refused_and_older_ones_are_projected_agai
 ) -> None:
     some_days(world)
     world.loader().run()
-    found = manifests.read(world.folder)
-    manifests.publish(world.folder, msgspec.structs.replace(found, format=TABLES_VERSION + 1))
+    found = manifests.read(world.blobs)
+    newer = manifests.publish(world.blobs, found, format=TABLES_VERSION + 1)
     with pytest.raises(Broken, match="upgrade"):
         world.warehouse().refresh()
-    manifests.publish(world.folder, msgspec.structs.replace(found, format=TABLES_VERSION - 1))
+    manifests.publish(world.blobs, newer, format=TABLES_VERSION - 1)
     warehouse = world.warehouse()
     assert sorted(events(warehouse)) == EVERYTHING
-    assert manifests.read(world.folder).format == TABLES_VERSION
+    assert manifests.read(world.blobs).format == TABLES_VERSION
     assert warehouse.lag_events == 0

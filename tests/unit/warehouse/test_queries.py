@@ -71,7 +71,8 @@ def test_a_query_returns_the_columns_it_declares_with_and_without_a_tenant(
     kinds = {"BIGINT": int, "DOUBLE": float, "VARCHAR": str, "BOOLEAN": bool}
     for name, query in QUERIES.items():
         answer = warehouse.query(name, tenant_id=tenant_id, **REQUIRED.get(name, {}))
-        described = warehouse._connection.description or []
+        sql, values = query.bind(REQUIRED.get(name, {}))
+        described = world.engine.query(f"DESCRIBE {sql}", values)
         assert [column[0] for column in described] == list(answer.columns), name
         for row in answer.rows:
             for value, column in zip(row, query.columns, strict=True):
@@ -94,8 +95,9 @@ def test_feedback_finds_its_call_by_the_first_reference_that_matches(
         world.loader().run()
     warehouse = world.warehouse()
     warehouse.query("join_health", tenant_id=None)
-    rows = warehouse._connection.execute("SELECT event_id, interaction_offset, link FROM linked")
-    found = {event: (offset, link) for event, offset, link in rows.fetchall()}
+    found = {
+        row["event_id"]: (row["interaction_offset"], row["link"]) for row in world.table("linked")
+    }
     first, second = 2, 3
     assert found["f1"] == (first, "decision")
     assert found["f2"] == (second, "output")
@@ -250,7 +252,7 @@ def test_a_fact_that_was_given_without_consent_to_analysis_is_not_in_reports(
     world.say(feedback("f3", at_ms=NOW - DAY), call("i1", consent=("store", "analyze")))
     if loaded:
         world.loader().run()
-        files = {(f.table, f.day): f.withheld for f in manifests.read(world.folder).files}
+        files = {(f.table, f.day): f.withheld for f in manifests.read(world.blobs).parts}
         assert files == {
             ("feedback", "2024-10-03"): 0,
             ("feedback", "2024-10-04"): 1,

@@ -108,11 +108,7 @@ def test_links_and_totals_are_what_counting_one_by_one_gives(
     for name in ("overview", "join_health"):
         warehouse.query(name, tenant_id=tenant_id, from_ms=NOW - 1, to_ms=NOW + 1)
 
-        def rows(relation: str) -> list[dict[str, Any]]:
-            found = warehouse._connection.execute(f"SELECT * FROM {relation}")  # noqa: S608
-            names = [column[0] for column in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
+        rows = world.table
         calls = rows("calls")
         best = {f["log_offset"]: first_match(f, calls) for f in said}
         if name == "join_health":

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from loopwright.backends import resolve
+from loopwright.backends.duckdb import DuckDB
+from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core import upcast
+from loopwright.core.clock import Clock
 from loopwright.core.decision import Decision
 from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped
 from loopwright.core.feedback import CONSENT_SCOPES, Feedback, Note, Rating, Target
@@ -21,12 +25,34 @@ UP = Rating(1.0, "thumbs")
 DOWN = Rating(0.0, "thumbs")
 
 
+def loader(reader: Reader, folder: Path, *, clock: Clock, **options: Any) -> Loader:
+    """A loader as the server has it."""
+    url = resolve.file_url(folder.parent)
+    return Loader(
+        reader,
+        resolve.blob_store(url, folder.name),
+        engine=resolve.loading_engine(url, folder.name),
+        lease=resolve.lease(url, folder.name),
+        clock=clock,
+        **options,
+    )
+
+
+def warehouse(folder: Path, reader: Reader, *, clock: Clock, **options: Any) -> Warehouse:
+    """A warehouse as the server has it."""
+    options.setdefault("loader", loader(reader, folder, clock=clock))
+    if "engine" not in options:
+        options["engine"] = DuckDB(folder)
+    return Warehouse(FolderBlobStore(folder), reader, clock=clock, **options)
+
+
 class World:
     """A log in `folder`, its reader, and makers of loaders and warehouses over it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder / "warehouse"
+        self.blobs = FolderBlobStore(self.folder)
         self.log = SqliteEventLog(folder / "log.db")
         self.reader = Reader(self.log)
         self.clock = ManualClock(NOW)
@@ -39,12 +65,21 @@ class World:
         return first + len(facts) - 1
 
     def loader(self, **options: Any) -> Loader:
-        return Loader(self.reader, self.folder, clock=self.clock, **options)
+        return loader(self.reader, self.folder, clock=self.clock, **options)
 
     def warehouse(self, **options: Any) -> Warehouse:
-        made = Warehouse(self.folder, self.reader, clock=self.clock, **options)
+        self.engine = options.pop("engine", None) or DuckDB(self.folder)
+        made = warehouse(self.folder, self.reader, clock=self.clock, engine=self.engine, **options)
         self._opened.append(made)
         return made
+
+    def table(self, relation: str) -> list[dict[str, Any]]:
+        """The rows of a relation as the latest question left it."""
+        names = [row[0] for row in self.engine.query(f"DESCRIBE {relation}")]
+        return [
+            dict(zip(names, row, strict=True))
+            for row in self.engine.query(f"SELECT * FROM {relation}")  # noqa: S608
+        ]
 
     def close(self) -> None:
         for warehouse in self._opened:

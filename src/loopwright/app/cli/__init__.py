@@ -64,6 +64,13 @@ def overview() -> str:
     )
 
 
+def _usage(error: CycloptsError) -> str:
+    """Return what was wrong in one sentence: with the nearest command, without the list that --help shows."""
+    said = str(error).partition(" Available commands:")[0].rstrip(".")
+    end = " See --help." if said.endswith("?") else "; see --help"
+    return f"{said[:1].lower()}{said[1:]}{end}"
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
@@ -84,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
-        say_error(f"{str(error).rstrip('.')}; see --help", code="usage", as_json=as_json)
+        say_error(_usage(error), code="usage", as_json=as_json)
         return WRONG_USE
     except LoopError as error:
         say_error(error.message, code=error.code, as_json=as_json, **error.detail)

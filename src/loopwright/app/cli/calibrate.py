@@ -1,4 +1,4 @@
-"""`loopwright calibrate`: learn what early signals let expect of a late outcome."""
+"""`loopwright calibrate`: fit the surrogate that predicts a late outcome from early signals."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def calibrate(
     ] = HERE.data,
     json: AsJson = False,
 ) -> None:
-    """Fit what signals let expect of an outcome, say how well that holds, and keep it as the current surrogate."""
-    server = Server(url or HERE.url, api_key, data)
+    """Fit the surrogate that predicts an outcome from signals, print its quality, and make it the current one."""
+    server = Server(url, api_key, data)
     asked = _Asked(task, metric, window_days)
     if url:
         found = _fetched(server, tenant, asked)
@@ -79,23 +79,17 @@ class _Asked:
 
 def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
     """Fit on a directory that no server holds."""
+    from loopwright.backends.files import FolderBlobStore
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.core.clock import SystemClock
-    from loopwright.signals.registry import calibrate as fitted
-    from loopwright.signals.registry import store, window_ms
+    from loopwright.signals.calibration import CalibrationRequest, Calibrator
+    from loopwright.signals.registry import FOLDER, Surrogates
 
-    tenant_id, window = tenant or DEFAULT_TENANT, window_ms(asked.window_days)
+    request = CalibrationRequest(asked.task, asked.metric, asked.window_days)
     with warehouse_of(data) as warehouse:
-        found = fitted(
-            warehouse,
-            tenant_id,
-            asked.task,
-            metric=asked.metric,
-            window_ms=window,
-            now_ms=SystemClock().now_ms(),
-        )
-        store(data, tenant_id, found)
-        return found
+        surrogates = Surrogates(FolderBlobStore(data / FOLDER))
+        fits = Calibrator(surrogates, warehouse=lambda: warehouse, clock=SystemClock())
+        return fits.calibrate(tenant or DEFAULT_TENANT, request, actor="command line")
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> Surrogate:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -22,6 +22,9 @@ from loopwright.core.errors import LoopError, SettingsInvalid
 from .options import AsJson
 from .show import FAILED, console, put_json, table
 
+if TYPE_CHECKING:
+    from loopwright.app.settings import Addresses
+
 Verdict = Literal["ok", "warning", "failed"]
 
 LITTLE_DISK_BYTES: Final = 1 << 30
@@ -29,7 +32,6 @@ NO_DISK_BYTES: Final = 64 << 20
 SLOW_SYNC_MS: Final = 20.0
 SYNCS: Final = 15
 FUTURE_S: Final = 60
-PRIVATE_FILES: Final = ("keys.json", "admin.key", "people.db", "raw.db")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -117,17 +119,17 @@ def _sync_ms(data: Path) -> float:
 
 
 def _file_modes(data: Path) -> Iterator[Finding]:
-    loose = [
-        f"{path.name} is {mode:04o}"
-        for path in (data / name for name in PRIVATE_FILES)
-        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077
-    ]
+    from loopwright.app.private import loose as readable
+
+    loose = [f"{path.name} is {mode:04o}" for path, mode in readable(data)]
     if stat.S_IMODE(data.stat().st_mode) & 0o022:
         loose.append(f"others may write into {data}")
     if loose:
         yield Finding("file modes", "failed", "; ".join(loose) + ": use chmod go=")
     else:
-        yield Finding("file modes", "ok", "secrets are readable by their owner only")
+        yield Finding(
+            "file modes", "ok", "secrets and stored data are readable by their owner only"
+        )
 
 
 def _lock(data: Path) -> Iterator[Finding]:
@@ -146,19 +148,18 @@ def _lock(data: Path) -> Iterator[Finding]:
 
 
 def _event_log(data: Path) -> Iterator[Finding]:
-    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.backends import resolve
 
-    path = data / "log.db"
-    if not path.exists():
+    url = _at(data).log
+    if resolve.is_absent(url):
         yield Finding("event log", "ok", "none yet")
         return
-    log = SqliteEventLog(path)
-    try:
-        # Opening sets the pragmas that make commits durable and reads each of them back.
-        yield Finding("durability", "ok", "write-ahead log, synchronous=FULL, as read back")
-        verified = log.verify()
-    finally:
-        log.close()
+    # Opening sets the pragmas that make commits durable and reads each of them back.
+    verified = resolve.verified(url)
+    if verified is None:
+        yield Finding("event log", "ok", "its engine checks itself")
+        return
+    yield Finding("durability", "ok", "write-ahead log, synchronous=FULL, as read back")
     yield Finding(
         "event log",
         "ok",
@@ -168,52 +169,51 @@ def _event_log(data: Path) -> Iterator[Finding]:
 
 
 def _segments(data: Path) -> Iterator[Finding]:
-    from loopwright.backends.files import FolderBlobStore
+    from loopwright.backends import resolve
     from loopwright.eventlog import Segments
 
     if not (data / "segments").is_dir():
         yield Finding("segments", "ok", "none yet")
         return
-    segments = Segments(FolderBlobStore(data / "segments"))
+    segments = Segments(resolve.blob_store(_at(data).blobs, "segments"), resolve.columnar())
     manifest = segments.manifest()
-    for segment in manifest.segments:
+    for segment in manifest.parts:
         segments.content(segment)
     yield Finding(
         "segments",
         "ok",
-        f"{len(manifest.segments)} sealed, through offset {manifest.last}; every digest matches",
+        f"{len(manifest.parts)} sealed, through offset {manifest.last}; every digest matches",
     )
 
 
 def _databases(data: Path) -> Iterator[Finding]:
-    from loopwright.backends.sqlite import SqliteDatabase
+    from loopwright.backends import resolve
 
-    for name in ("catalog.db", "state.db"):
-        if not (data / name).exists():
-            yield Finding(name, "ok", "none yet")
+    for name in ("catalog", "state"):
+        if resolve.is_absent(_at(data).database, name):
+            yield Finding(f"{name}.db", "ok", "none yet")
             continue
-        database = SqliteDatabase(data / name)
-        try:
-            found = [str(row[0]) for row in database.query("PRAGMA quick_check")]
-        finally:
-            database.close()
-        sound = found == ["ok"]
-        yield Finding(
-            name, "ok" if sound else "failed", "intact" if sound else "; ".join(found[:3])
-        )
+        damage = resolve.damage(_at(data).database, name)
+        yield Finding(f"{name}.db", "failed" if damage else "ok", damage or "intact")
+
+
+def _at(data: Path) -> Addresses:
+    from loopwright.app.settings import addresses, load_settings
+
+    return addresses(load_settings(data_dir=data))
 
 
 def _raw_copies(data: Path) -> Iterator[Finding]:
     from loopwright.app.settings import load_settings
-    from loopwright.backends.sqlite import SqliteDatabase
+    from loopwright.backends import resolve
     from loopwright.people.raw import census
 
     settings = load_settings(data_dir=data)
     state = f"on, for {settings.raw_ttl_days} days" if settings.raw_copies else "off"
-    if not (data / "raw.db").exists():
+    if resolve.is_absent(_at(data).database, "raw"):
         yield Finding("raw copies", "ok", f"{state}; none yet")
         return
-    database = SqliteDatabase(data / "raw.db")
+    database = resolve.database(_at(data).database, "raw")
     try:
         found = census(database, now_ms=SystemClock().now_ms())
     finally:
@@ -239,14 +239,16 @@ def _clock(data: Path) -> Iterator[Finding]:
 
 
 def _newest_fact_ms(data: Path) -> int:
-    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.backends import resolve
     from loopwright.core import upcast
+    from loopwright.core.ports import Offset
 
-    if not (data / "log.db").exists():
+    url = _at(data).log
+    if resolve.is_absent(url):
         return 0
-    log = SqliteEventLog(data / "log.db")
+    log = resolve.event_log(url)
     try:
-        batches = log.read(max(log.head() - 1, 0), limit=1)
+        batches = log.read(Offset(max(log.head() - 1, 0)), limit=1)
     finally:
         log.close()
     facts = [fact for batch in batches for fact in upcast.decode(batch.body, version=batch.version)]

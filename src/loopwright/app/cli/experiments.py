@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from cyclopts import App, Parameter
 
 from loopwright.core.errors import Invalid, NotFound
 
+from .offline import unserved
 from .options import HERE, AsJson, Server
 from .show import bar, console, number, percent, put_json, say, table
+
+if TYPE_CHECKING:
+    from loopwright.app.wiring import Services
+    from loopwright.core.experiment import Experiment
 
 app: Final = App(
     name="experiments",
@@ -27,13 +32,9 @@ ArmId = Annotated[str, Parameter(help="Id of the arm.")]
 
 @app.command(name="list")
 def list_(*, server: Server = HERE, json: AsJson = False) -> None:
-    """List experiments."""
-    with server.client() as client:
-        page = client.experiments.list()
-        found = list(page.items)
-        while page.next_cursor is not None:
-            page = client.experiments.list(cursor=page.next_cursor)
-            found += page.items
+    """List experiments; those of a data directory that no server holds, too."""
+    with unserved(server) as services:
+        found = _asked(server) if services is None else list(services.truth.experiments())
     if json:
         put_json(found)
         return
@@ -96,9 +97,13 @@ def show(id: Id, /, *, server: Server = HERE, json: AsJson = False) -> None:
 
 @app.command
 def status(id: Id, /, *, server: Server = HERE, json: AsJson = False) -> None:
-    """Show how an experiment is doing: its arms, and advice."""
-    with server.client() as client:
-        report = client.experiments.status(id)
+    """Show how an experiment is doing: its arms, and advice; in a directory that no server holds, too."""
+    with unserved(server) as services:
+        if services is None:
+            with server.client() as client:
+                report = client.experiments.status(id)
+        else:
+            report = _status_of(services, id)
     if json:
         put_json(report)
         return
@@ -174,6 +179,36 @@ def set_(
     _tell(changed, json=json)
 
 
+def _asked(server: Server) -> list[Experiment]:
+    """Return every experiment that a server has, page by page."""
+    with server.client() as client:
+        page = client.experiments.list()
+        found = list(page.items)
+        while page.next_cursor is not None:
+            page = client.experiments.list(cursor=page.next_cursor)
+            found += page.items
+    return found
+
+
+def _status_of(services: Services, id: str) -> dict[str, Any]:
+    """Return what a server of the same directory would answer."""
+    import msgspec
+
+    from loopwright.catalog import DEFAULT_TENANT
+    from loopwright.learning.advice import advise
+
+    experiment = services.truth.catalog.experiment(DEFAULT_TENANT, id)
+    while services.learner.step():
+        """Learn what the log has beyond the latest checkpoint, as a server does when it starts."""
+    found = services.learner.status(DEFAULT_TENANT, id)
+    report = {
+        "status": found,
+        "feedback_rate": found.feedback_rate,
+        "advice": advise(found, experiment),
+    }
+    return cast("dict[str, Any]", msgspec.to_builtins(report))
+
+
 def _move(id: str, move: str, server: Server, *, json: bool) -> None:
     with server.client() as client:
         moved = getattr(client.experiments, move)(id)
@@ -221,8 +256,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise NotFound(f"there is no file {file}")
     try:
         if file.suffix.lower() == ".toml":
-            return tomllib.loads(file.read_text("utf-8"))
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+            return tomllib.loads(file.read_text("utf-8-sig"))
+        return msgspec.json.decode(file.read_text("utf-8-sig"), type=dict[str, Any])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.DecodeError) as error:
         kind = "TOML" if file.suffix.lower() == ".toml" else "JSON"
         raise Invalid(f"{file} is not a {kind} object: {error}") from None

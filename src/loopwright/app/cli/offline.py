@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsInvalid
 
+from .options import Server
+
 if TYPE_CHECKING:
+    from loopwright.app.wiring import Services
     from loopwright.warehouse import Warehouse
 
 
@@ -19,21 +22,54 @@ def warehouse_of(data: Path) -> Iterator[Warehouse]:
 
     Raises `SettingsInvalid` when it is no data directory, `DirectoryLocked` when a server holds it.
     """
-    from loopwright.backends.files import DirectoryLock, FolderBlobStore
-    from loopwright.backends.sqlite import SqliteEventLog
+    from loopwright.app.settings import addresses, load_settings
+    from loopwright.backends import resolve
+    from loopwright.backends.files import DirectoryLock
     from loopwright.core.clock import SystemClock
     from loopwright.eventlog import Reader, Segments
-    from loopwright.warehouse import Warehouse
+    from loopwright.warehouse import FOLDER, Loader, Warehouse
 
-    if not (data / "log.db").is_file():
+    at = addresses(load_settings(data_dir=data))
+    if at.log == resolve.sqlite_url(data / "log.db") and not (data / "log.db").is_file():
         raise SettingsInvalid(
             f"{data} is not a data directory; name one with --data, or a server with --url"
         )
     with ExitStack() as opened:
         opened.enter_context(DirectoryLock(data))
-        log = SqliteEventLog(data / "log.db")
+        log = resolve.event_log(at.log)
         opened.callback(log.close)
-        reader = Reader(log, Segments(FolderBlobStore(data / "segments")))
-        warehouse = Warehouse(data / "warehouse", reader, clock=SystemClock())
+        clock, blobs = SystemClock(), resolve.blob_store(at.blobs, FOLDER)
+        reader = Reader(log, Segments(resolve.blob_store(at.blobs, "segments"), resolve.columnar()))
+        loader = Loader(
+            reader,
+            blobs,
+            engine=resolve.loading_engine(at.blobs, FOLDER),
+            lease=resolve.lease(at.blobs, FOLDER),
+            clock=clock,
+        )
+        engine = resolve.query_engine(at.blobs, FOLDER)
+        warehouse = Warehouse(blobs, reader, engine=engine, loader=loader, clock=clock)
         opened.callback(warehouse.close)
         yield warehouse
+
+
+@contextmanager
+def unserved(server: Server) -> Iterator[Services | None]:
+    """Open the data directory when no address is given and no server holds it; None when a server is to be asked."""
+    from loopwright.core.errors import DirectoryLocked
+
+    if server.url is not None or not (server.data / "catalog.db").is_file():
+        yield None
+        return
+    from loopwright.app.settings import load_settings
+    from loopwright.app.wiring import Services
+
+    try:
+        services = Services(load_settings(data_dir=server.data))
+    except DirectoryLocked:
+        yield None
+        return
+    try:
+        yield services
+    finally:
+        services.close()

@@ -21,14 +21,22 @@ AsJson = Annotated[
 ]
 
 
+DEFAULT_URL: Final = "http://127.0.0.1:8400"
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Server:
     """Which server to talk to, and as whom."""
 
-    url: Annotated[str, Parameter(env_var="LOOPWRIGHT__URL", help="Address of the server.")] = (
-        "http://127.0.0.1:8400"
-    )
+    url: Annotated[
+        str | None,
+        Parameter(
+            env_var="LOOPWRIGHT__URL",
+            show_default=False,
+            help="Address of the server; when not given, where the server of the data directory listens.",
+        ),
+    ] = None
     api_key: Annotated[
         str | None,
         Parameter(
@@ -42,11 +50,19 @@ class Server:
         Path, Parameter(env_var="LOOPWRIGHT__DATA_DIR", help="Data directory of a local server.")
     ] = Path("loopwright-data")
 
+    @property
+    def address(self) -> str:
+        """Where to ask: the address given, that of the data directory's server, or the default one."""
+        from loopwright.app.address import read_address
+
+        url = self.url or read_address(self.data) or DEFAULT_URL
+        return url.rstrip("/").removesuffix("/api/v1")
+
     def client(self) -> Client:
         """Return a client for this server."""
         from loopwright.client import Client
 
-        return Client(self.url, self.key(), timeout_s=10.0)
+        return Client(self.address, self.key(), timeout_s=10.0)
 
     def key(self) -> str | None:
         """Return the API key to use; that of a server on this machine when none was given."""
@@ -73,7 +89,7 @@ class Server:
         try:
             answer = httpx.request(
                 method,
-                self.url.rstrip("/") + path,
+                self.address + path,
                 params=params,
                 content=None if body is None else msgspec.json.encode(body),
                 headers={
@@ -85,7 +101,7 @@ class Server:
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
-                f"no answer from {self.url}: {error}; is the server running?"
+                f"no answer from {self.address}: {error}; is the server running?"
             ) from error
         if not answer.is_success:
             raise read_problem(answer.status_code, answer.content)
@@ -96,7 +112,7 @@ class Server:
         from loopwright.app.keyring import ADMIN_KEY_FILE
 
         path = self.data / ADMIN_KEY_FILE
-        if not _is_loopback(self.url) or not path.is_file():
+        if not _is_loopback(self.address) or not path.is_file():
             return None
         return path.read_text("utf-8").strip()
 

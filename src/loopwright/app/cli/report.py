@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from loopwright.core.errors import DirectoryLocked, NotFound
+from loopwright.core.errors import DirectoryLocked, Invalid, NotFound
 
 from .offline import warehouse_of
 from .options import HERE, Server
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
     from loopwright.stats.intervals import Interval
     from loopwright.trust.view import Trust
 
+Format = Literal["table", "json", "html", "csv"]
+
 TIMEOUT_S: Final = 60.0
+_ENDINGS: Final[dict[str, Format]] = {
+    ".txt": "table",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".csv": "csv",
+}
 _SHOWN: Final = 8
 _MARKS: Final = {"met": "✓ met", "missed": "✗ missed", "unclear": "? unclear"}
 _LEVELS: Final = {"alarm": "✗", "warning": "!", "good": "✓", "note": "i"}
@@ -63,8 +74,13 @@ def report(
     trust: Annotated[
         bool, Parameter(help="Show what the figures are by trust beside what was said.")
     ] = True,
-    format: Annotated[Literal["table", "json", "html"], Parameter(help="What to write.")] = "table",
-    out: Annotated[Path | None, Parameter(help="File to write to instead of the terminal.")] = None,
+    format: Annotated[
+        Format | None, Parameter(help="What to write; by default what --out ends in, or a table.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="File to write to instead of the terminal: .txt, .json, .html or .csv."),
+    ] = None,
     check: Annotated[
         bool, Parameter(negative=(), help="Exit with 1 when a metric misses its target.")
     ] = False,
@@ -90,26 +106,58 @@ def report(
     ] = False,
 ) -> int:
     """Report on quality: metrics against targets, trends, versions, failure patterns, drift."""
-    from loopwright.insights.html import html as page
-
-    server = Server(url or HERE.url, api_key, data)
+    wanted = "json" if json else format or _format_of(out)
+    server = Server(url, api_key, data)
     asked = _Asked(days, since, until, task, tz, "on" if trust else "off")
     found = _fetched(server, tenant, asked) if url else _read(server, tenant, asked)
-    wanted = "json" if json else format
     if wanted == "table" and out is None:
         _show(found)
     else:
-        _write(
-            _json(found)
-            if wanted == "json"
-            else page(found)
-            if wanted == "html"
-            else _drawn(found),
-            out,
-        )
+        _write(_rendered(found, wanted), out)
     if out is not None:
         say(f"written to {out}")
     return FAILED if check and found.missed else 0
+
+
+def _format_of(out: Path | None) -> Format:
+    """Return the format that a file's name asks for; raises `Invalid` when it asks for none of ours."""
+    if out is None:
+        return "table"
+    wanted = _ENDINGS.get(out.suffix.lower())
+    if wanted is None:
+        raise Invalid(
+            f"the ending of {out.name} says no format; use {', '.join(_ENDINGS)}, or say --format"
+        )
+    return wanted
+
+
+def _rendered(found: QualityReport, wanted: Format) -> str:
+    if wanted == "html":
+        from loopwright.insights.html import html
+
+        return html(found)
+    return {"json": _json, "csv": _csv, "table": _drawn}[wanted](found)
+
+
+def _csv(found: QualityReport) -> str:
+    """Return the metrics, one a row, shares from 0 to 1."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("metric", "verdict", "value", "low", "high", "direction", "target", "n"))
+    for line in found.metrics or ():
+        rows.writerow(
+            (
+                line.name,
+                line.verdict,
+                line.value,
+                line.low,
+                line.high,
+                line.direction,
+                line.target,
+                line.n,
+            )
+        )
+    return text.getvalue()
 
 
 def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
@@ -138,21 +186,23 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
 @contextmanager
 def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
     """Open what answers questions about a directory that no server holds."""
-    from loopwright.backends.sqlite import SqliteDatabase
+    from loopwright.app.settings import addresses, load_settings
+    from loopwright.backends import resolve
     from loopwright.core.clock import SystemClock
     from loopwright.insights.service import Insights
     from loopwright.people.people import People
-    from loopwright.trust.releases import Releases
+    from loopwright.trust.clearances import Clearances
     from loopwright.trust.view import Trust
 
     with ExitStack() as opened:
         warehouse = opened.enter_context(warehouse_of(data))
-        people = SqliteDatabase(data / "people.db", is_private=True)
+        at = addresses(load_settings(data_dir=data))
+        people = resolve.database(at.database, "people", is_private=True)
         opened.callback(people.close)
-        catalog = SqliteDatabase(data / "catalog.db")
+        catalog = resolve.database(at.database, "catalog")
         opened.callback(catalog.close)
         weighing = Trust(
-            warehouse, people=People(people, clock=SystemClock()), releases=Releases(catalog)
+            warehouse, people=People(people, clock=SystemClock()), clearances=Clearances(catalog)
         )
         yield Insights(warehouse, clock=SystemClock()), weighing
 

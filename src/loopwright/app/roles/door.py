@@ -8,11 +8,12 @@ from contextlib import ExitStack
 
 from loopwright.app.keyring import KeyRing
 from loopwright.app.settings import Settings
-from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
 from loopwright.policies import Snapshots
 from loopwright.serving import Selector
+from loopwright.texts.redact import Rules
 
 from .truth import Truth
 
@@ -41,10 +42,11 @@ class Door:
             rng=rng,
         )
         self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
-        self.pipeline = Pipeline(self.ring.signer, find=truth.find, ids=ids)
+        self.pipeline = Pipeline(
+            self.ring.signer, find=truth.find, ids=ids, redactor=_redactor(settings)
+        )
         self.ring.subscribe(self._sign_with)
-        quarantine_database = SqliteDatabase(truth.folder / "quarantine.db", synchronous="NORMAL")
-        opened.callback(quarantine_database.close)
+        quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
         """How often the rules had to stand in for the endpoint that classifies, by reason."""
@@ -80,3 +82,13 @@ class Door:
 
     def _sign_with(self, signer: Signer) -> None:
         self.selector.signer = self.intake.signer = self.pipeline.signer = signer
+
+
+def _redactor(settings: Settings) -> Redactor:
+    """Return what redacts free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
+    rules = Rules()
+    if settings.redactor == "rules":
+        return rules
+    from loopwright.backends.presidio import PresidioRedactor  # takes seconds, so only on demand
+
+    return PresidioRedactor(rules)

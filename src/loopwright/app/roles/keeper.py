@@ -13,14 +13,17 @@ from typing import Final
 
 from loopwright.app.settings import Settings
 from loopwright.app.supervise import Pace, Task
+from loopwright.backends import resolve
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken
 from loopwright.core.events import Ticked
-from loopwright.eventlog import Consumers, Sealer
-from loopwright.signals.registry import Expectations
+from loopwright.eventlog import Consumers, Sealer, Writer
+from loopwright.signals.expectations import Expectations
+from loopwright.signals.registry import FOLDER as SURROGATES
+from loopwright.signals.registry import Surrogates
 from loopwright.signals.sessions import Sessions
 from loopwright.warehouse import CONSUMER as WAREHOUSE
-from loopwright.warehouse import Loader
+from loopwright.warehouse import FOLDER, Loader
 from loopwright.warehouse.loader import LoaderBusy
 
 from .truth import Truth
@@ -61,6 +64,18 @@ class Traffic:
             return self._rate
 
 
+def watch_writer(writer: Writer, clock: Clock) -> None:
+    """Raise why the event log cannot be written; return when it can.
+
+    Readiness sends no traffic to a process whose log failed, so no request would find out that the disk is well
+    again. After a failure one commit therefore tries it.
+    """
+    if not writer.is_alive:
+        raise Broken("the thread that writes the event log has ended; restart the process")
+    if writer.failure is not None:
+        writer.append([Ticked(clock.now_ms())], [None], timeout_s=PROBE_TIMEOUT_S)
+
+
 class Keeper:
     """Expires, derives, projects, seals and trims; and watches the thread that writes the log.
 
@@ -80,17 +95,20 @@ class Keeper:
         consumers = self.consumers = Consumers(truth.state_database)
         # Registered first: an unregistered reader would not hold the log back from being trimmed.
         consumers.register(WAREHOUSE)
+        self.surrogates = Surrogates(resolve.blob_store(truth.at.blobs, SURROGATES))
         self.sessions = Sessions(
             truth.reader,
             truth.writer,
             database=truth.state_database,
             consumers=consumers,
             clock=truth.clock,
-            shaping=Expectations(truth.folder, find=truth.find, people=truth.people),
+            shaping=Expectations(self.surrogates, find=truth.find, people=truth.people),
         )
         self.loader = Loader(
             truth.reader,
-            truth.folder / "warehouse",
+            resolve.blob_store(truth.at.blobs, FOLDER),
+            engine=resolve.loading_engine(truth.at.blobs, FOLDER),
+            lease=resolve.lease(truth.at.blobs, FOLDER),
             clock=truth.clock,
             consumers=consumers,
             database=truth.state_database,
@@ -110,7 +128,12 @@ class Keeper:
     def tasks(self) -> Sequence[Task]:
         """Return the background work of this role."""
         return [
-            Task(name="log-writer", run=self.watch_writer, pace=WATCH, is_vital=True),
+            Task(
+                name="log-writer",
+                run=lambda: watch_writer(self._truth.writer, self._truth.clock),
+                pace=WATCH,
+                is_vital=True,
+            ),
             Task(name="raw-sweep", run=self.sweep_raw_copies, pace=PACE),
             Task(name="scrub", run=self.scrub, pace=PACE),
             Task(name="sessions", run=self.derive_signals, pace=PACE),
@@ -118,19 +141,6 @@ class Keeper:
             Task(name="sealing", run=self.seal, pace=PACE),
             Task(name="last-used", run=self._truth.catalog.flush_last_used, pace=PACE),
         ]
-
-    def watch_writer(self) -> None:
-        """Raise why the log cannot be written.
-
-        While it cannot, readiness sends no traffic here, so no request would find out that the disk is well again:
-        one commit tries it.
-        """
-        writer = self._truth.writer
-        if not writer.is_alive:
-            raise Broken("the thread that writes the event log has ended; restart the process")
-        if writer.failure is not None:
-            now_ms = self._truth.clock.now_ms()
-            writer.append([Ticked(now_ms)], [None], timeout_s=PROBE_TIMEOUT_S)
 
     def sweep_raw_copies(self) -> None:
         """Delete the raw copies whose time is over, however busy it is."""
@@ -164,10 +174,6 @@ class Keeper:
             with self._long_job:
                 self._sealer.seal()
                 self._sealer.trim()
-
-    def behind(self) -> int:
-        """Return how many facts of the log the warehouse's files do not have yet."""
-        return self._behind()
 
     def _behind(self) -> int:
         return self._truth.log.head() - self.consumers.position(WAREHOUSE)

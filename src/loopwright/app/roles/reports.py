@@ -1,13 +1,14 @@
-"""What people read: the warehouse's tables, and the bursts that people released."""
+"""What people read: the warehouse's tables, and the bursts that people cleared."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
 
-from loopwright.trust.releases import Releases, Releasing
+from loopwright.backends import resolve
+from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
-from loopwright.warehouse import Loader, Warehouse
+from loopwright.warehouse import FOLDER, Loader, Warehouse
 
 from .truth import Truth
 
@@ -22,9 +23,9 @@ class Reports:
         self._opening = threading.Lock()
         self._warehouse: Warehouse | None = None
         # In the catalog's database because people decide it: it cannot be rebuilt, and is backed up with the rest.
-        self.releases = Releases(truth.catalog_database)
-        self.releasing = Releasing(
-            self.releases, clock=truth.clock, ids=truth.ids, find=truth.find, audit=truth.audit
+        self.clearances = Clearances(truth.catalog_database)
+        self.clearing = Clearing(
+            self.clearances, clock=truth.clock, ids=truth.ids, find=truth.find, audit=truth.audit
         )
 
     @property
@@ -33,8 +34,9 @@ class Reports:
         with self._opening:
             if self._warehouse is None:
                 self._warehouse = Warehouse(
-                    self._loader.folder,
+                    self._loader.blobs,
                     self._truth.reader,
+                    engine=resolve.query_engine(self._truth.at.blobs, FOLDER),
                     clock=self._truth.clock,
                     loader=self._loader,
                 )
@@ -43,7 +45,7 @@ class Reports:
 
     def trust(self) -> Trust:
         """Return the view that weighs feedback by how far it can be trusted."""
-        return Trust(self.warehouse, people=self._truth.people, releases=self.releases)
+        return Trust(self.warehouse, people=self._truth.people, clearances=self.clearances)
 
     def rows_of(self, tenant_id: str, person: str) -> dict[str, int]:
         """Return in how many rows of each table a person is found."""

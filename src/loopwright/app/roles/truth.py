@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from loopwright.app.keyring import ADMIN_KEY_FILE, write_private
-from loopwright.app.settings import Settings
-from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.app.settings import Settings, addresses
+from loopwright.backends import resolve
 from loopwright.catalog import DEFAULT_TENANT, Catalog
 from loopwright.core.clock import Clock
 from loopwright.core.errors import LoopError, NotFound, Overloaded
 from loopwright.core.events import Changed
 from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
-from loopwright.core.ports import Committed
+from loopwright.core.ports import Committed, ScrubbedDatabase
 from loopwright.core.principal import SCOPES
 from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.people.people import People
@@ -36,14 +34,14 @@ class Truth:
     """
 
     def __init__(self, settings: Settings, opened: ExitStack, *, clock: Clock, ids: Ids) -> None:
-        folder = self.folder = settings.data_dir
+        self.folder = settings.data_dir
         self.clock, self.ids = clock, ids
-        self.log = SqliteEventLog(folder / "log.db")
+        self.at = addresses(settings)
+        self.log = resolve.event_log(self.at.log)
         opened.callback(self.log.close)
-        self.catalog_database = _opened(folder / "catalog.db", opened)
-        self.state_database = SqliteDatabase(folder / "state.db", synchronous="NORMAL")
-        opened.callback(self.state_database.close)
-        self.segments = Segments(FolderBlobStore(folder / "segments"))
+        self.catalog_database = self.database("catalog", opened)
+        self.state_database = self.database("state", opened, synchronous="NORMAL")
+        self.segments = Segments(resolve.blob_store(self.at.blobs, "segments"), resolve.columnar())
         self.reader = Reader(self.log, self.segments)
         self.writer = Writer(
             self.log,
@@ -54,13 +52,28 @@ class Truth:
         opened.callback(self.writer.close)
         self.writer.subscribe(self.reader.wake)
         self.catalog = Catalog(self.catalog_database, clock=clock, ids=ids, audit=self.audit)
-        people_database = _opened(folder / "people.db", opened, is_private=True)
+        people_database = self.database("people", opened, is_private=True)
         self.private = [people_database]
         """Databases whose deleted rows must also leave the file."""
         self.people = People(people_database, clock=clock, rewrite=people_database.rewrite)
         self.raw = self._raw_copies(settings, opened)
         """Raw copies; None when they are off and there never were any."""
         self._first_start()
+
+    def database(
+        self,
+        name: str,
+        opened: ExitStack,
+        *,
+        synchronous: Literal["NORMAL", "FULL"] = "FULL",
+        is_private: bool = False,
+    ) -> ScrubbedDatabase:
+        """Open the database called `name`; `opened` closes it."""
+        database = resolve.database(
+            self.at.database, name, synchronous=synchronous, is_private=is_private
+        )
+        opened.callback(database.close)
+        return database
 
     def audit(self, change: Changed) -> None:
         """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
@@ -93,10 +106,10 @@ class Truth:
 
     def _raw_copies(self, settings: Settings, opened: ExitStack) -> RawCopies | None:
         """Open the raw copies. With the setting off, copies kept earlier still expire and are still erased."""
-        path = self.folder / RAW_FILE
-        if not settings.raw_copies and not path.exists():
+        has_some = settings.database is not None or (self.folder / RAW_FILE).exists()
+        if not settings.raw_copies and not has_some:
             return None
-        database = _opened(path, opened, is_private=True)
+        database = self.database("raw", opened, is_private=True)
         self.private.append(database)
         return RawCopies(
             database,
@@ -113,9 +126,3 @@ class Truth:
                 DEFAULT_TENANT, SCOPES, name="first administrator", actor="first start"
             )
             write_private(self.folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")
-
-
-def _opened(path: Path, opened: ExitStack, *, is_private: bool = False) -> SqliteDatabase:
-    database = SqliteDatabase(path, is_private=is_private)
-    opened.callback(database.close)
-    return database

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from loopwright.core.feedback import Correction
-from loopwright.texts.classify import Classifier, Scores
+from loopwright.core.text import Classifier, Scores
 
 from .redact import Changes, WithTexts
 

@@ -10,13 +10,12 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.experiment import Experiment
 from loopwright.core.feedback import Correction, Outcome, Target
 from loopwright.core.ids import time_of
 from loopwright.feedback.draft import Draft
 from loopwright.feedback.rewards import identity_of, reward_key
-
-_DAY_MS: Final = 86_400_000
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -79,7 +78,7 @@ def _by_event_id(draft: Draft, tenant_id: str, new_id: Callable[[], str]) -> Ide
         return event_id, key_of(tenant_id, event_id, time_of(event_id)), False
     # A retry may carry a new time of the same day; a derived id has its time in it.
     near_ms = draft.note.occurred_at_ms if draft.is_dated else 0
-    return event_id, key_of(tenant_id, event_id, near_ms - near_ms % _DAY_MS), False
+    return event_id, key_of(tenant_id, event_id, near_ms - near_ms % DAY_MS), False
 
 
 def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:

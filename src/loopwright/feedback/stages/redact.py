@@ -9,8 +9,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from loopwright.core.feedback import Annotation, Correction
+from loopwright.core.text import Redacted, Redactor
 from loopwright.feedback.draft import FREE_TEXT, Draft
-from loopwright.texts.redact import Redacted, Redactor
 
 _KINDS_WITH_TEXTS: Final = frozenset({Correction, Annotation})
 

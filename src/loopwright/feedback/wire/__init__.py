@@ -5,7 +5,7 @@ A new shape is a file here that exports one `Shape`, and one line of `registry.S
 
 from __future__ import annotations
 
-from .registry import SHAPES, decoded, malformed, read, restore
+from .registry import SHAPES, check_text, decoded, malformed, read, restore
 from .shape import Shape
 
-__all__ = ["SHAPES", "Shape", "decoded", "malformed", "read", "restore"]
+__all__ = ["SHAPES", "Shape", "check_text", "decoded", "malformed", "read", "restore"]

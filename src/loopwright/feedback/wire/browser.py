@@ -22,7 +22,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     at_ms = members.left.pop("at_ms", None)
     if isinstance(at_ms, bool) or not isinstance(at_ms, int):
         raise Invalid(f"at_ms is {shown(at_ms)}; send whole milliseconds since the epoch")
-    at_ms, _, _ = read_time(at_ms, "at_ms")
+    at_ms, _, flags = read_time(at_ms, "at_ms")
     value = members.left.pop("value", None)
     if kind == "signal":
         name = members.text("kind", limit=128)
@@ -45,6 +45,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             occurred_at_ms=at_ms,
             session_id=session_id,
             shape="browser",
+            flags=flags,
             wire={"extra": members.left} if members.left else {},
         ),
         is_free=bool(members.left),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from loopwright.core.errors import Invalid
+from loopwright.core.problem import fault_of
 from loopwright.feedback.draft import ID_CHARS, MAX_ENTRIES, TEXT_CHARS
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARS)]
@@ -30,5 +31,7 @@ def convert(item: Any, shape: Any) -> Any:
     """Return `item` as `shape`; raises `Invalid` with the place of the fault."""
     try:
         return msgspec.convert(item, shape)
-    except (msgspec.ValidationError, OverflowError) as error:
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the item does not fit: {fault_of(error)}") from None
+    except OverflowError as error:
         raise Invalid(f"the item does not fit: {error}") from None

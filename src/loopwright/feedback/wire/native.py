@@ -259,7 +259,7 @@ def _rating(given: NativeRating) -> _Understood:
         return Rating(stars(given.value, "value"), "stars", 1.0, 5.0), kept, ()
     if given.scale in ("thumbs", "stars") or low is None or high is None:
         raise Invalid(
-            f"scale is {shown(given.scale)} with bounds {low} to {high}; send 'thumbs', 'stars', or "
+            f"scale is {shown(given.scale)} with bounds {shown(low)} to {shown(high)}; send 'thumbs', 'stars', or "
             "'numeric' with low and high",
             found=given.scale,
             expected=["thumbs", "stars", "numeric"],

@@ -6,6 +6,7 @@ come back as pseudonyms, texts as they were redacted, and a token only when ther
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -93,6 +94,19 @@ def decoded(item: Any) -> Any:
         return msgspec.json.decode(item)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error) from None
+
+
+def check_text(item: Any) -> None:
+    """Raise `Invalid` when an item of Python objects holds text that UTF-8 cannot encode."""
+    try:
+        json.dumps(item, ensure_ascii=False, default=repr).encode()
+    except UnicodeEncodeError as error:
+        raise Invalid(
+            f"a text holds {error.object[error.start]!r}, half of a surrogate pair, which UTF-8 cannot encode; "
+            "send whole characters"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the item is no JSON value: {error}") from None
 
 
 def malformed(error: Exception) -> BodyMalformed:

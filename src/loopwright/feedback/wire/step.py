@@ -38,13 +38,13 @@ class StepItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     """Read a step; raises `Invalid`."""
     given: StepItem = convert(item, StepItem)
-    at_ms = received_ms
+    at_ms, flags = received_ms, tuple[str, ...]()
     if given.taken_at is not None:
-        at_ms, _, _ = read_time(given.taken_at, "taken_at")
+        at_ms, _, flags = read_time(given.taken_at, "taken_at")
     outcome, data = given.outcome, given.data
-    flags: tuple[str, ...] = ()
     if outcome is not None and outcome not in _STEP_OUTCOMES:
-        data, outcome, flags = data | {"unknown_outcome": outcome}, None, ("unknown_outcome",)
+        data, outcome = data | {"unknown_outcome": outcome}, None
+        flags += ("unknown_outcome",)
     confidence = None if given.confidence is None else finite(given.confidence, "confidence")
     return Draft(
         event_id=given.event_id,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from loopwright.core.clock import DAY_MS
 from loopwright.warehouse.tables import Column
 
-from .declared import DAY_MS, POSITIVE, SEGMENTS, N, Parameter, Query
+from .declared import POSITIVE, SEGMENTS, N, Parameter, Query
 
 DAY: Final = Column("day_ms", "BIGINT", "Start of the day, UTC.")
 

@@ -9,8 +9,6 @@ import msgspec
 from loopwright.core.errors import Invalid
 from loopwright.warehouse.tables import Column, Type
 
-DAY_MS: Final = 86_400_000
-
 POSITIVE: Final = 0.75
 """A rating is positive from here on: thumbs up, or at least 4 of 5 stars."""
 

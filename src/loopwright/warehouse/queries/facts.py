@@ -1,4 +1,4 @@
-"""Facts themselves: who said them, what they join to, all their columns."""
+"""Facts one by one: their people, their joins, all their columns."""
 
 from __future__ import annotations
 

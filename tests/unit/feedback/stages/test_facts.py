@@ -6,7 +6,7 @@ import pytest
 from tests.unit.feedback.world import SIGNER, STARS, THUMB, World
 
 from loopwright.core.events import Received, Reported
-from loopwright.core.feedback import Outcome
+from loopwright.core.feedback import Outcome, Who
 from loopwright.feedback import FeedbackRequest, Intake
 
 
@@ -24,7 +24,12 @@ def test_a_rating_of_a_decision_is_followed_by_the_reward_it_amounts_to(rated: W
     assert isinstance(said, Reported)
     assert isinstance(other, Reported)
     assert reward == Received(
-        said.event_id, rated.clock.now_ms(), decision, Outcome("rating", 0.75), derived=True
+        said.event_id,
+        rated.clock.now_ms(),
+        decision,
+        Outcome("rating", 0.75),
+        derived=True,
+        who=Who(),
     )
     assert prepared.places == [0, 0, 1]
     plain = Intake(SIGNER, find=lambda *_: rated.experiment, clock=rated.clock, ids=rated.ids)

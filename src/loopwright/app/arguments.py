@@ -1,0 +1,106 @@
+"""What guards an embedded loop: checked arguments, and a loop that is open in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, SupportsFloat, TypeVar
+
+import msgspec
+from msgspec import structs
+
+from loopwright.client.arguments import shown
+from loopwright.core.errors import Conflict, Invalid
+from loopwright.feedback import FeedbackRequest
+
+from .wiring import Services
+
+T = TypeVar("T")
+
+
+class Opened:
+    """Services that are open in the process that opened them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._pid = os.getpid()
+        self._is_closed = False
+
+    @property
+    def services(self) -> Services:
+        """The services; raises `Conflict` once they are closed, and in a forked child.
+
+        A child has none of the threads that write and learn, so feedback in it would wait for ever.
+        """
+        if self._is_closed:
+            raise Conflict("the loop is closed; open it again with loopwright.open")
+        if os.getpid() != self._pid:
+            raise Conflict(
+                f"the loop was opened by process {self._pid}, and this is a forked child of it: open loops after "
+                "the fork, each on a directory of its own, or let the children use a server with loopwright.Client"
+            )
+        return self._services
+
+    def close(self) -> None:
+        """Close the services; nothing happens when they are closed, or belong to the parent of a fork."""
+        if not self._is_closed and os.getpid() == self._pid:
+            self._is_closed = True
+            self._services.close()
+
+
+class Part:
+    """A group of calls of one tenant on an open loop."""
+
+    def __init__(self, opened: Opened, tenant_id: str) -> None:
+        self._opened = opened
+        self._tenant_id = tenant_id
+
+    @property
+    def _services(self) -> Services:
+        return self._opened.services
+
+
+def checked(shape: type[T], **members: Any) -> T:
+    """Return `shape` from `members`, checked like a body that came over HTTP; raises `Invalid`.
+
+    What the log keeps must be readable again, and Python lets anything into a struct.
+    """
+    try:
+        return msgspec.convert(plainly(members), shape)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Invalid(f"the arguments do not fit: {error}") from None
+
+
+def plainly(value: Any) -> Any:
+    """Return `value` as JSON would carry it, NumPy's numbers and arrays as Python's; raises `Invalid`."""
+    try:
+        found = msgspec.to_builtins(value, enc_hook=_plain)
+        # For its errors alone: half of a surrogate pair has no UTF-8 form, so the log could not keep it.
+        msgspec.json.encode(found)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Invalid(f"the arguments do not fit: {error}") from None
+    return found
+
+
+def report_of(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:
+    """Return one reward as it would come over HTTP; raises `Invalid`."""
+    if isinstance(given, FeedbackRequest):
+        members = structs.asdict(given)
+    elif isinstance(given, Mapping):
+        members = {str(name): value for name, value in given.items()}
+    else:
+        raise Invalid(f"a report is {shown(given)}; it must be a mapping")
+    reward = members.get("reward")
+    # Python's own numbers and NumPy's; text is refused below, as it is over HTTP.
+    if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
+        try:
+            members["reward"] = float(reward)
+        except (TypeError, ValueError, OverflowError):
+            raise Invalid(f"reward is {shown(reward)}; it must be a number") from None
+    return checked(FeedbackRequest, **members)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be kept; send JSON-like values")

@@ -1,0 +1,196 @@
+"""The calls of the control plane: experiments, arms, keys. See `calls` for how a call becomes a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from loopwright.core.errors import Invalid
+from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
+from loopwright.core.reward import RewardSpec
+from loopwright.core.targeting import Targeting
+
+from . import arguments
+from .answers import ExperimentPage
+from .exchange import Call, Terms
+from .requests import change, get, segment
+
+
+def create_experiment(
+    terms: Terms,
+    id: str,
+    *,
+    arms: Sequence[Arm | Mapping[str, Any] | str],
+    policy: PolicyChoice | Mapping[str, Any] | str = "auto",
+    reward: RewardSpec | Mapping[str, Any] | str = "binary",
+    dimension: int | None = None,
+    explore_floor: float = 0.01,
+    gate: Targeting | Mapping[str, Any] | None = None,
+    trust: Caps | Mapping[str, int] | None = None,
+    name: str = "",
+    start: bool = True,
+) -> Call[Experiment]:
+    """Create an experiment and, unless told otherwise, start it.
+
+    `arms` are ids, or mappings with `id`, `payload`, `metadata`, `min_share` and `max_share`; `reward` is a type
+    or a whole spec; `dimension` is the length of the context vector and makes the experiment contextual;
+    `trust` caps what one person teaches, `{}` with the usual numbers.
+    """
+    definition = {
+        "id": id,
+        "arms": arguments.arms(arms),
+        "policy": {"name": policy} if isinstance(policy, str) else policy,
+        "reward": {"type": reward} if isinstance(reward, str) else reward,
+        "context": None if dimension is None else {"dimension": dimension},
+        "explore_floor": explore_floor,
+        **({} if gate is None else {"gate": gate}),
+        **({} if trust is None else {"trust": trust}),
+        "name": name,
+    }
+    return define_experiment(terms, definition, start=start)
+
+
+def define_experiment(
+    terms: Terms, definition: Mapping[str, Any], *, start: bool = True
+) -> Call[Experiment]:
+    """Create an experiment from a whole definition, such as one read from a file, and start it."""
+    if not isinstance(definition, Mapping):
+        raise Invalid(f"the definition is {arguments.shown(definition)}; it must be a mapping")
+    created = change("POST", "/experiments", body=definition, read=_read_experiment)
+    if not start:
+        return created
+    return replace(created, then=lambda experiment: _move(experiment.id, "start"))
+
+
+def get_experiment(terms: Terms, id: str) -> Call[Experiment]:
+    """Return an experiment as it is configured now."""
+    return get(f"/experiments/{segment(id)}", _read_experiment)
+
+
+def list_experiments(
+    terms: Terms, *, limit: int = 1000, cursor: str | None = None
+) -> Call[ExperimentPage]:
+    """Return the tenant's experiments by id, ended ones too; `next_cursor` asks for more."""
+    query = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
+    return get(f"/experiments?{urlencode(query)}", _read_page)
+
+
+def start_experiment(terms: Terms, id: str) -> Call[Experiment]:
+    """Let a draft serve and learn."""
+    return _move(id, "start")
+
+
+def pause_experiment(terms: Terms, id: str) -> Call[Experiment]:
+    """Stop serving and learning for now; feedback is still kept and is learned from on `resume`."""
+    return _move(id, "pause")
+
+
+def resume_experiment(terms: Terms, id: str) -> Call[Experiment]:
+    """Serve and learn again."""
+    return _move(id, "resume")
+
+
+def end_experiment(terms: Terms, id: str) -> Call[Experiment]:
+    """Stop for good."""
+    return _move(id, "end")
+
+
+def experiment_status(terms: Terms, id: str) -> Call[dict[str, Any]]:
+    """Return how an experiment is doing: its arms with their figures, and advice."""
+    return get(f"/experiments/{segment(id)}/status", _read_object)
+
+
+def add_arm(
+    terms: Terms,
+    id: str,
+    arm_id: str,
+    *,
+    payload: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    min_share: float = 0.0,
+    max_share: float = 1.0,
+) -> Call[Experiment]:
+    """Add an arm to experiment `id`; it takes the last position."""
+    arm = {
+        "id": arguments.text("arm_id", arm_id),
+        "payload": payload,
+        "metadata": metadata or {},
+        "min_share": min_share,
+        "max_share": max_share,
+    }
+    return change("POST", f"/experiments/{segment(id)}/arms", body=arm, read=_read_experiment)
+
+
+def change_arm(
+    terms: Terms,
+    id: str,
+    arm_id: str,
+    *,
+    state: ArmState | None = None,
+    min_share: float | None = None,
+    max_share: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Call[Experiment]:
+    """Enable, disable or retire an arm of experiment `id`, or change its shares or metadata."""
+    changes = {
+        "state": state,
+        "min_share": min_share,
+        "max_share": max_share,
+        "metadata": metadata,
+    }
+    given = {field: value for field, value in changes.items() if value is not None}
+    path = f"/experiments/{segment(id)}/arms/{segment(arm_id)}"
+    return change("PATCH", path, body=given, read=_read_experiment)
+
+
+def create_key(
+    terms: Terms, *, scopes: Sequence[str], name: str = "", expires_at_ms: int | None = None
+) -> Call[dict[str, Any]]:
+    """Create an API key; `secret` is in this answer and never again."""
+    body = {
+        "scopes": arguments.texts("scopes", scopes),
+        "name": name,
+        "expires_at_ms": expires_at_ms,
+    }
+    given = {field: value for field, value in body.items() if value is not None}
+    return change("POST", "/keys", body=given, read=_read_object)
+
+
+def list_keys(terms: Terms) -> Call[list[dict[str, Any]]]:
+    """Return the tenant's API keys, oldest first, without their secrets."""
+    return get("/keys", lambda body: _read_items(body).items)
+
+
+def rotate_key(terms: Terms, id: str, *, grace_s: float = 0.0) -> Call[dict[str, Any]]:
+    """Give a key a new secret; the present one stays valid for `grace_s` seconds more."""
+    path = f"/keys/{segment(id)}/rotate"
+    return change("POST", path, body={"grace_s": grace_s}, read=_read_object)
+
+
+def revoke_key(terms: Terms, id: str) -> Call[dict[str, Any]]:
+    """End a key at once and for good."""
+    return change("POST", f"/keys/{segment(id)}/revoke", body=None, read=_read_object)
+
+
+def rotate_signing_key(terms: Terms) -> Call[dict[str, Any]]:
+    """Sign from now on with a fresh key; tokens signed by earlier ones stay valid."""
+    return change("POST", "/signing-keys/rotate", body=None, read=_read_object)
+
+
+def _move(id: str, move: str) -> Call[Experiment]:
+    path = f"/experiments/{segment(id)}/{move}"
+    return change("POST", path, body=None, read=_read_experiment)
+
+
+class _Items(msgspec.Struct, frozen=True):
+    items: list[dict[str, Any]]
+
+
+_read_experiment = msgspec.json.Decoder(Experiment).decode
+_read_page = msgspec.json.Decoder(ExperimentPage).decode
+_read_object = msgspec.json.Decoder(dict[str, Any]).decode
+_read_items = msgspec.json.Decoder(_Items).decode

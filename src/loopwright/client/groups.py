@@ -1,0 +1,156 @@
+"""The calls as methods, each listed once: on a blocking group it returns the answer, on an asynchronous one it is
+awaited.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from . import calls, control
+from .exchange import Call, Done, Terms
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Group:
+    """Calls that belong together, on a blocking client."""
+
+    def __init__(self, terms: Terms, run: Callable[[Call[Any] | Done[Any]], Any]) -> None:
+        self.terms = terms
+        self.run = run
+
+
+class AsyncGroup:
+    """Calls that belong together, on an asynchronous client."""
+
+    def __init__(
+        self, terms: Terms, run: Callable[[Call[Any] | Done[Any]], Awaitable[Any]]
+    ) -> None:
+        self.terms = terms
+        self.run = run
+
+
+class method(Generic[P, T]):
+    """Turns a function of `calls` or `control` into a method with the same arguments and documentation.
+
+    It is a descriptor, because only the instance says whether the answer is returned or awaited.
+    """
+
+    def __init__(self, build: Callable[Concatenate[Terms, P], Call[T] | Done[T]]) -> None:
+        self.build = build
+        self.__doc__ = build.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, group: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, group: Group, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, group: AsyncGroup, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, group: Group | AsyncGroup | None, owner: type) -> Any:
+        """Return the method of `group`, which keeps it: the next look-up does not come here."""
+        if group is None:
+            return self
+        bound = (
+            _blocking(group, self.build)
+            if isinstance(group, Group)
+            else _awaiting(group, self.build)
+        )
+        group.__dict__[self._name] = bound
+        return bound
+
+
+def _blocking(group: Group, build: Callable[Concatenate[Terms, P], Call[T] | Done[T]]) -> Any:
+    @functools.wraps(build)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return group.run(build(group.terms, *args, **kwargs))
+
+    return call
+
+
+def _awaiting(group: AsyncGroup, build: Callable[Concatenate[Terms, P], Call[T] | Done[T]]) -> Any:
+    @functools.wraps(build)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return await group.run(build(group.terms, *args, **kwargs))
+
+    return call
+
+
+class _Agent:
+    """Select arms and send feedback."""
+
+    select = method(calls.select)
+    feedback = method(calls.feedback)
+    feedback_batch = method(calls.feedback_batch)
+
+
+class _Experiments:
+    """Create experiments, move them through their life, see how they do."""
+
+    create = method(control.create_experiment)
+    define = method(control.define_experiment)
+    get = method(control.get_experiment)
+    list = method(control.list_experiments)
+    start = method(control.start_experiment)
+    pause = method(control.pause_experiment)
+    resume = method(control.resume_experiment)
+    end = method(control.end_experiment)
+    status = method(control.experiment_status)
+    add_arm = method(control.add_arm)
+    change_arm = method(control.change_arm)
+
+
+class _Feedback:
+    """Send feedback of every kind, interactions and steps; read the quality report."""
+
+    send = method(calls.send_feedback)
+    interactions = method(calls.send_interactions)
+    steps = method(calls.send_steps)
+    quality = method(calls.quality_report)
+
+
+class _Keys:
+    """Create, list, rotate and revoke keys."""
+
+    create = method(control.create_key)
+    list = method(control.list_keys)
+    rotate = method(control.rotate_key)
+    revoke = method(control.revoke_key)
+    rotate_signing = method(control.rotate_signing_key)
+
+
+class Agent(_Agent, Group):
+    """Select arms and send feedback."""
+
+
+class AsyncAgent(_Agent, AsyncGroup):
+    """Select arms and send feedback."""
+
+
+class Experiments(_Experiments, Group):
+    """Create experiments, move them through their life, see how they do."""
+
+
+class AsyncExperiments(_Experiments, AsyncGroup):
+    """Create experiments, move them through their life, see how they do."""
+
+
+class Feedback(_Feedback, Group):
+    """Send feedback of every kind, interactions and steps; read the quality report."""
+
+
+class AsyncFeedback(_Feedback, AsyncGroup):
+    """Send feedback of every kind, interactions and steps; read the quality report."""
+
+
+class Keys(_Keys, Group):
+    """Create, list, rotate and revoke keys."""
+
+
+class AsyncKeys(_Keys, AsyncGroup):
+    """Create, list, rotate and revoke keys."""

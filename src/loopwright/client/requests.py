@@ -1,0 +1,30 @@
+"""How requests of one form are made: read this, change that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from . import arguments
+from .exchange import IDEMPOTENT, Call
+
+API: Final = "/api/v1"
+
+T = TypeVar("T")
+
+
+def get(path: str, read: Callable[[bytes], T]) -> Call[T]:
+    """Return a call that reads; it is repeated after anything that may pass."""
+    return Call(method="GET", path=API + path, read=read, retry_on=IDEMPOTENT)
+
+
+def change(method: str, path: str, *, body: Any, read: Callable[[bytes], T]) -> Call[T]:
+    """Return a call that changes something; it is repeated only when it cannot have arrived."""
+    encoded = None if body is None else arguments.encoded(body)
+    return Call(method=method, path=API + path, body=encoded, read=read)
+
+
+def segment(name: str) -> str:
+    """Return an id as one segment of a path, whatever it contains; raises `Invalid`."""
+    return quote(arguments.text("id", name), safe="")

@@ -1,0 +1,139 @@
+"""How the rows of a table travel to the engine and how they lie in its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from loopwright.core.ports import QueryEngine
+
+from .manifest import File
+from .tables import TABLES, Table
+
+line: Final = msgspec.json.Encoder().encode
+"""Returns a row as one JSON line."""
+
+USUAL: Final = {
+    "consent_store": "TRUE",
+    "consent_analyze": "TRUE",
+    "consent_train": "TRUE",
+    "consent_share": "TRUE",
+}
+"""What most rows have in columns that are never NULL: lines leave it out, as they leave out NULLs."""
+
+# 63 bits leave one clash in 10^5 of ten million keys. The letter keeps references of different kinds apart.
+_KEYS: Final = {
+    "decision_key": "'d' || tenant_id || chr(31) || decision_id",
+    "span_key": "'p' || tenant_id || chr(31) || trace_id || chr(31) || span_id",
+    "trace_key": "'t' || tenant_id || chr(31) || trace_id",
+    "message_key": "'m' || tenant_id || chr(31) || session_id || chr(31) || message_id",
+    "output_key": "'o' || tenant_id || chr(31) || {output}",
+}
+
+
+def member(place: int) -> str:
+    """Return the name in the lines of the column at `place`; the columns' own are half of what is written."""
+    return f"c{place}"
+
+
+@contextmanager
+def loaded(engine: QueryEngine, table: Table, lines: Sequence[bytes]) -> Iterator[str]:
+    """Hold rows as JSON lines in the engine, and yield the SELECT that reads them, keys computed."""
+    plain = [column for column in table.columns if column.name not in _KEYS]
+    types = {member(place): column.type for place, column in enumerate(plain)}
+    named = ", ".join(_named(place, column.name) for place, column in enumerate(plain))
+    with engine.load(types, lines) as rows:
+        yield f"SELECT {columns_sql(table)} FROM (SELECT {named} FROM ({rows}) AS lines) AS said"  # noqa: S608
+
+
+def write_file(
+    engine: QueryEngine, select: str, *, name: str, table: Table, settled: int = 0, until: str = ""
+) -> File | None:
+    """Store the rows of `select`, in its order, as the file `name`; None, writing nothing, when there are none."""
+    stored = engine.write(select, name)
+    if stored is None:
+        return None
+    at = table.event_time
+    may_report = "consent_store AND consent_analyze" if "consent_analyze" in table.names else "TRUE"
+    found = engine.query(
+        f"SELECT min(log_offset), max(log_offset), min({at}), max({at}), "  # noqa: S608
+        f"count(CASE WHEN {may_report} THEN NULL ELSE 1 END) "
+        f"FROM ({engine.read([name], table.names)}) AS written"
+    )
+    first, last, from_ms, to_ms, withheld = found[0]
+    return File(
+        name=name,
+        rows=stored.rows,
+        size=stored.size,
+        digest=stored.digest,
+        first=first,
+        last=last,
+        table=table.name,
+        day=name.split("/")[-2],
+        from_ms=from_ms,
+        to_ms=to_ms,
+        settled=settled,
+        until=until,
+        withheld=withheld,
+    )
+
+
+def files_sql(engine: QueryEngine, files: Sequence[File], columns: Sequence[str]) -> str:
+    """Return the SELECT that reads `files`, at least one."""
+    return engine.read([file.name for file in files], columns)
+
+
+def columns_sql(table: Table) -> str:
+    """Return the columns of `table` for a SELECT, keys computed from the others."""
+    return ", ".join(_key(table, name) if name in _KEYS else name for name in table.names)
+
+
+def create_sql(table: Table, name: str) -> str:
+    """Return the statement that makes an empty table of the shape of `table`."""
+    columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+    return f"CREATE OR REPLACE TABLE {name} ({columns})"
+
+
+def people_sql(name: str, changes: str) -> str:
+    """Return the statement that makes a table of the latest consent of everyone in `changes`; erasure stays."""
+    return (
+        f"CREATE OR REPLACE TABLE {name} AS SELECT tenant_id, person, log_offset, is_erased, "  # noqa: S608
+        "consent_store, consent_analyze, consent_train, consent_share FROM ("
+        "SELECT *, row_number() OVER (PARTITION BY tenant_id, person ORDER BY log_offset DESC) AS place, "
+        "max(CASE WHEN is_erasure THEN 1 ELSE 0 END) OVER (PARTITION BY tenant_id, person) AS is_erased "
+        f"FROM {changes}) AS ordered WHERE place = 1"
+    )
+
+
+def allowed_sql(source: str, names: Sequence[str], *, people: str) -> str:
+    """Return `source` without the erased, and with everyone's latest consent in place of the fact's own."""
+    columns = ", ".join(
+        f"coalesce(p.{name}, f.{name}) AS {name}" if name.startswith("consent_") else f"f.{name}"
+        for name in names
+    )
+    return (
+        f"SELECT {columns} FROM ({source}) AS f LEFT JOIN {people} AS p "  # noqa: S608 - our own names
+        "ON f.tenant_id = p.tenant_id AND f.person = p.person WHERE coalesce(p.is_erased, 0) = 0"
+    )
+
+
+def quoted(text: str) -> str:
+    """Return `text` as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _key(table: Table, name: str) -> str:
+    output = "interaction_id" if table.name == TABLES["interactions"].name else "output_id"
+    return f"digest63({_KEYS[name].format(output=output)}) AS {name}"
+
+
+def _named(place: int, name: str) -> str:
+    usual = USUAL.get(name)
+    return (
+        f"{member(place)} AS {name}"
+        if usual is None
+        else f"coalesce({member(place)}, {usual}) AS {name}"
+    )
