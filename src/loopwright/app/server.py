@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from loopwright.core.errors import SettingsInvalid
+from loopwright.feedback import AsSent
 
 from .acks import COMMIT_TIMEOUT_S, Acks
 from .address import forget_address, url_of, write_address
@@ -34,6 +35,7 @@ from .keyring import ADMIN_KEY_FILE
 from .logs import log_to_stderr
 from .metrics import Metrics
 from .settings import Settings
+from .unprefixed import Unprefixed, is_loopback
 from .wiring import Services
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,11 @@ def serve(settings: Settings) -> None:
 
     Raises `LoopError` when the port is taken, or the data directory is held by another process or damaged.
     """
+    if settings.keyless_feedback_tenant is not None and not is_loopback(settings.host):
+        raise SettingsInvalid(
+            f"keyless_feedback_tenant is set and host is {settings.host}: anybody could send feedback; "
+            "listen on 127.0.0.1, or give the clients a key"
+        )
     log_to_stderr(level=settings.log_level, format=settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # uvicorn raises the signal again once it has drained; by then it must not kill us before we have closed.
@@ -83,6 +90,8 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
         # For handlers that run on a thread; the others wait for `append` on the event loop.
         commit = partial(services.truth.writer.append, timeout_s=COMMIT_TIMEOUT_S)
+        reader = services.truth.reader
+        as_sent = AsSent(lambda after, limit: reader.facts(after, limit=limit))
         calibrator = Calibrator(
             services.keeper.surrogates,
             warehouse=lambda: services.reports.warehouse,
@@ -100,6 +109,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "signing_ring": lambda: services.door.ring,
                 "typed_intake": lambda: services.door.typed_intake,
                 "append": lambda: acks.append,
+                "as_sent": lambda: as_sent,
                 "commit": lambda: commit,
                 "people": lambda: services.truth.people,
                 "quarantine": lambda: services.door.quarantine,
@@ -119,7 +129,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     behind = Behind(build)
     front = Front(
-        behind,
+        Unprefixed(behind, keyless_tenant=services.settings.keyless_feedback_tenant),
         endpoints=endpoints,
         catalog=services.truth.catalog,
         metrics=metrics,
