@@ -20,7 +20,7 @@ from .operations import EXPERIMENTS, OPERATIONS, REPORTING, Operation
 from .substitution import Substitution
 from .world import _CRASHED, Book, Violated, World, clean
 
-REPORTING_SHARE: Final = 0.02
+REPORTING_SHARE: Final = 0.01
 """Share of schedules that use the engine of reports."""
 _RESTLESSNESS: Final[tuple[float, ...]] = (0.0, 0.02, 0.1, 0.3)
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - memory, and a folder of our own in it
