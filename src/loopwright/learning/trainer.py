@@ -38,10 +38,12 @@ class Trainer:
 
     def __init__(self, experiment: Experiment, shelf: Shelf, saved: Saved | None = None) -> None:
         self.experiment = experiment
+        """The experiment at the offset that was read: what it learns by."""
+        self.current = experiment
+        """The experiment by the newest fact that is known: what it serves by."""
         self.key: Key = (experiment.tenant_id, experiment.id)
         self.policy = policy_of(experiment)
         self.problem = Problem.of(experiment)
-        self.allocation = Allocation.of(experiment)
         self.memory = Memory(shelf)
         self.spent = Spent(shelf)
         self.tally = Tally() if saved is None else Tally.load(saved.tally)
@@ -55,10 +57,10 @@ class Trainer:
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def renew(self, experiment: Experiment) -> None:
-        """Go on with a changed experiment: more arms, another allocation."""
+        """Go on with a changed experiment: there may be more arms. Raises `Broken` when arms moved or went missing."""
+        _check_arms(tuple(arm.id for arm in self.experiment.arms), experiment)
         self.experiment = experiment
         self.problem = Problem.of(experiment)
-        self.allocation = Allocation.of(experiment)
         self.sums = policies.grow(self.sums, self.problem)
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
@@ -86,17 +88,26 @@ class Trainer:
         self.version = self.sealed = offset
 
     def prepare(self, previous: Served | None = None) -> Served:
-        """Return what serves the state; `previous` may save work. Raises what `Policy.prepare` raises."""
-        return self.policy.prepare(self.problem, self.sums, self.allocation, previous=previous)
+        """Return what serves the state in the current experiment; `previous` may save work.
+
+        Raises what `Policy.prepare` raises.
+        """
+        problem = Problem.of(self.current)
+        sums = policies.grow(self.sums, problem)
+        allocation = Allocation.of(self.current)
+        return self.policy.prepare(problem, sums, allocation, previous=previous)
 
     def summaries(self) -> list[ArmSummary]:
-        """Return what is known of each arm."""
-        return self.policy.summaries(self.problem, self.sums, self.allocation)
+        """Return what is known of each arm of the current experiment."""
+        return self._summaries(self.sums)
 
     def summaries_of(self, state: bytes) -> list[ArmSummary]:
         """Return what was known of each arm in a kept state."""
-        sums = policies.grow(policies.load(read_state(state, self.experiment).sums), self.problem)
-        return self.policy.summaries(self.problem, sums, self.allocation)
+        return self._summaries(policies.load(read_state(state, self.current).sums))
+
+    def counts(self) -> list[int]:
+        """Return how many rewards of each arm of the current experiment the state holds."""
+        return [int(n) for n in policies.grow(self.sums, Problem.of(self.current)).counts]
 
     def dump(self) -> bytes:
         """Return the state as bytes; equal states give equal bytes."""
@@ -124,7 +135,14 @@ class Trainer:
 
     def saved(self, apart: tuple[int, int] | None) -> Saved:
         """Return what a checkpoint keeps; `apart` as in `Saved`."""
-        return Saved(self.dump(), self.tally.dump(), self.version, self.sealed, apart)
+        return Saved(
+            self.dump(), self.tally.dump(), self.version, self.sealed, apart, self.experiment
+        )
+
+    def _summaries(self, sums: Sums) -> list[ArmSummary]:
+        problem = Problem.of(self.current)
+        allocation = Allocation.of(self.current)
+        return self.policy.summaries(problem, policies.grow(sums, problem), allocation)
 
     def _put(self, rows: Rows) -> None:
         if rows:
@@ -167,15 +185,19 @@ def read_state(dumped: bytes, experiment: Experiment) -> State:
         raise Broken(
             f"a kept state of experiment {experiment.id!r} cannot be read: {error}"
         ) from error
+    _check_arms(state.arms, experiment)
+    return state
+
+
+def _check_arms(learned: tuple[str, ...], experiment: Experiment) -> None:
     arms = tuple(arm.id for arm in experiment.arms)
-    if arms[: len(state.arms)] != state.arms:
+    if arms[: len(learned)] != learned:
         raise Broken(
-            f"a kept state of experiment {experiment.id!r} has the arms {list(state.arms)}; the experiment "
-            f"begins with {list(arms[: len(state.arms)])}: the catalog and the states are not of one time",
-            found=list(state.arms),
+            f"a state of experiment {experiment.id!r} has the arms {list(learned)}; the experiment "
+            f"begins with {list(arms[: len(learned)])}: the catalog and the states are not of one time",
+            found=list(learned),
             expected=list(arms),
         )
-    return state
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
