@@ -275,7 +275,7 @@ class LinearLaw:
             means, variances = means[:, places], variances[:, places]
         weights = self._rule(means, variances)[0]
         if self._is_plain and mask is None:
-            weights = [(1 - self._floor) * weight + self._even for weight in weights]
+            weights = [min((1 - self._floor) * weight + self._even, 1.0) for weight in weights]
             return _placed(weights, allowed, count=len(self.arms))
         return self._exploration.spread(_placed(weights, allowed, count=len(self.arms)), allowed)
 
@@ -292,7 +292,8 @@ class LinearLaw:
             place = bisect_right(list(accumulate(weights)), (u - floor) / (1 - floor))
         # Rounding may leave the last running sum just below 1.
         place = min(place, self._count - 1)
-        return Draw(self._exploration.enabled[place], (1 - floor) * weights[place] + self._even)
+        p = min((1 - floor) * weights[place] + self._even, 1.0)
+        return Draw(self._exploration.enabled[place], p)
 
     def _judged(self, vectors: Sequence[Sequence[float] | bytes | None]) -> tuple[Floats, Floats]:
         """Return f64[n, K], mean and xᵀA⁻¹x of each enabled arm for each vector."""
