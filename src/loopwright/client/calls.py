@@ -73,7 +73,7 @@ def feedback(
     request_id: str | None,
     reward: float,
     *,
-    metric: str = "reward",
+    metric: str | None = None,
     event_id: str | None = None,
 ) -> Call[Receipt] | Done[Receipt]:
     """Say what a selection earned; the receipt means that it is stored durably.

@@ -181,9 +181,13 @@ class Learner:
     def wait_until_read(self, offset: int, timeout_s: float) -> bool:
         """Wait until control facts through `offset` are in force; False when `timeout_s` passes first.
 
-        Raises what stopped the learner. One that was never started is not waited for.
+        Raises what stopped the learner. One without a thread reads on the thread of the caller.
         """
-        return self._thread is None or self._wait(lambda: self.offset >= offset, timeout_s)
+        if self._thread is None:
+            while self.offset < offset:
+                self.step()
+            return True
+        return self._wait(lambda: self.offset >= offset, timeout_s)
 
     def _wait(self, holds: Callable[[], bool], timeout_s: float) -> bool:
         with self._progress:
