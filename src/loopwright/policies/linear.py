@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, ClassVar, Final, Protocol
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -41,6 +40,7 @@ from .base import (
 from .exact import Sums
 from .explore import Exploration, cumulative
 from .gaussians import LEADING, best_of
+from .summing import Summing
 from .tallies import Tallies
 
 _ONE: Final = struct.pack("<d", 1.0)
@@ -330,7 +330,7 @@ def _placed(weights: Sequence[float], positions: Sequence[int], *, count: int) -
     return law
 
 
-class Linear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Linear(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of linear policies. A family member adds its parameters and `rule`."""
 
     spec: ClassVar[Spec]
@@ -352,19 +352,19 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def prepare(
         self,
         problem: Problem,
-        sums: Sums,
+        state: Sums,
         allocation: Allocation,
         *,
         previous: Served | None = None,
     ) -> LinearLaw:
         """Return the model of this state, ready to choose."""
         exploration = Exploration(problem, allocation)
-        model = Model(problem, sums, ridge=self.ridge, previous=model_of(previous))
+        model = Model(problem, state, ridge=self.ridge, previous=model_of(previous))
         return LinearLaw(problem, model, rule=self.rule(problem, model), exploration=exploration)
 
-    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+    def summaries(self, problem: Problem, state: Sums, allocation: Allocation) -> list[ArmSummary]:
         """Return what is known of each arm; share and P(best) are those of the average context."""
-        return summaries(problem, sums, self.prepare(problem, sums, allocation))
+        return summaries(problem, state, self.prepare(problem, state, allocation))
 
 
 def empty(problem: Problem) -> Sums:
