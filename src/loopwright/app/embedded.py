@@ -159,7 +159,10 @@ class Agent(Part):
         committed = _append(self._services, facts, [key for _, key in accepted])
         return [
             Accepted(
-                fact.event_id, fact.decision.id, duplicate, self._services.intake.flags_of(fact)
+                fact.event_id,
+                fact.decision.id,
+                duplicate,
+                self._services.door.intake.flags_of(fact),
             )
             for fact, duplicate in zip(facts, committed.duplicates, strict=True)
         ]

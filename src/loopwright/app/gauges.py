@@ -65,7 +65,9 @@ def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:
         "loopwright_learner_lag_events", lambda: _one(max(0, truth.log.head() - learner.offset))
     )
     metrics.watch("loopwright_learner_published_total", lambda: _one(learner.published))
-    metrics.watch("loopwright_learner_expected_rewards", lambda: by_experiment(learner.views.expected()))
+    metrics.watch(
+        "loopwright_learner_expected_rewards", lambda: by_experiment(learner.views.expected())
+    )
     metrics.watch(
         "loopwright_learner_skipped_total",
         lambda: [({"reason": reason}, n) for reason, n in learner.views.skipped().items()],

@@ -114,6 +114,7 @@ class Learner:
         self._ticked_ms = -1
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_driven = False
         self.failure: Exception | None = None
         """Why the learner has stopped; None while it runs."""
 
@@ -181,9 +182,9 @@ class Learner:
     def wait_until_read(self, offset: int, timeout_s: float) -> bool:
         """Wait until control facts through `offset` are in force; False when `timeout_s` passes first.
 
-        Raises what stopped the learner. One without a thread reads on the thread of the caller.
+        Raises what stopped the learner. One that was never started reads on the thread of the caller.
         """
-        if self._thread is None:
+        if not self._is_driven:
             while self.offset < offset:
                 self.step()
             return True
@@ -233,6 +234,7 @@ class Learner:
         What it raises is `failure` until a later round succeeds. A round may be repeated: what the failed one
         read and did not learn is read again.
         """
+        self._is_driven = True
         started = self._stopwatch()
         try:
             read = self.step()

@@ -36,7 +36,11 @@ def build_learner(
         follow=truth.catalog.follow,
         clock=truth.clock,
     )
-    truth.applied = lambda offset: learner.wait_until_read(offset, APPLY_S)
+
+    def applied(offset: int) -> None:
+        learner.wait_until_read(offset, APPLY_S)
+
+    truth.applied = applied
     try:
         truth.catalog.adopt(learner.standing())
         truth.catalog.relay()

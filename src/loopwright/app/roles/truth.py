@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final, Literal
 
@@ -56,7 +56,7 @@ class Truth:
             append=self.append,
             applied=lambda offset: self.applied(offset),
         )
-        self.applied: Callable[[int], object] = lambda offset: None
+        self.applied: Callable[[int], None] = lambda offset: None
         """Waits until what the log says through an offset is in force; the learner's role sets it."""
         people_database = self.database("people", opened, is_private=True)
         self.private = [people_database]
@@ -85,6 +85,10 @@ class Truth:
         """Put facts of the control plane into the log; return an offset that is not below theirs."""
         self.writer.append(facts, keys, timeout_s=APPEND_S)
         return self.log.head()
+
+    def experiments(self) -> Iterable[Experiment]:
+        """Return every experiment of every tenant."""
+        return [e for tenant in self.catalog.tenants() for e in self.catalog.experiments(tenant.id)]
 
     def find(self, tenant_id: str, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when the catalog has none of that id."""
