@@ -96,7 +96,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
             services.keeper.surrogates,
             warehouse=lambda: services.reports.warehouse,
             clock=services.truth.clock,
-            audit=services.truth.audit,
+            audit=services.truth.catalog.record,
         )
         return build_behind(
             front,
