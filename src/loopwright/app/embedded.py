@@ -10,6 +10,7 @@ with loopwright.open("loopwright-data") as loop:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,8 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
-from loopwright.client.arguments import listed, mappings, number, text
+from loopwright.client import arrow
+from loopwright.client.arguments import listed, mappings, moment, number, text
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
@@ -29,6 +31,7 @@ from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
 from loopwright.insights import Insights, QualityReport
+from loopwright.insights.extract import Exporter, extract
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
 from loopwright.people.raw import OFF, RawCopy, RawNotKept
@@ -71,6 +74,7 @@ class Loop:
 
     def __init__(self, services: Services, tenant_id: str) -> None:
         self._opened = Opened(services)
+        self._tenant_id = tenant_id
         self.agent = Agent(self._opened, tenant_id)
         self.experiments = Experiments(self._opened, tenant_id)
         self.feedback = Feedback(self._opened, tenant_id)
@@ -81,6 +85,41 @@ class Loop:
         return services.truth.writer.flush(timeout_s) and services.learner.wait_until(
             services.truth.log.head(), timeout_s
         )
+
+    def to_arrow(
+        self,
+        table: str,
+        *,
+        since: date | int | str | None = None,
+        until: date | int | str | None = None,
+        tz: str | None = None,
+        experiment_id: str | None = None,
+        consent: str = "share",
+    ) -> Any:
+        """Return a `pyarrow.RecordBatchReader` of decisions, feedback, interactions or steps.
+
+        It reads page after page of the warehouse, so a table of any size takes little memory; Polars, DuckDB and pandas
+        take it as it is. `since` and `until` are dates, times or milliseconds; all time without them.
+        `consent` is `share` (what may leave the organisation) or `analyze`. Raises `ArrowMissing` without the extra
+        `arrow`.
+        """
+        services = self._opened.services
+        wanted = extract(
+            table,
+            self._tenant_id,
+            since=None if since is None else moment("since", since),
+            until=None if until is None else moment("until", until),
+            tz=tz,
+            experiment_id=experiment_id,
+            consent=consent,
+        )
+        exporter = Exporter(services.reports.warehouse, services.truth.columnar)
+
+        def page(after: int) -> bytes:
+            found = exporter.page(wanted, format="parquet", after=after, limit=arrow.PAGE)
+            return b"".join(found.content)
+
+        return arrow.stream(page)
 
     def close(self) -> None:
         """Store what waits, checkpoint what was learned, and let the directory go; a second call does nothing.
@@ -204,7 +243,7 @@ class Feedback(Part):
             insights,
             self._services.reports.trust(),
             self._tenant_id,
-            period(insights.now_ms(), days=days),
+            period(insights.now_ms(), days=days, tz=tz),
         )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
