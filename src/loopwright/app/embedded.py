@@ -23,7 +23,7 @@ from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.client import arrow
 from loopwright.client.arguments import listed, mappings, moment, number, text
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
@@ -309,11 +309,13 @@ class Experiments(Part):
         trust: Caps | None = None,
         name: str = "",
         start: bool = True,
+        exists_ok: bool = False,
     ) -> Experiment:
         """Create an experiment and, unless told otherwise, start it.
 
         `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual;
-        `trust` caps what one person teaches.
+        `trust` caps what one person teaches. With `exists_ok` an experiment of that id that is already there comes
+        back as it is, a draft started; without, it is a `Conflict`.
         """
         draft = checked(
             Experiment,
@@ -328,8 +330,13 @@ class Experiments(Part):
             gate=gate,
             trust=trust,
         )
-        created = self._services.truth.catalog.create_experiment(draft, actor="embedded")
-        return self.start(id) if start else created
+        try:
+            found = self._services.truth.catalog.create_experiment(draft, actor="embedded")
+        except Conflict:
+            if not exists_ok:
+                raise
+            found = self.get(id)
+        return self.start(id) if start and found.state == "draft" else found
 
     def get(self, id: str) -> Experiment:
         """Return an experiment; raises `NotFound`."""

@@ -21,7 +21,7 @@ from .show import say
 if TYPE_CHECKING:
     from loopwright.warehouse import Warehouse
 
-Format = Literal["parquet", "jsonl", "csv"]
+Format = Literal["jsonl", "csv", "parquet"]
 TableName = Literal["decisions", "feedback", "interactions", "steps"]
 
 TIMEOUT_S: Final = 60.0
@@ -119,6 +119,9 @@ def export(
     data: Annotated[
         Path, Parameter(env_var="LOOPWRIGHT__DATA_DIR", help="Data directory.")
     ] = HERE.data,
+    json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="The same as --format jsonl.")
+    ] = False,
 ) -> int:
     """Write a table with all its rows, page by page: memory does not grow with it."""
     asked = _Asked(
@@ -129,7 +132,7 @@ def export(
         tz,
         experiment,
         consent,
-        format or _format_of(out),
+        "jsonl" if json else format or _format_of(out),
         page,
     )
     server = Server(url, api_key, data)
