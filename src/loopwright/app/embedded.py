@@ -103,7 +103,6 @@ class Loop:
         `consent` is `share` (what may leave the organisation) or `analyze`. Raises `ArrowMissing` without the extra
         `arrow`.
         """
-        services = self._opened.services
         wanted = extract(
             table,
             self._tenant_id,
@@ -113,9 +112,11 @@ class Loop:
             experiment_id=experiment_id,
             consent=consent,
         )
-        exporter = Exporter(services.reports.warehouse, services.truth.columnar)
 
         def page(after: int) -> bytes:
+            # Asked anew for each page: the reader may outlive the loop.
+            services = self._opened.services
+            exporter = Exporter(services.reports.warehouse, services.truth.columnar)
             found = exporter.page(wanted, format="parquet", after=after, limit=arrow.PAGE)
             return b"".join(found.content)
 

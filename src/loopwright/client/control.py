@@ -16,7 +16,7 @@ from loopwright.core.targeting import Targeting
 
 from . import arguments
 from .answers import ExperimentPage
-from .exchange import Call, Terms
+from .exchange import IDEMPOTENT, Call, Terms
 from .requests import change, get, segment
 
 
@@ -72,8 +72,11 @@ def define_experiment(
 
     if exists_ok:
         found = replace(get_experiment(terms, definition.get("id", "")), then=begun)
+        # Repeating it is harmless now: what a lost answer had created is found there.
         created = replace(
-            created, instead=lambda error: found if isinstance(error, Conflict) else None
+            created,
+            retry_on=IDEMPOTENT,
+            instead=lambda error: found if isinstance(error, Conflict) else None,
         )
     return replace(created, then=begun)
 
