@@ -10,7 +10,6 @@ with loopwright.open("loopwright-data") as loop:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +19,7 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
-from loopwright.client import arrow
-from loopwright.client.arguments import listed, mappings, moment, number, text
+from loopwright.client.arguments import listed, mappings, number, text
 from loopwright.core.context import Context
 from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.events import Fact
@@ -31,7 +29,6 @@ from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
 from loopwright.insights import Insights, QualityReport
-from loopwright.insights.extract import Exporter, extract
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
 from loopwright.people.raw import OFF, RawCopy, RawNotKept
@@ -42,6 +39,7 @@ from loopwright.warehouse.period import period
 
 from .acks import COMMIT_TIMEOUT_S
 from .arguments import Opened, Part, checked, plainly, report_of
+from .exporting import Exporting
 from .settings import load_settings
 from .wiring import Services
 
@@ -69,12 +67,11 @@ def open_loop(path: str | Path = "loopwright-data", *, tenant_id: str = DEFAULT_
     return Loop(services, tenant_id)
 
 
-class Loop:
+class Loop(Exporting):
     """One tenant's view of a loop in this process. Safe to use from several threads."""
 
     def __init__(self, services: Services, tenant_id: str) -> None:
-        self._opened = Opened(services)
-        self._tenant_id = tenant_id
+        super().__init__(Opened(services), tenant_id)
         self.agent = Agent(self._opened, tenant_id)
         self.experiments = Experiments(self._opened, tenant_id)
         self.feedback = Feedback(self._opened, tenant_id)
@@ -85,42 +82,6 @@ class Loop:
         return services.truth.writer.flush(timeout_s) and services.learner.wait_until(
             services.truth.log.head(), timeout_s
         )
-
-    def to_arrow(
-        self,
-        table: str,
-        *,
-        since: date | int | str | None = None,
-        until: date | int | str | None = None,
-        tz: str | None = None,
-        experiment_id: str | None = None,
-        consent: str = "share",
-    ) -> Any:
-        """Return a `pyarrow.RecordBatchReader` of decisions, feedback, interactions or steps.
-
-        It reads page after page of the warehouse, so a table of any size takes little memory; Polars, DuckDB and pandas
-        take it as it is. `since` and `until` are dates, times or milliseconds; all time without them.
-        `consent` is `share` (what may leave the organisation) or `analyze`. Raises `ArrowMissing` without the extra
-        `arrow`.
-        """
-        wanted = extract(
-            table,
-            self._tenant_id,
-            since=None if since is None else moment("since", since),
-            until=None if until is None else moment("until", until),
-            tz=tz,
-            experiment_id=experiment_id,
-            consent=consent,
-        )
-
-        def page(after: int) -> bytes:
-            # Asked anew for each page: the reader may outlive the loop.
-            services = self._opened.services
-            exporter = Exporter(services.reports.warehouse, services.truth.columnar)
-            found = exporter.page(wanted, format="parquet", after=after, limit=arrow.PAGE)
-            return b"".join(found.content)
-
-        return arrow.stream(page)
 
     def close(self) -> None:
         """Store what waits, checkpoint what was learned, and let the directory go; a second call does nothing.

@@ -305,13 +305,13 @@ def load(data: bytes) -> Sums:
 
 
 def readable(value: float, *, unit: float = 1.0) -> float:
-    """Return the shortest decimal, of at most six places, that lies as near to `value` as the grid can tell.
+    """Return the shortest decimal, of at most four places, that lies as near to `value` as the grid can tell.
 
     A reward enters the sums rounded to the grid, so that the mean of 2, 2 and 2 within 0 to 5 is 1.9999998807907104.
     `unit` is what 1 in the sums stands for. Returns `value` when no such decimal is near enough.
     """
     error = unit / GRID / 2
-    for places in range(7):
+    for places in range(5):
         short = round(value, places)
         if abs(short - value) <= error:
             return short
