@@ -160,7 +160,7 @@ def test_a_loop_in_this_process_gives_arrow_with_vectors(folder: Path) -> None:
     joined = decisions.join(feedback, on="decision_id")
     assert joined.height == N
     weighed = (joined["value"] / joined["propensity"]).sum() / N
-    assert 0 < weighed < 2
+    assert weighed >= 0.5 - 1e-9  # each reward counts at least once, as no propensity is above 1
 
 
 @pytest.mark.parametrize("page", ["4", "1000"])
