@@ -124,6 +124,7 @@ def public_names() -> dict[str, dict[str, Any]]:
             "Client.agent": groups.Agent,
             "Client.experiments": groups.Experiments,
             "Client.keys": groups.Keys,
+            "Client.exports": groups.Exports,
         },
     }
     return {

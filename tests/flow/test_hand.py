@@ -14,7 +14,9 @@ import loopwright
 from loopwright.app.cli import run
 from loopwright.app.demo import Served, server
 from loopwright.app.settings import load_settings
-from loopwright.core.errors import SettingsInvalid
+from loopwright.client import Client
+from loopwright.core.errors import Conflict, Invalid, SettingsInvalid
+from loopwright.core.reward import RewardSpec
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,36 @@ def test_files_that_begin_with_a_byte_order_mark_are_read(served: Served, tmp_pa
         path = tmp_path / name
         path.write_bytes(b"\xef\xbb\xbf" + body.encode())
         assert run(["experiments", "create", str(path), "--data", data]) == 0
+
+
+def test_creating_what_is_there_gives_it_back_through_both_doors(
+    served: Served, tmp_path: Path
+) -> None:
+    with loopwright.open(tmp_path) as loop:
+        for _ in range(2):
+            loop.experiments.create("again", arms=["a", "b"], exists_ok=True)
+        loop.experiments.pause("again")
+        assert loop.experiments.create("again", arms=["a"], exists_ok=True).state == "paused"
+        with pytest.raises(Conflict, match="already an experiment 'again'"):
+            loop.experiments.create("again", arms=["a", "b"])
+    with Client(served.url, served.api_key) as client:
+        drafted = client.experiments.create("again", arms=["a", "b"], start=False)
+        assert drafted.state == "draft"
+        for _ in range(2):
+            found = client.experiments.create("again", arms=["a"], exists_ok=True)
+            assert (found.state, len(found.arms)) == ("running", 2)
+        with pytest.raises(Conflict, match="already an experiment 'again'"):
+            client.experiments.create("again", arms=["a", "b"])
+        with pytest.raises(Invalid):
+            client.experiments.create("", arms=["a"], exists_ok=True)
+
+
+def test_a_mean_of_equal_rewards_is_that_reward(tmp_path: Path) -> None:
+    with loopwright.open(tmp_path) as loop:
+        stars = RewardSpec(type="bounded", low=0, high=5)
+        loop.experiments.create("stars", arms=["a", "b"], reward=stars)
+        for _ in range(6):
+            loop.agent.feedback(loop.agent.select("stars").request_id, reward=2)
+        assert loop.wait_until_learned()
+        means = {arm.mean for arm in loop.experiments.status("stars").arms if arm.n}
+    assert means == {2.0}

@@ -21,7 +21,7 @@ from msgspec import structs
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.client.arguments import listed, mappings, number, text
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
@@ -39,6 +39,7 @@ from loopwright.warehouse.period import period
 
 from .acks import COMMIT_TIMEOUT_S
 from .arguments import Opened, Part, checked, plainly, report_of
+from .exporting import Exporting
 from .settings import load_settings
 from .wiring import Services
 
@@ -66,11 +67,11 @@ def open_loop(path: str | Path = "loopwright-data", *, tenant_id: str = DEFAULT_
     return Loop(services, tenant_id)
 
 
-class Loop:
+class Loop(Exporting):
     """One tenant's view of a loop in this process. Safe to use from several threads."""
 
     def __init__(self, services: Services, tenant_id: str) -> None:
-        self._opened = Opened(services)
+        super().__init__(Opened(services), tenant_id)
         self.agent = Agent(self._opened, tenant_id)
         self.experiments = Experiments(self._opened, tenant_id)
         self.feedback = Feedback(self._opened, tenant_id)
@@ -204,7 +205,7 @@ class Feedback(Part):
             insights,
             self._services.reports.trust(),
             self._tenant_id,
-            period(insights.now_ms(), days=days),
+            period(insights.now_ms(), days=days, tz=tz),
         )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
@@ -270,11 +271,13 @@ class Experiments(Part):
         trust: Caps | None = None,
         name: str = "",
         start: bool = True,
+        exists_ok: bool = False,
     ) -> Experiment:
         """Create an experiment and, unless told otherwise, start it.
 
         `arms` are `Arm`s or bare ids; `reward` is a spec or just a type; `dimension` makes it contextual;
-        `trust` caps what one person teaches.
+        `trust` caps what one person teaches. With `exists_ok` an experiment of that id that is already there comes
+        back as it is, a draft started; without, it is a `Conflict`.
         """
         draft = checked(
             Experiment,
@@ -289,8 +292,13 @@ class Experiments(Part):
             gate=gate,
             trust=trust,
         )
-        created = self._services.truth.catalog.create_experiment(draft, actor="embedded")
-        return self.start(id) if start else created
+        try:
+            found = self._services.truth.catalog.create_experiment(draft, actor="embedded")
+        except Conflict:
+            if not exists_ok:
+                raise
+            found = self.get(id)
+        return self.start(id) if start and found.state == "draft" else found
 
     def get(self, id: str) -> Experiment:
         """Return an experiment; raises `NotFound`."""

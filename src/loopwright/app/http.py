@@ -23,6 +23,7 @@ from loopwright.core.principal import Principal
 from loopwright.core.problem import Problem, document
 from loopwright.feedback import BatchRequest, FeedbackRequest
 from loopwright.feedback import routes as feedback_routes
+from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
@@ -55,6 +56,7 @@ CONTROLLERS: Final = (
     *feedback_routes.CONTROLLERS,
     *people_routes.CONTROLLERS,
     InsightsController,
+    ExportController,
     ClearanceController,
     SurrogateController,
 )

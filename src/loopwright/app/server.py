@@ -117,6 +117,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
                 "calibrator": lambda: calibrator,
                 "clearances": lambda: services.reports.clearances,
                 "clearing": lambda: services.reports.clearing,
+                "columnar": lambda: services.truth.columnar,
                 "count_rows": lambda: services.reports.rows_of,
             },
             # Opening it takes a while the first time, so not where requests are served.

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -89,13 +89,7 @@ class DuckDB:
         try:
             with translated(Path(name)), os.fdopen(descriptor, "wb") as file:
                 file.write(b"\n".join(lines))
-            spec = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
-            # An upper bound: the engine sets aside several times as much for each thread.
-            longest = 65_536 + 2 * max(map(len, lines), default=0)
-            yield (
-                f"SELECT * FROM read_json({_quoted(name)}, format = 'newline_delimited', "  # noqa: S608
-                f"columns = {{{spec}}}, maximum_object_size = {longest})"
-            )
+            yield _json_rows(name, columns, longest=max(map(len, lines), default=0))
         finally:
             Path(name).unlink(missing_ok=True)
 
@@ -172,6 +166,23 @@ class Parquet:
             )
             return path.read_bytes()
 
+    def encode_lines(self, columns: Mapping[str, str], lines: Iterable[bytes]) -> bytes:
+        """Return the file that holds rows given as JSON objects, NULL where a member is missing."""
+        import duckdb
+
+        longest = 0
+        with _translated("encode"), _private() as folder, duckdb.connect(config=_ALONE) as engine:
+            given, path = folder / "rows.jsonl", folder / "rows.parquet"
+            with given.open("wb") as file:
+                for line in lines:
+                    longest = max(longest, len(line))
+                    file.write(line + b"\n")
+            rows = _json_rows(str(given), columns, longest=longest)
+            engine.execute(
+                f"COPY ({rows}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+            )
+            return path.read_bytes()
+
     def decode(
         self, content: bytes, columns: Sequence[str], *, after: int
     ) -> list[tuple[Any, ...]]:
@@ -204,6 +215,36 @@ def parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         while chunk := found.fetchmany(_CHUNK):
             for values in chunk:
                 yield dict(zip(names, values, strict=True))
+
+
+def join_parquet(parts: Sequence[Path], into: Path) -> None:
+    """Write the rows of `parts`, files of the same columns, in their order as the one file `into`."""
+    import duckdb
+
+    names = ", ".join(_quoted(str(part)) for part in parts)
+    with (
+        _translated(str(into)),
+        tempfile.TemporaryDirectory(dir=into.parent, prefix=".spill-") as spill,
+        duckdb.connect(
+            config={**_ALONE, "memory_limit": MEMORY, "temp_directory": spill}
+        ) as engine,
+    ):
+        engine.execute("SET enable_progress_bar = false")
+        engine.execute(
+            f"COPY (SELECT * FROM read_parquet([{names}])) TO {_quoted(str(into))} "  # noqa: S608
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def _json_rows(path: str, columns: Mapping[str, str], *, longest: int) -> str:
+    """Return the SELECT of the JSON lines at `path`, none longer than `longest` bytes."""
+    spec = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
+    # An upper bound: the engine sets aside several times as much for each thread.
+    bound = 65_536 + 2 * longest
+    return (
+        f"SELECT * FROM read_json({_quoted(path)}, format = 'newline_delimited', "  # noqa: S608
+        f"columns = {{{spec}}}, maximum_object_size = {bound})"
+    )
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def damage(url: str, name: str) -> str:
 
 
 def columnar() -> Columnar:
-    """Return the format of sealed segments."""
+    """Return the format of sealed segments and of exports."""
     from .duckdb import Parquet
 
     return Parquet()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final, SupportsFloat
 
 import msgspec
@@ -43,6 +44,15 @@ def texts(name: str, values: Any) -> list[str]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise Invalid(f"{name} is {shown(values)}; give a list, such as ['a', 'b']")
     return [text(f"{name}[{n}]", value) for n, value in enumerate(values)]
+
+
+def moment(name: str, value: Any) -> str:
+    """Return a date, a time, milliseconds or a text that says one of these as the server reads it; raises `Invalid`."""
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text(name, value)
 
 
 def arms(values: Any) -> list[Any]:

@@ -7,7 +7,9 @@ documentation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -164,6 +166,38 @@ def send_steps(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedRe
 def quality_report(terms: Terms, tenant_id: str, *, days: int = 30) -> Call[dict[str, Any]]:
     """Return the quality report of a tenant over the last `days`."""
     return get(f"/feedback/quality/{segment(tenant_id)}?days={days}", _read_object)
+
+
+def export_page(
+    terms: Terms,
+    table: str,
+    *,
+    format: str = "parquet",
+    since: date | int | str | None = None,
+    until: date | int | str | None = None,
+    tz: str | None = None,
+    experiment_id: str | None = None,
+    consent: str = "share",
+    cursor: int = 0,
+    limit: int = 10_000,
+) -> Call[bytes]:
+    """Return a page of decisions, feedback, interactions or steps as a file in `format`: parquet, jsonl or csv.
+
+    `cursor` is the `log_offset` of the last row of the page before; a page with fewer than `limit` rows is the last.
+    `since` and `until` are dates, times or milliseconds; all time without them.
+    """
+    asked = {
+        "format": format,
+        "since": None if since is None else arguments.moment("since", since),
+        "until": None if until is None else arguments.moment("until", until),
+        "tz": tz,
+        "experiment_id": experiment_id,
+        "consent": consent,
+        "cursor": cursor,
+        "limit": limit,
+    }
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return get(f"/export/{segment(table)}?{query}", bytes)
 
 
 def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[TypedReceipt]:

@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 
 from . import arguments
 from .answers import ExperimentPage
-from .exchange import Call, Terms
+from .exchange import IDEMPOTENT, Call, Terms
 from .requests import change, get, segment
 
 
@@ -33,12 +33,14 @@ def create_experiment(
     trust: Caps | Mapping[str, int] | None = None,
     name: str = "",
     start: bool = True,
+    exists_ok: bool = False,
 ) -> Call[Experiment]:
     """Create an experiment and, unless told otherwise, start it.
 
     `arms` are ids, or mappings with `id`, `payload`, `metadata`, `min_share` and `max_share`; `reward` is a type
     or a whole spec; `dimension` is the length of the context vector and makes the experiment contextual;
-    `trust` caps what one person teaches, `{}` with the usual numbers.
+    `trust` caps what one person teaches, `{}` with the usual numbers. With `exists_ok` an experiment of that id
+    that is already there comes back as it is, a draft started; without, it is a `Conflict`.
     """
     definition = {
         "id": id,
@@ -51,19 +53,32 @@ def create_experiment(
         **({} if trust is None else {"trust": trust}),
         "name": name,
     }
-    return define_experiment(terms, definition, start=start)
+    return define_experiment(terms, definition, start=start, exists_ok=exists_ok)
 
 
 def define_experiment(
-    terms: Terms, definition: Mapping[str, Any], *, start: bool = True
+    terms: Terms, definition: Mapping[str, Any], *, start: bool = True, exists_ok: bool = False
 ) -> Call[Experiment]:
-    """Create an experiment from a whole definition, such as one read from a file, and start it."""
+    """Create an experiment from a whole definition, such as one read from a file, and start it.
+
+    With `exists_ok` one of that id that is already there comes back as it is, a draft started.
+    """
     if not isinstance(definition, Mapping):
         raise Invalid(f"the definition is {arguments.shown(definition)}; it must be a mapping")
     created = change("POST", "/experiments", body=definition, read=_read_experiment)
-    if not start:
-        return created
-    return replace(created, then=lambda experiment: _move(experiment.id, "start"))
+
+    def begun(experiment: Experiment) -> Call[Experiment] | None:
+        return _move(experiment.id, "start") if start and experiment.state == "draft" else None
+
+    if exists_ok:
+        found = replace(get_experiment(terms, definition.get("id", "")), then=begun)
+        # Repeating it is harmless now: what a lost answer had created is found there.
+        created = replace(
+            created,
+            retry_on=IDEMPOTENT,
+            instead=lambda error: found if isinstance(error, Conflict) else None,
+        )
+    return replace(created, then=begun)
 
 
 def get_experiment(terms: Terms, id: str) -> Call[Experiment]:

@@ -18,6 +18,7 @@ from typing import Final, Generic, Literal, TypeVar
 import msgspec
 
 from loopwright.core.clock import Clock, SystemClock
+from loopwright.core.errors import LoopError
 from loopwright.core.ids import Ids
 
 from .answers import DEFAULT_ARM_ID, Arm, Selection
@@ -56,8 +57,10 @@ class Call(Generic[T]):
     body: bytes | None = None
     retry_on: frozenset[FailureKind | int] = ONCE
     fallback: Callable[[str], T | None] | None = None
-    then: Callable[[T], Call[T]] | None = None
-    """The call that completes this one."""
+    then: Callable[[T], Call[T] | None] | None = None
+    """The call that completes this one, if one is needed."""
+    instead: Callable[[LoopError], Call[T] | None] | None = None
+    """The call that answers when the server refuses this one with such an error."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,8 @@ def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Fail
         if isinstance(outcome, Reply) and outcome.status < 300:
             terms.answered()
             value = _read(call, outcome)
-            return value if call.then is None else (yield from converse(terms, call.then(value)))
+            following = None if call.then is None else call.then(value)
+            return value if following is None else (yield from converse(terms, following))
         pause = _pause(terms, attempt, outcome)
         attempt += 1
         kind = outcome.kind if isinstance(outcome, Failure) else outcome.status
@@ -217,7 +221,13 @@ def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Fail
             or attempt > terms.retries
             or terms.monotonic() + pause >= deadline
         ):
-            return _give_up(terms, call, outcome, attempt)
+            try:
+                return _give_up(terms, call, outcome, attempt)
+            except LoopError as error:
+                other = None if call.instead is None else call.instead(error)
+                if other is None:
+                    raise
+            return (yield from converse(terms, other))
         yield Wait(pause)
 
 

@@ -114,6 +114,12 @@ class _Feedback:
     quality = method(calls.quality_report)
 
 
+class _Exports:
+    """Export tables page by page."""
+
+    page = method(calls.export_page)
+
+
 class _Keys:
     """Create, list, rotate and revoke keys."""
 
@@ -154,3 +160,11 @@ class Keys(_Keys, Group):
 
 class AsyncKeys(_Keys, AsyncGroup):
     """Create, list, rotate and revoke keys."""
+
+
+class Exports(_Exports, Group):
+    """Export tables page by page."""
+
+
+class AsyncExports(_Exports, AsyncGroup):
+    """Export tables page by page."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from types import TracebackType
-from typing import Any, Final, Self, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 
-from loopwright.core.errors import Conflict, SettingsInvalid
+from loopwright.core.errors import Conflict
 
-from . import calls
+from . import arrow, calls, checks
 from .buffer import FeedbackBuffer, OnError, OnFull
 from .exchange import Call, Done, Failure, Reply, Send, Terms, Wait, converse
 from .fork import renew_after_fork
@@ -22,17 +22,17 @@ from .groups import (
     Agent,
     AsyncAgent,
     AsyncExperiments,
+    AsyncExports,
     AsyncFeedback,
     AsyncKeys,
     Experiments,
+    Exports,
     Feedback,
     Keys,
 )
-from .requests import API
 
 T = TypeVar("T")
 
-DEFAULT_URL: Final = "http://127.0.0.1:8400"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _JSON: Final = {"content-type": "application/json"}
 
@@ -50,12 +50,12 @@ class _Shell:
         default_arms: Mapping[str, object] | None,
     ) -> None:
         self._terms = Terms(
-            base_url=_checked(base_url),
-            timeout_s=_patience(timeout_s),
-            retries=_tries(retries),
-            default_arms=_defaults(default_arms),
+            base_url=checks.address(base_url),
+            timeout_s=checks.patience(timeout_s),
+            retries=checks.tries(retries),
+            default_arms=checks.defaults(default_arms),
         )
-        key = None if api_key is None else _header(api_key)
+        key = None if api_key is None else checks.header(api_key)
         # In a closure, so that no dump of this object's attributes shows it.
         self._secret: Callable[[], str | None] = lambda: key
         renew_after_fork(self._renew)
@@ -86,7 +86,7 @@ class Client(_Shell):
 
     def __init__(
         self,
-        base_url: str = DEFAULT_URL,
+        base_url: str = checks.DEFAULT_URL,
         api_key: str | None = None,
         *,
         timeout_s: float = 5.0,
@@ -102,6 +102,7 @@ class Client(_Shell):
         self.experiments = Experiments(self._terms, self._run)
         self.feedback = Feedback(self._terms, self._run)
         self.keys = Keys(self._terms, self._run)
+        self.exports = Exports(self._terms, self._run)
 
     def buffered(
         self,
@@ -124,6 +125,36 @@ class Client(_Shell):
             on_full=on_full,
             on_error=on_error,
         )
+
+    def to_arrow(
+        self,
+        table: str,
+        *,
+        since: date | int | str | None = None,
+        until: date | int | str | None = None,
+        tz: str | None = None,
+        experiment_id: str | None = None,
+        consent: str = "share",
+    ) -> Any:
+        """Return a `pyarrow.RecordBatchReader` of decisions, feedback, interactions or steps.
+
+        It fetches page after page as it is read, so a table of any size takes little memory; Polars, DuckDB and pandas
+        take it as it is. `since` and `until` are dates, times or milliseconds; all time without them.
+        `consent` is `share` (what may leave the organisation) or `analyze`. Raises `ArrowMissing` without the extra
+        `arrow`.
+        """
+        ask = functools.partial(
+            self.exports.page,
+            table,
+            since=since,
+            until=until,
+            tz=tz,
+            experiment_id=experiment_id,
+            consent=consent,
+            limit=arrow.PAGE,
+        )
+
+        return arrow.stream(lambda cursor: ask(cursor=cursor))
 
     def close(self) -> None:
         """Close the connections; a second call does nothing. Calls after it raise `Conflict`."""
@@ -182,7 +213,7 @@ class AsyncClient(_Shell):
 
     def __init__(
         self,
-        base_url: str = DEFAULT_URL,
+        base_url: str = checks.DEFAULT_URL,
         api_key: str | None = None,
         *,
         timeout_s: float = 5.0,
@@ -198,6 +229,7 @@ class AsyncClient(_Shell):
         self.experiments = AsyncExperiments(self._terms, self._run)
         self.feedback = AsyncFeedback(self._terms, self._run)
         self.keys = AsyncKeys(self._terms, self._run)
+        self.exports = AsyncExports(self._terms, self._run)
 
     def buffered(
         self,
@@ -226,6 +258,35 @@ class AsyncClient(_Shell):
             max_queue=max_queue,
             on_error=on_error,
         )
+
+    async def to_arrow(
+        self,
+        table: str,
+        *,
+        since: date | int | str | None = None,
+        until: date | int | str | None = None,
+        tz: str | None = None,
+        experiment_id: str | None = None,
+        consent: str = "share",
+    ) -> Any:
+        """Return a `pyarrow.Table` of decisions, feedback, interactions or steps.
+
+        It holds the whole table. `since` and `until` are dates, times or milliseconds; all time without them.
+        `consent` is `share` (what may leave the organisation) or `analyze`. Raises `ArrowMissing` without the extra
+        `arrow`.
+        """
+        ask = functools.partial(
+            self.exports.page,
+            table,
+            since=since,
+            until=until,
+            tz=tz,
+            experiment_id=experiment_id,
+            consent=consent,
+            limit=arrow.PAGE,
+        )
+
+        return await arrow.gathered(lambda cursor: ask(cursor=cursor))
 
     async def close(self) -> None:
         """Close the connections; a second call does nothing. Calls after it raise `Conflict`."""
@@ -281,48 +342,6 @@ class AsyncClient(_Shell):
 def closed() -> Conflict:
     """Return the error of a call on a client that was closed."""
     return Conflict("the client is closed; make a new one, or close it later")
-
-
-def _checked(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError, ValueError) as error:
-        raise SettingsInvalid(f"{base_url!r} is not an address: {error}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise SettingsInvalid(
-            f"{base_url!r} is not the address of a server; write it like {DEFAULT_URL}"
-        )
-    # Every path below begins with it, and addresses are often copied together with it.
-    return str(base_url).rstrip("/").removesuffix(API).rstrip("/")
-
-
-def _patience(timeout_s: float) -> float:
-    if isinstance(timeout_s, bool | str) or not isinstance(timeout_s, SupportsFloat):
-        raise SettingsInvalid(f"timeout_s is {timeout_s!r}; give seconds as a number")
-    seconds = float(timeout_s)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsInvalid(f"timeout_s is {seconds}; give seconds above 0")
-    return seconds
-
-
-def _tries(retries: int) -> int:
-    if isinstance(retries, bool) or not isinstance(retries, SupportsIndex) or int(retries) < 0:
-        raise SettingsInvalid(f"retries is {retries!r}; give a whole number from 0")
-    return int(retries)
-
-
-def _defaults(default_arms: Mapping[str, object] | None) -> dict[str, object]:
-    if default_arms is not None and not isinstance(default_arms, Mapping):
-        raise SettingsInvalid(
-            f"default_arms is {default_arms!r}; map experiment ids to arms, such as {{'greeting': 'a'}}"
-        )
-    return dict(default_arms or {})
-
-
-def _header(api_key: str) -> str:
-    if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable():
-        raise SettingsInvalid("the API key has characters that no key has; copy it again")
-    return api_key
 
 
 def _options(base_url: str, api_key: str | None) -> dict[str, Any]:

@@ -231,6 +231,10 @@ class Columnar(Protocol):
         """Return the file that holds `rows`; `columns` gives names and SQL types."""
         ...
 
+    def encode_lines(self, columns: Mapping[str, str], lines: Iterable[bytes]) -> bytes:
+        """Return the file that holds rows given as JSON objects, each with some of `columns`; there may be none."""
+        ...
+
     def decode(
         self, content: bytes, columns: Sequence[str], *, after: int
     ) -> list[tuple[Any, ...]]:

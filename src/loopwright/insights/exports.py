@@ -21,7 +21,9 @@ EVER_MS: Final = 2**53
 EXPORTED: Final = tuple(name for name in TABLES["feedback"].names if not name.endswith("_key"))
 """The columns of an export: all but the digests that only joins need."""
 
-_DECODED: Final = ("labels", "tags", "flags", "redactions", "wire")
+_DECODED: Final = frozenset(
+    ("labels", "tags", "flags", "redactions", "wire", "metadata", "vector", "retrieval_ids", "data")
+)
 _FORMULA: Final = re.compile(r" *[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -55,13 +57,18 @@ def json_list(pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     yield b"]"
 
 
-def csv_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> bytes:
+def csv_lines(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    is_first: bool = False,
+    columns: Sequence[str] = EXPORTED,
+) -> bytes:
     """Return rows as CSV (RFC 4180), the header before the first page; a NULL is an empty cell.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, EXPORTED)
+    writer = csv.DictWriter(text, columns)
     if is_first:
         writer.writeheader()
     writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)

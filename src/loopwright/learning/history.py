@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from loopwright.core.reward import BOUND
+from loopwright.policies.exact import readable
 
 from .status import RewardPart
 
@@ -145,6 +146,6 @@ def _part(buckets: Sequence[Bucket]) -> RewardPart:
         n=whole.n,
         minimum=whole.low,
         maximum=whole.high,
-        mean=whole.total / whole.n / _GRID,
+        mean=readable(whole.total / whole.n / _GRID),
         sd=math.sqrt(spread / (whole.n * (whole.n - 1))) / _GRID if whole.n > 1 else 0.0,
     )

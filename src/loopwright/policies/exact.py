@@ -304,6 +304,20 @@ def load(data: bytes) -> Sums:
     return Sums(columns, counts, low.reshape(arms, pairs), high.reshape(arms, pairs))
 
 
+def readable(value: float, *, unit: float = 1.0) -> float:
+    """Return the shortest decimal, of at most four places, that lies as near to `value` as the grid can tell.
+
+    A reward enters the sums rounded to the grid, so that the mean of 2, 2 and 2 within 0 to 5 is 1.9999998807907104.
+    `unit` is what 1 in the sums stands for. Returns `value` when no such decimal is near enough.
+    """
+    error = unit / GRID / 2
+    for places in range(5):
+        short = round(value, places)
+        if abs(short - value) <= error:
+            return short
+    return value
+
+
 def _check_shapes(a: Sums, b: Sums) -> None:
     if a.low.shape != b.low.shape:
         raise Invalid(

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from .base import ArmSummary, Problem
-from .exact import Sums
+from .exact import Sums, readable
 
 _Z95: Final = 1.959963984540054
 _UNIT: Final = 1 << 48
@@ -56,6 +56,7 @@ class Tallies:
             )
         low, high = self._interval(arm, is_ranged=problem.is_ranged)
         mean, low, high = (problem.origin + problem.width * value for value in (mean, low, high))
+        mean = readable(mean, unit=problem.width)
         return ArmSummary(
             arm=problem.arms[arm], n=n, mean=mean, low=low, high=high, share=share, p_best=p_best
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +18,7 @@ from loopwright.core.context import EMPTY, MAX_DIMENSION, Context, pack
 from loopwright.core.decision import Decision, Mode
 from loopwright.core.errors import ContextInvalid, ExperimentClosed, Invalid, LoopError, MaskEmpty
 from loopwright.core.events import Decided
-from loopwright.core.experiment import Experiment
+from loopwright.core.experiment import Experiment, ExperimentState
 from loopwright.core.ids import Ids
 from loopwright.core.token import Signer
 from loopwright.policies import Draw, Published, ServedTogether, Snapshots
@@ -226,9 +226,18 @@ class Selector:
         experiment = self._find(tenant_id, experiment_id)
         return ExperimentClosed(
             f"experiment {experiment_id!r} is {experiment.state}, and only a running one selects; "
-            "start or resume it",
+            f"{_ADVICE[experiment.state]}",
             state=experiment.state,
         )
+
+
+_ADVICE: Final[dict[ExperimentState, str]] = {
+    "draft": "start it",
+    "running": "its first snapshot is being made; try again",
+    "paused": "resume it",
+    "ended": "an end is for good: create a new experiment under another id, or use an arm of your choice",
+}
+"""What to do about a select on an experiment in each state."""
 
 
 def _tried(act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | LoopError:

@@ -35,6 +35,7 @@ def check_query_engine(factory: Callable[[], QueryEngine]) -> None:
 def check_columnar(factory: Callable[[], Columnar]) -> None:
     """Check everything `Columnar` promises on formats made by `factory`."""
     _rows_come_back_typed(factory())
+    _lines_come_back_typed(factory())
     _rows_beyond_a_position_are_found(factory())
     _other_files_are_refused(factory())
 
@@ -143,6 +144,16 @@ _FACT_ROWS = [(n, 1, b"\0\xff%d" % n, None if n % 2 else "{}") for n in range(1,
 def _rows_come_back_typed(columnar: Columnar) -> None:
     content = columnar.encode(_FACT_COLUMNS, _FACT_ROWS)
     assert columnar.decode(content, tuple(_FACT_COLUMNS), after=0) == _FACT_ROWS
+
+
+def _lines_come_back_typed(columnar: Columnar) -> None:
+    columns = {"number": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE", "is_good": "BOOLEAN"}
+    content = columnar.encode_lines(columns, (line for line in _LINES if b"number" in line))
+    assert columnar.decode(content, tuple(columns), after=-2) == [
+        (-1, None, None, None),
+        (2**53 + 1, "b", 0.1, True),
+    ]
+    assert columnar.decode(columnar.encode_lines(columns, ()), tuple(columns), after=0) == []
 
 
 def _rows_beyond_a_position_are_found(columnar: Columnar) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from loopwright.core.context import unpack
 from loopwright.core.events import (
     Consented,
     Decided,
@@ -101,6 +102,9 @@ def _decision(offset: int, fact: Decided) -> Any:
         d.unit_id,
         d.context_id,
         _text(d.metadata) if d.metadata else None,
+        # The shortest decimal that reads back as the same float: a reader gets the numbers that scored.
+        _text(unpack(d.vector)) if d.vector else None,
+        d.rule,
     )
 
 

@@ -57,6 +57,7 @@ _CALLS: Final = (
     "endpoint",
     *_KEYS,
 )
+_CHOICES: Final = tuple(name for name in DECISIONS.names if name != "vector")
 _TOLD: Final = (
     "tenant_id",
     "log_offset",
@@ -172,7 +173,7 @@ def relation_sql(of: Slice, name: str, source: Source) -> str:
         case "calls":
             return rows(INTERACTIONS, calls)
         case "choices":
-            return rows(DECISIONS, DECISIONS.names)
+            return rows(DECISIONS, _CHOICES if is_copy else DECISIONS.names)
         case "links":
             return relations.links_sql(rows(FEEDBACK, relations.COUNTED))
         case "told":

@@ -13,7 +13,7 @@ import msgspec
 
 Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN"]
 
-TABLES_VERSION: Final = 2
+TABLES_VERSION: Final = 3
 """Grows when a table changes; a warehouse of an older version is projected again from the log."""
 
 
@@ -98,6 +98,8 @@ DECISIONS: Final = Table(
         Column("unit_id", "VARCHAR", "What is kept sticky: a user, an account."),
         Column("context_id", "VARCHAR", "The caller's id of the context."),
         Column("metadata", "VARCHAR", "The context's metadata, as a JSON object."),
+        Column("vector", "VARCHAR", "The context's vector, as a JSON array; NULL without one."),
+        Column("rule", "VARCHAR", "The rule of the gate that applied; NULL when none did."),
         _DECISION_KEY,
     ),
 )

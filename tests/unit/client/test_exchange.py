@@ -390,6 +390,19 @@ def test_creating_and_starting_is_one_call() -> None:
     assert bodies(steps)[0]["context"] == {"dimension": 3}
 
 
+@pytest.mark.parametrize(("state", "sent"), [("draft", 3), ("running", 2), ("ended", 2)])
+def test_creating_what_may_exist_reads_it_and_starts_a_draft(state: str, sent: int) -> None:
+    kept = {"id": "a", "tenant_id": "default", "arms": [{"id": "short"}], "state": state}
+    call = create(terms(), "a", arms=["short"], exists_ok=True)
+    got, steps = play(
+        terms(), call, LOST, problem(409, "conflict"), answer(200, kept), answer(200, kept)
+    )
+    assert got.state == state
+    assert sum(isinstance(step, Send) for step in steps) == sent + 1
+    refused, _ = play(terms(), call, problem(422, "invalid"))
+    assert isinstance(refused, LoopError)
+
+
 def test_a_draft_is_left_alone_when_asked() -> None:
     kept = {"id": "a", "tenant_id": "default", "arms": [{"id": "short"}], "state": "draft"}
     got, steps = play(terms(), create(terms(), "a", arms=["short"], start=False), answer(201, kept))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid
 from loopwright.policies import StateCorrupt, dump, load, merge, revert
-from loopwright.policies.exact import LIMIT, Floats, Ints, Sums, empty, sums_of, widen
+from loopwright.policies.exact import LIMIT, Floats, Ints, Sums, empty, readable, sums_of, widen
 
 VALUES = st.floats(-LIMIT, LIMIT, allow_nan=False) | st.sampled_from(
     [0.0, 1.0, -1.0, LIMIT, -LIMIT, 2.0**-24, 3 * 2.0**-25, 1 / 3]
@@ -180,3 +180,20 @@ def test_a_state_cannot_be_written_to() -> None:
     sums: Sums = empty(2, 2)
     with pytest.raises(ValueError, match="read-only"):
         sums.counts[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (1.9999998807907104, 5.0, 2.0),
+        (round(0.1 * 2**24) / 2**24, 1.0, 0.1),
+        (2 / 3, 1.0, 2 / 3),
+        (1.9999, 5.0, 1.9999),
+        (0.0, 1.0, 0.0),
+        (-3.0000001, 10.0, -3.0),
+    ],
+)
+def test_a_mean_is_shown_as_it_was_before_the_grid_rounded_it(
+    value: float, unit: float, shown: float
+) -> None:
+    assert readable(value, unit=unit) == shown

@@ -189,14 +189,19 @@ def test_an_unknown_experiment_is_not_found() -> None:
         bench.selector.select("rival", "greeting")
 
 
-@pytest.mark.parametrize("state", ["draft", "paused", "ended"])
-def test_only_a_running_experiment_selects(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [("draft", "start it$"), ("paused", "resume it$"), ("ended", "create a new experiment")],
+)
+def test_only_a_running_experiment_selects_and_the_error_says_what_to_do(
+    state: str, advice: str
+) -> None:
     bench = Bench(greeting(), policy="Uniform")
     bench.publish(greeting(state=state), policy="Uniform")
-    with pytest.raises(ExperimentClosed, match=state):
+    with pytest.raises(ExperimentClosed, match=f"is {state}.*{advice}"):
         bench.selector.select("acme", "greeting")
     bench.snapshots.withdraw("acme", "greeting")
-    with pytest.raises(ExperimentClosed, match=state):
+    with pytest.raises(ExperimentClosed, match=f"is {state}.*{advice}"):
         bench.selector.select("acme", "greeting")
 
 

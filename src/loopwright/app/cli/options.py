@@ -14,6 +14,8 @@ from cyclopts import Parameter
 from loopwright.core.errors import SettingsInvalid
 
 if TYPE_CHECKING:
+    import httpx
+
     from loopwright.client import Client
 
 AsJson = Annotated[
@@ -78,6 +80,18 @@ class Server:
         body: object = None,
     ) -> bytes:
         """Return what the server answers. Raises `Unreachable`, or the error that it answered with."""
+        return self.answer(method, path, timeout_s=timeout_s, params=params, body=body).content
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> httpx.Response:
+        """Return the server's answer with its headers. Raises like `ask`."""
         import httpx
         import msgspec
 
@@ -105,7 +119,7 @@ class Server:
             ) from error
         if not answer.is_success:
             raise read_problem(answer.status_code, answer.content)
-        return answer.content
+        return answer
 
     def _local_key(self) -> str | None:
         """Return the administrator's key of a server on this machine; never send it anywhere else."""

@@ -141,13 +141,15 @@ def _rendered(found: QualityReport, wanted: Format) -> str:
 
 def _csv(found: QualityReport) -> str:
     """Return the metrics, one a row, shares from 0 to 1."""
+    from loopwright.insights.exports import inert
+
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("metric", "verdict", "value", "low", "high", "direction", "target", "n"))
     for line in found.metrics or ():
         rows.writerow(
             (
-                line.name,
+                inert(line.name),
                 line.verdict,
                 line.value,
                 line.low,

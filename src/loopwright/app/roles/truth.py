@@ -39,7 +39,8 @@ class Truth:
         opened.callback(self.log.close)
         self.catalog_database = self.database("catalog", opened)
         self.state_database = self.database("state", opened, synchronous="NORMAL")
-        self.segments = Segments(resolve.blob_store(self.at.blobs, "segments"), resolve.columnar())
+        self.columnar = resolve.columnar()
+        self.segments = Segments(resolve.blob_store(self.at.blobs, "segments"), self.columnar)
         self.reader = Reader(self.log, self.segments)
         self.writer = Writer(
             self.log,

@@ -1,0 +1,134 @@
+"""Tables with all their rows, over HTTP, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, QueryParameter, SkipValidation
+from litestar.response import Stream
+
+from loopwright.core.errors import Invalid
+from loopwright.core.ports import Columnar
+from loopwright.warehouse import Warehouse
+from loopwright.web import TENANT, Acting, Asking, problems
+
+from .extract import MOST, PAGE, Exporter, PageFormat, extract
+
+Stored = NamedDependency[SkipValidation[Warehouse]]
+Encoding = NamedDependency[SkipValidation[Columnar]]
+
+_TYPES: Final[dict[PageFormat, str]] = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+class ExportController(Controller):
+    """Tables with all their rows, for analysis elsewhere."""
+
+    path = "/api/v1/export"
+    tags: Sequence[str] = ("insights",)
+    dependencies = TENANT
+
+    @get(
+        "/{table:str}",
+        summary="Export a table",
+        responses={
+            200: ResponseSpec(
+                str,
+                generate_examples=False,
+                media_type="application/x-ndjson",
+                description="A page of rows, in the order of the log. `x-next-cursor` asks for the next page and is "
+                "absent after the last; `x-log-offset` is where the log ends, which cursors grow towards.",
+            ),
+            **problems(404, 422),
+        },
+        sync_to_thread=True,
+    )
+    def table(
+        self,
+        table: FromPath[str],
+        warehouse: Stored,
+        columnar: Encoding,
+        principal: Asking,
+        tenant: Acting,
+        since: Annotated[
+            str | None,
+            QueryParameter(
+                description="Start: a date, an ISO 8601 time, or milliseconds; all time when not given."
+            ),
+        ] = None,
+        until: Annotated[
+            str | None, QueryParameter(description="End, itself not included.")
+        ] = None,
+        tz: Annotated[
+            str | None,
+            QueryParameter(description="Time zone of since and until (IANA); UTC when not given."),
+        ] = None,
+        experiment_id: Annotated[
+            str | None,
+            QueryParameter(
+                description="Only decisions of this experiment, or what is about them; all when not given."
+            ),
+        ] = None,
+        consent: Annotated[
+            str,
+            QueryParameter(
+                description="share: only what may leave the organisation; analyze: all that may be analysed."
+            ),
+        ] = "share",
+        format: Annotated[str, QueryParameter(description="jsonl, csv or parquet.")] = "jsonl",
+        cursor: Annotated[
+            str,
+            QueryParameter(
+                description="Rows after this one: an x-next-cursor, or the log_offset of the last row you have."
+            ),
+        ] = "0",
+        limit: Annotated[
+            str, QueryParameter(description=f"Most rows of the page, up to {MOST}.")
+        ] = str(PAGE),
+    ) -> Stream:
+        """Return a page of decisions, feedback, interactions or steps, with all their columns."""
+        principal.require("read")
+        wanted = extract(
+            table,
+            tenant,
+            since=since,
+            until=until,
+            tz=tz,
+            experiment_id=experiment_id,
+            consent=consent,
+        )
+        asked = _format(format)
+        page = Exporter(warehouse, columnar).page(
+            wanted, format=asked, after=_whole("cursor", cursor), limit=_whole("limit", limit)
+        )
+        headers = {
+            "x-log-offset": str(page.offset),
+            "content-disposition": f'attachment; filename="{table}.{asked}"',
+        }
+        if page.cursor is not None:
+            headers["x-next-cursor"] = str(page.cursor)
+        return Stream(page.content, media_type=_TYPES[asked], headers=headers)
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"{name} is '{text[:40]}'; expected a whole number", found=text[:40])
+    return int(text)
+
+
+def _format(text: str) -> PageFormat:
+    for name in _TYPES:
+        if name == text:
+            return name
+    raise Invalid(
+        f"format is '{text[:40]}'; expected one of {', '.join(_TYPES)}",
+        found=text[:40],
+        expected=list(_TYPES),
+    )
