@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 import sys
-from functools import partial
 from typing import Final
 
 import uvicorn
@@ -16,7 +15,7 @@ import uvloop
 
 from loopwright.core.errors import SettingsInvalid
 
-from .acks import COMMIT_TIMEOUT_S, Acks
+from .acks import Acks
 from .address import forget_address, url_of, write_address
 from .asgi import App, Behind
 from .gauges import watch
@@ -77,43 +76,14 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from loopwright.signals.calibration import Calibrator
-
+        from .given import given_by, provided
         from .http import build_behind
 
-        # For handlers that run on a thread; the others wait for `append` on the event loop.
-        commit = partial(services.truth.writer.append, timeout_s=COMMIT_TIMEOUT_S)
-        calibrator = Calibrator(
-            services.keeper.surrogates,
-            warehouse=lambda: services.reports.warehouse,
-            clock=services.truth.clock,
-            audit=services.truth.audit,
-        )
         return build_behind(
             front,
             endpoints,
-            catalog=services.truth.catalog,
             metrics=metrics,
-            dependencies={
-                "catalog": lambda: services.truth.catalog,
-                "learner": lambda: services.learner,
-                "signing_ring": lambda: services.door.ring,
-                "typed_intake": lambda: services.door.typed_intake,
-                "append": lambda: acks.append,
-                "commit": lambda: commit,
-                "people": lambda: services.truth.people,
-                "quarantine": lambda: services.door.quarantine,
-                "raw_copies": lambda: services.truth.raw,
-                "calibrator": lambda: calibrator,
-                "clearances": lambda: services.reports.clearances,
-                "clearing": lambda: services.reports.clearing,
-                "count_rows": lambda: services.reports.rows_of,
-            },
-            # Opening it takes a while the first time, so not where requests are served.
-            slow_dependencies={
-                "warehouse": lambda: services.reports.warehouse,
-                "weighing": lambda: services.reports.trust(),
-            },
+            dependencies=provided(*given_by(services, acks.append)),
             body_limit=limit,
         )
 
