@@ -53,6 +53,8 @@ BOUNDS: Final = (
     Bound(
         "crash", "replay_equal", "state equal to a clean replay (1 = bit for bit)", "at least", 1
     ),
+    Bound("simulate", "violations", "simulated schedules that violate an invariant", "at most", 0),
+    Bound("simulate", "schedules_per_s", "schedules a second, on two processes", "at least", 40),
     Bound("footprint", "rss_mb", "idle resident memory, MB", "at most", 150),
     Bound("footprint", "ready_ratio", "start to ready ÷ bare import", "at most", 2),
     Bound("footprint", "clone_to_select_s", "fresh clone to first served select", "at most", 60),

@@ -44,6 +44,7 @@ PUBLIC: Final = (
     "loopwright.client",
     "loopwright.policies",
     "loopwright.testing",
+    "loopwright.testing.simulation",
 )
 """Packages whose names users import; the rest of the house may change between minor versions."""
 

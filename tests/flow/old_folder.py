@@ -83,7 +83,7 @@ def over_http(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tenants": _get(server, "/tenants"),
         "signing_keys": _get(server, "/signing-keys"),
-        "surrogate": _get(server, "/surrogates", task="support", tenant_id="default"),
+        "surrogate": _get(server, "/surrogates", task="support"),
     }
     for tenant in TENANTS:
         found[tenant] = _of_tenant(server, tenant)
@@ -127,7 +127,7 @@ def _of_tenant(server: Server, tenant: str) -> dict[str, Any]:
 
 def exported(server: Server, tenant: str) -> dict[str, Any]:
     """Return how many facts of each kind an export has, and the digest of their ids and values in order."""
-    asked = {"tenant_id": tenant, "consent": "analyze", **PERIOD}
+    asked = {"tenant_id": tenant, "consent": "analyze", "format": "jsonl", **PERIOD}
     answer = server.get("/feedback/export", params=asked)
     assert answer.status_code == 200, answer.text
     rows = [json.loads(line) for line in answer.text.splitlines()]
@@ -155,7 +155,9 @@ def derived(folder: Path) -> list[list[Any]]:
 
 
 def _derived(server: Server) -> list[list[Any]]:
-    answer = server.get("/feedback/export", params={"consent": "analyze", **PERIOD})
+    answer = server.get(
+        "/feedback/export", params={"consent": "analyze", "format": "jsonl", **PERIOD}
+    )
     rows = [json.loads(line) for line in answer.text.splitlines()]
     names = ("session_id", "output_id", "metric", "value", "arm_id")
     told = [[row.get(name) for name in names] for row in rows if "derived" in str(row.get("flags"))]

@@ -208,19 +208,20 @@ def test_stats_are_averages_rates_and_breakdowns(world: World) -> None:
 
     assert (found.records, found.ratings, found.average_rating) == (6, 6, 3.5)
     assert (found.thumbs_up_rate, found.thumbs_down_rate) == (0.75, 0.25)
-    assert {s.segment: s.average_stars for s in found.by_prompt_version} == {
+    assert {s.segment: s.average_stars for s in found.segments["prompt_version"]} == {
         None: None,
         "p1": 5,
         "p2": 2,
     }
-    assert {s.segment: s.facts for s in found.by_category} == {None: 5, "tone": 1}
+    assert (found.by_prompt_version, found.avg_rating) == ({"p1": 5.0, "p2": 2.0}, 3.5)
+    assert {s.segment: s.facts for s in found.segments["category"]} == {None: 5, "tone": 1}
 
 
 def test_stats_of_nothing_have_no_averages(world: World) -> None:
     found = Insights(world.warehouse(), clock=world.clock).stats("acme", MONTH)
 
     assert (found.records, found.thumbs_up, found.average_rating, found.thumbs_up_rate) == (
-        0, 0, None, None,
+        0, 0, None, 0.0,
     )  # fmt: skip
 
 
@@ -294,6 +295,7 @@ class Site:
                 "principal": Provide(principal, sync_to_thread=False),
                 "catalog": Provide(lambda: self.catalog, sync_to_thread=False),
                 "warehouse": Provide(lambda: warehouse, sync_to_thread=False),
+                "as_sent": Provide(lambda: list, sync_to_thread=False),
                 "weighing": Provide(lambda: Trust(warehouse), sync_to_thread=False),
             },
             exception_handlers={LoopError: _problem},
@@ -392,7 +394,7 @@ def test_the_small_questions_are_answered_over_http(site: Site) -> None:
     stats = site.get("/stats", key, params=EVER).json()
     joins = site.get("/join-health", key, params=EVER).json()
     steps = site.get("/decisions/s1", key).json()
-    lines = site.get("/export", key, params=EVER)
+    lines = site.get("/export", key, params={**EVER, "format": "jsonl"})
     table = site.get("/export", key, params={**EVER, "format": "csv"})
 
     assert (stats["records"], stats["thumbs_up"], stats["thumbs_down"]) == (128, 60, 20)

@@ -146,7 +146,7 @@ def test_every_documented_example_is_stored_once_and_reads_back(site: Site) -> N
         hidden = {"user_id", "customer_id", "metadata", "feedback", "outcomes"}
         assert {n: v for n, v in item.items() if n not in hidden}.items() <= back.items()
     kinds = [type(fact) for fact in facts]
-    assert (kinds.count(Interacted), kinds.count(Stepped), kinds.count(Reported)) == (1, 1, 7)
+    assert (kinds.count(Interacted), kinds.count(Stepped), kinds.count(Reported)) == (1, 1, 8)
 
 
 def test_the_browser_snippets_batch_is_taken_on_both_paths(site: Site) -> None:
@@ -365,5 +365,8 @@ def test_ratings_train_an_experiment_whose_metric_they_are(server: Server) -> No
     lines = server.get("/feedback/insights/default").json()["metrics"]
     satisfaction = next(line for line in lines if line["name"] == "satisfaction")
     assert satisfaction["n"] == 61
-    exported = [json.loads(line) for line in server.get("/feedback/export").text.splitlines()]
+    exported = [
+        json.loads(line)
+        for line in server.get("/feedback/export", params={"format": "jsonl"}).text.splitlines()
+    ]
     assert [row["kind"] for row in exported] == ["rating"] * 61

@@ -33,6 +33,7 @@ from .keyring import ADMIN_KEY_FILE
 from .logs import log_to_stderr
 from .metrics import Metrics
 from .settings import Settings
+from .unprefixed import Unprefixed, is_loopback
 from .wiring import Services
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ def serve(settings: Settings) -> None:
 
     Raises `LoopError` when the port is taken, or the data directory is held by another process or damaged.
     """
+    if settings.keyless_feedback_tenant is not None and not is_loopback(settings.host):
+        raise SettingsInvalid(
+            f"keyless_feedback_tenant is set and host is {settings.host}: anybody could send feedback; "
+            "listen on 127.0.0.1, or give the clients a key"
+        )
     log_to_stderr(level=settings.log_level, format=settings.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # uvicorn raises the signal again once it has drained; by then it must not kill us before we have closed.
@@ -89,7 +95,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     behind = Behind(build)
     front = Front(
-        behind,
+        Unprefixed(behind, keyless_tenant=services.settings.keyless_feedback_tenant),
         endpoints=endpoints,
         catalog=services.truth.catalog,
         metrics=metrics,

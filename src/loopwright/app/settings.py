@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -29,6 +29,11 @@ PREFIX: Final = "LOOPWRIGHT__"
 CONFIG_FILE: Final = "loopwright.toml"
 COMMAND_VARIABLES: Final = frozenset({"LOOPWRIGHT__URL", "LOOPWRIGHT__API_KEY"})
 """Variables that options of commands read, so they are no settings and still known."""
+
+
+def _also_as(name: str) -> AliasChoices:
+    """Return the names of a setting that has its customary environment variable beside ours."""
+    return AliasChoices(name, f"{PREFIX}{name}".lower(), f"{PREFIX}{name}".upper(), name.upper())
 
 
 class Settings(BaseSettings):
@@ -74,6 +79,12 @@ class Settings(BaseSettings):
         200_000, ge=1000, description="Events kept in the live log before older ones are sealed."
     )
 
+    keyless_feedback_tenant: str | None = Field(
+        None,
+        description="Tenant of feedback that programs on this machine send to /feedback without a key; they need "
+        "a key unless set, and it needs a loopback host.",
+    )
+
     retain_days: int | None = Field(
         None, ge=1, description="Days that the warehouse keeps; for ever, unless set."
     )
@@ -100,6 +111,23 @@ class Settings(BaseSettings):
     classifier_timeout_s: float = Field(
         0.5, gt=0, le=10, description="Longest wait for the classifier before the rules answer."
     )
+
+    github_token: SecretStr | None = Field(
+        None,
+        validation_alias=_also_as("github_token"),
+        description="Token that dispatches the workflow when a trigger fires; also GITHUB_TOKEN.",
+    )
+    github_repo: str | None = Field(
+        None,
+        validation_alias=_also_as("github_repo"),
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Repository of that workflow, as owner/name; also GITHUB_REPO.",
+    )
+    github_workflow: str = Field(
+        "retrain.yml", pattern=r"^[\w.-]+$", description="Its file name or id."
+    )
+    github_ref: str = Field("main", description="Branch or tag that it runs on.")
+    github_url: str = Field("https://api.github.com", description="Address of GitHub's REST API.")
 
     @classmethod
     def settings_customise_sources(

@@ -49,6 +49,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     consent: tuple[ConsentScope, ...] = CONSENT_SCOPES
     redactions: dict[str, int] = {}
     labels: dict[str, str] = {}
+    wire: dict[str, Any] = {}
+    """Its wire shape where that is not our own, and members of it that have no field here."""
 
 
 StepOutcome = Literal["success", "failure", "correction"]
@@ -68,3 +70,5 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     interaction_id: str | None = None
     person: str | None = None
     """Pseudonym of the user for whom it was taken."""
+    wire: dict[str, Any] = {}
+    """Its wire shape where that is not our own, and members of it that have no field here."""

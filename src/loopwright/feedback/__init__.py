@@ -8,11 +8,13 @@ from .prepared import Prepared
 from .quarantine import Quarantine
 from .results import NOTHING_STORED, Results, TypedAccepted, TypedBatch, TypedResult
 from .rewards import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
+from .sent import AsSent
 from .wire import restore
 
 __all__ = [
     "BATCH_LIMIT",
     "NOTHING_STORED",
+    "AsSent",
     "BatchRequest",
     "FeedbackRequest",
     "Intake",

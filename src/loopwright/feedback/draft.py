@@ -28,6 +28,7 @@ FREE_TEXT: Final = frozenset(
         "answer",
         "comment",
         "corrected",
+        "corrected_sql",
         "description",
         "error_message",
         "explanation",
@@ -36,6 +37,7 @@ FREE_TEXT: Final = frozenset(
         "message",
         "notes",
         "original",
+        "original_sql",
         "prompt",
         "query",
         "rationale",
@@ -46,20 +48,26 @@ FREE_TEXT: Final = frozenset(
         "text",
     }
 )
-"""Members of a free-form object that are declared to be free text, wherever they stand in it."""
+"""Members of a free-form object that are declared to be free text, with all that is inside them, wherever they stand."""
 
 
 class Also(msgspec.Struct, frozen=True, gc=False):
-    """Feedback or an outcome that came inside an interaction."""
+    """Feedback or an outcome that came inside another item."""
 
     feedback: Feedback
     wire: dict[str, Any]
+    text: str = ""
+    """What it says in words, as free text."""
 
 
 class Draft(msgspec.Struct, kw_only=True, gc=False):
     """One item of a body, read but not yet a fact. The stages of intake change it in place."""
 
     event_id: str | None = None
+    is_new: bool = False
+    """Whether it is a record of its own though equal to an earlier one, when it has no event id."""
+    tenant_id: str | None = None
+    """The tenant that the item names, which must be that of the API key."""
     user_id: str | None = None
     reviewer_id: str | None = None
     """The user id of the reviewer, where it differs from `user_id`."""

@@ -77,6 +77,14 @@ INTERACTION: Final = {
     "feedback": [{"type": "thumbs", "value": "up"}],
     "outcomes": [{"name": "resolved", "value": 1}],
 }
+AGENT_DECISION: Final = {
+    "session_id": "s-4",
+    "tenant_id": "default",
+    "decision_type": "sql_generation",
+    "decision_data": {"tables": ["sales"]},
+    "outcome": "success",
+    "confidence": 0.8,
+}
 STEP: Final = {
     "id": "step-1",
     "session_id": "s-4",

@@ -196,7 +196,15 @@ ENDPOINTS: Final = (
         summary="Send a step of an agent",
         description="Store what an agent decided by itself. Send the same `id` again with the outcome.",
         item="One decision an agent took.",
-        examples={"step": examples.STEP},
+        examples={"step": examples.STEP, "agent decision": examples.AGENT_DECISION},
+    ),
+    Endpoint(
+        url="/api/v1/feedback/decisions",
+        path="step",
+        summary="Send an agent's decision",
+        description="Store what an agent decided by itself, as clients of earlier systems send it.",
+        item="One decision an agent took.",
+        examples={"agent decision": examples.AGENT_DECISION},
     ),
 )
 

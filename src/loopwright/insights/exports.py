@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from loopwright.warehouse import TABLES
 
-ExportFormat = Literal["jsonl", "csv"]
+ExportFormat = Literal["json", "jsonl", "csv"]
 ExportScope = Literal["share", "analyze"]
+
+EVER_MS: Final = 2**53
+"""Later than any time that an event can have."""
 
 EXPORTED: Final = tuple(name for name in TABLES["feedback"].names if not name.endswith("_key"))
 """The columns of an export: all but the digests that only joins need."""
@@ -39,6 +42,17 @@ def json_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> 
         for row in rows
     ]
     return msgspec.json.Encoder().encode_lines(plain)
+
+
+def json_list(pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """Yield one JSON list of everything in `pages`, page by page."""
+    yield b"["
+    is_first = True
+    for page in pages:
+        if page:
+            yield (b"" if is_first else b",") + msgspec.json.encode(page)[1:-1]
+            is_first = False
+    yield b"]"
 
 
 def csv_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> bytes:

@@ -6,9 +6,10 @@ its own tenant; a request for another one is answered as if that tenant did not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Controller, MediaType, Request, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
@@ -23,10 +24,11 @@ from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
 from loopwright.web import TENANT, Acting, Asking, problems
 
-from .exports import ExportFormat, ExportScope
+from .earlier import InsightsAnswer, QualityAnswer, insights_answer, quality_answer
+from .exports import EVER_MS, ExportFormat, ExportScope, json_list
 from .html import html
 from .joins import JoinHealth
-from .report import QualityReport
+from .preferences import preference_pairs
 from .sections import SECTIONS
 from .service import Insights, SessionDecisions, Stats
 from .trusted import trusted_report
@@ -35,6 +37,9 @@ Stored = NamedDependency[SkipValidation[Warehouse]]
 Days = Annotated[
     str | None,
     QueryParameter(description="The last so many days; 30 when no other period is given."),
+]
+SameAsDays = Annotated[
+    str | None, QueryParameter(description="The same as days, as earlier systems named it.")
 ]
 Since = Annotated[
     str | None,
@@ -62,9 +67,11 @@ _PAGE_HEADERS: Final = {
 }
 _FORMATS: Final = ("json", "html")
 _SWITCH: Final = ("on", "off")
-_EXPORTS: Final[dict[str, ExportFormat]] = {"jsonl": "jsonl", "csv": "csv"}
+_EXPORTS: Final[dict[str, ExportFormat]] = {"json": "json", "jsonl": "jsonl", "csv": "csv"}
+_PERIOD: Final = frozenset({"days", "since", "until", "since_days", "period_days"})
 _SCOPES: Final[dict[str, ExportScope]] = {"share": "share", "analyze": "analyze"}
 _EXPORT_TYPES: Final = {
+    "json": "application/json",
     "jsonl": "application/x-ndjson",
     "csv": "text/csv",
 }
@@ -78,6 +85,9 @@ def insights(warehouse: Stored) -> Insights:
 Read = NamedDependency[SkipValidation[Insights]]
 
 
+AsSent = NamedDependency[SkipValidation[Callable[[Sequence[Mapping[str, Any]]], list[Any]]]]
+"""Returns the items that rows of the table of feedback came in, as they were sent."""
+
 Weighing = NamedDependency[SkipValidation[Trust]]
 
 
@@ -87,8 +97,14 @@ def asked_period(
     since: Since = None,
     until: Until = None,
     tz: Zone = None,
+    since_days: SameAsDays = None,
+    period_days: SameAsDays = None,
 ) -> Period:
     """Return the period that a request is about."""
+    given = [name for name in (days, since_days, period_days) if name is not None]
+    if len(given) > 1:
+        raise Invalid("days, since_days and period_days are the same; give one of them")
+    days = given[0] if given else None
     if days is not None and not (days.isascii() and days.isdigit() and len(days) <= 6):
         raise Invalid(f"days is '{days[:40]}'; expected a whole number", found=days[:40])
     return period(
@@ -134,19 +150,19 @@ class InsightsController(Controller):
                 description=f"Sections, separated by commas: {', '.join(SECTIONS)}; all when not given."
             ),
         ] = None,
-    ) -> QualityReport:
+    ) -> InsightsAnswer:
         """Return the sections asked for: metrics, segments, versions, failure patterns, corrections, joins, drift."""
         principal.require("read")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         names = None if include is None else [name.strip() for name in include.split(",") if name]
-        return insights.report(tenant, of, include=names, task=task)
+        return insights_answer(insights.report(tenant, of, include=names, task=task))
 
     @get(
         "/quality/{of_tenant:str}",
         summary="Read the quality report",
         responses={
             200: ResponseSpec(
-                QualityReport,
+                QualityAnswer,
                 generate_examples=False,
                 description="The report; as a self-contained page when text/html is accepted.",
             ),
@@ -180,7 +196,9 @@ class InsightsController(Controller):
         else:
             report = insights.report(tenant, of, task=task)
         if wanted == "json":
-            return Response(report, media_type=MediaType.JSON, headers={"vary": "accept"})
+            return Response(
+                quality_answer(report), media_type=MediaType.JSON, headers={"vary": "accept"}
+            )
         return Response(html(report).encode(), media_type=MediaType.HTML, headers=_PAGE_HEADERS)
 
     @get(
@@ -248,8 +266,8 @@ class InsightsController(Controller):
             200: ResponseSpec(
                 str,
                 generate_examples=False,
-                media_type="application/x-ndjson",
-                description="One fact per line, in the order of the log.",
+                media_type="application/json",
+                description="A list of the items as they were sent, or one fact per line; in the order of the log.",
             ),
             **problems(404, 422),
         },
@@ -261,7 +279,14 @@ class InsightsController(Controller):
         insights: Read,
         principal: Asking,
         tenant: Acting,
-        format: Annotated[str, QueryParameter(description="jsonl or csv.")] = "jsonl",
+        as_sent: AsSent,
+        request: Request[Any, Any, Any],
+        format: Annotated[
+            str,
+            QueryParameter(
+                description="json: a list of the items as they were sent; jsonl or csv: all columns of each fact."
+            ),
+        ] = "json",
         consent: Annotated[
             str,
             QueryParameter(
@@ -269,17 +294,51 @@ class InsightsController(Controller):
             ),
         ] = "share",
     ) -> Stream:
-        """Stream every fact of the period whose consent covers it, with all its columns."""
+        """Stream all feedback whose consent covers it, of all time when no period is given."""
         principal.require("read")
+        if _PERIOD.isdisjoint(request.query_params):
+            of = Period(from_ms=0, to_ms=EVER_MS)
+        scope = _SCOPES[_among("consent", consent, tuple(_SCOPES))]
         asked = _EXPORTS[_among("format", format, tuple(_EXPORTS))]
-        pages = insights.export(
-            tenant, of, format=asked, scope=_SCOPES[_among("consent", consent, tuple(_SCOPES))]
-        )
+        if asked == "json":
+            pages = json_list(map(as_sent, insights.exported(tenant, of, scope=scope)))
+        else:
+            pages = insights.export(tenant, of, format=asked, scope=scope)
         return Stream(
             pages,
             media_type=_EXPORT_TYPES[asked],
             headers={"content-disposition": f'attachment; filename="feedback.{asked}"'},
         )
+
+    @get(
+        "/preferences",
+        summary="Export preference pairs",
+        responses={
+            200: ResponseSpec(
+                str,
+                generate_examples=False,
+                media_type="application/x-ndjson",
+                description="One pair per line: prompt, chosen, rejected.",
+            ),
+            **problems(404, 422),
+        },
+        sync_to_thread=True,
+    )
+    def preferences(
+        self,
+        of: Asked,
+        insights: Read,
+        principal: Asking,
+        tenant: Acting,
+        request: Request[Any, Any, Any],
+    ) -> Response[bytes]:
+        """Return pairs of texts for the same input whose ratings differ, of all time when no period is given."""
+        principal.require("read")
+        if _PERIOD.isdisjoint(request.query_params):
+            of = Period(from_ms=0, to_ms=EVER_MS)
+        rows = (row for page in insights.exported(tenant, of) for row in page)
+        lines = msgspec.json.Encoder().encode_lines(list(preference_pairs(rows)))
+        return Response(lines, media_type="application/x-ndjson")
 
 
 def _accepted(request: Request[Any, Any, Any]) -> str:

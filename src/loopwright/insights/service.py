@@ -6,6 +6,7 @@ Everything here reads; nothing is kept between two questions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -49,14 +50,21 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of all ratings on [0, 1]."""
     thumbs_up: int
     thumbs_down: int
-    thumbs_up_rate: float | None
-    """Among thumbs; null without any."""
-    thumbs_down_rate: float | None
+    thumbs_up_rate: float
+    """Among thumbs; 0 without any."""
+    thumbs_down_rate: float
     corrections: int
     people: int
-    by_prompt_version: tuple[SegmentTally, ...]
-    by_model_version: tuple[SegmentTally, ...]
-    by_category: tuple[SegmentTally, ...]
+    record_count: int
+    """Items that came in; `records` counts the facts that they hold."""
+    avg_rating: float
+    """The average rating as earlier systems name it; 0 without any."""
+    by_prompt_version: dict[str, float]
+    """Average rating of each version that has any; the name is empty for feedback that says none."""
+    by_model_version: dict[str, float]
+    by_category: dict[str, float]
+    segments: dict[str, tuple[SegmentTally, ...]]
+    """Everything that is counted of each version and category."""
     metrics: tuple[MetricRate, ...] = ()
     """Every metric of the catalogue."""
 
@@ -74,11 +82,26 @@ class SessionStep(msgspec.Struct, frozen=True, kw_only=True):
     interaction_id: str | None
 
 
+class AgentDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as earlier systems name its members."""
+
+    session_id: str
+    tenant_id: str
+    decision_type: str
+    decision_data: Any
+    outcome: str | None
+    confidence: float | None
+    timestamp: str
+    """ISO 8601, UTC."""
+
+
 class SessionDecisions(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent decided in one session, in order."""
 
     session_id: str
     steps: tuple[SessionStep, ...]
+    decisions: tuple[AgentDecision, ...]
+    """The same, under the names of earlier systems."""
     outcomes: dict[str, int]
     """How many steps ended how; `unknown` for those without an outcome."""
 
@@ -133,7 +156,11 @@ class Insights:
         """Return counts, average rating and thumbs rates, in all and by version and category."""
         ask = Asking(self._warehouse, tenant_id, of)
         (found,) = ask.typed("stats", _Whole)
-        thumbs = found.thumbs_up + found.thumbs_down
+        thumbs = max(found.thumbs_up + found.thumbs_down, 1)
+        segments = {
+            name: tuple(ask.typed(f"by_{name}", SegmentTally))
+            for name in ("prompt_version", "model_version", "category")
+        }
         return Stats(
             tenant_id=tenant_id,
             period=of,
@@ -143,13 +170,16 @@ class Insights:
             satisfaction=found.satisfaction,
             thumbs_up=found.thumbs_up,
             thumbs_down=found.thumbs_down,
-            thumbs_up_rate=found.thumbs_up / thumbs if thumbs else None,
-            thumbs_down_rate=found.thumbs_down / thumbs if thumbs else None,
+            thumbs_up_rate=found.thumbs_up / thumbs,
+            thumbs_down_rate=found.thumbs_down / thumbs,
             corrections=found.corrections,
             people=found.people,
-            by_prompt_version=tuple(ask.typed("by_prompt_version", SegmentTally)),
-            by_model_version=tuple(ask.typed("by_model_version", SegmentTally)),
-            by_category=tuple(ask.typed("by_category", SegmentTally)),
+            record_count=found.items,
+            avg_rating=found.average_stars or 0.0,
+            by_prompt_version=_averages(segments["prompt_version"]),
+            by_model_version=_averages(segments["model_version"]),
+            by_category=_averages(segments["category"]),
+            segments=segments,
             metrics=tuple(_rate(tally) for tally in ask.rates()),
         )
 
@@ -177,7 +207,21 @@ class Insights:
         outcomes: dict[str, int] = {}
         for step in steps:
             outcomes[step.outcome or "unknown"] = outcomes.get(step.outcome or "unknown", 0) + 1
-        return SessionDecisions(session_id=session_id, steps=steps, outcomes=outcomes)
+        decisions = tuple(
+            AgentDecision(
+                session_id=session_id,
+                tenant_id=tenant_id,
+                decision_type=step.kind,
+                decision_data=step.data,
+                outcome=step.outcome,
+                confidence=step.confidence,
+                timestamp=datetime.fromtimestamp(step.taken_at_ms / 1000, UTC).isoformat(),
+            )
+            for step in steps
+        )
+        return SessionDecisions(
+            session_id=session_id, steps=steps, decisions=decisions, outcomes=outcomes
+        )
 
     def join_health(self, tenant_id: str, of: Period) -> JoinHealth:
         """Return how well outcomes join to model versions, per task, and what still waits."""
@@ -198,7 +242,17 @@ class Insights:
         leaving the organisation. Pages are read one at a time, so an export of any size takes little memory.
         """
         write = json_lines if format == "jsonl" else csv_lines
-        is_first, after = True, 0
+        is_first = True
+        for rows in self.exported(tenant_id, of, scope=scope):
+            if is_first or rows:
+                yield write([exported(row) for row in rows], is_first=is_first)
+            is_first = False
+
+    def exported(
+        self, tenant_id: str, of: Period, *, scope: ExportScope = "share"
+    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Yield the rows that `export` writes, page by page; a page may be empty."""
+        after = 0
         while True:
             answer = self._warehouse.query(
                 "export_rows",
@@ -209,18 +263,17 @@ class Insights:
                 limit=_PAGE,
             )
             rows = answer.dicts()
-            allowed = [row for row in rows if scope == "analyze" or row["consent_share"]]
-            if is_first or allowed:
-                yield write([exported(row) for row in allowed], is_first=is_first)
+            yield [row for row in rows if scope == "analyze" or row["consent_share"]]
             if len(rows) < _PAGE:
                 return
-            is_first, after = False, rows[-1]["log_offset"]
+            after = rows[-1]["log_offset"]
 
 
 class _Whole(msgspec.Struct, frozen=True, kw_only=True):
     """The one row of `stats`; sums over nothing are NULL."""
 
     facts: int
+    items: int
     ratings: int
     average_stars: float | None
     satisfaction: float | None
@@ -228,6 +281,10 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True):
     thumbs_down: int
     corrections: int
     people: int
+
+
+def _averages(segments: Sequence[SegmentTally]) -> dict[str, float]:
+    return {s.segment or "": s.average_stars for s in segments if s.average_stars is not None}
 
 
 def _rate(tally: RateTally) -> MetricRate:

@@ -67,6 +67,7 @@ _TOLD: Final = (
     "metric",
     "value",
     "scale",
+    "shape",
     "rating",
     "satisfaction",
     "experiment_id",

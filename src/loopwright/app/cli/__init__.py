@@ -1,4 +1,4 @@
-"""The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `calibrate`, `keys`, `doctor`.
+"""The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `check-trigger`, `calibrate`, `keys`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "simulate": ("simulate:simulate", "Compare policies on made-up arms before going live."),
     "experiments": ("experiments:app", "Create experiments, start and end them, see how they do."),
     "report": ("report:report", "Tell how good the product is: metrics, trends, failures, drift."),
+    "check-trigger": ("check_trigger:check_trigger", "Tell whether to retrain; start it if so."),
     "calibrate": ("calibrate:calibrate", "Learn what early signals let expect of a late outcome."),
     "keys": ("keys:app", "Create, list, rotate and revoke API keys; rotate the signing key."),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),

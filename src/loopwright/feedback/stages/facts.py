@@ -13,6 +13,7 @@ from loopwright.core.feedback import Feedback, Note, Outcome, Who, metric_of
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.feedback.draft import Draft
 from loopwright.feedback.rewards import identity_of, reward_key
+from loopwright.feedback.wire.shape import INNER
 from loopwright.people import Person
 
 from .identify import Find, Identity, key_of
@@ -45,7 +46,10 @@ def facts_of(
         spec = None if experiment is None else experiment.reward
         taught = spec if "train" in own_consent.get(draft.user_id, note.consent) else None
         if feedback is not None:
-            made.append(_reported(draft, feedback, note, identity, tenant_id, received_ms, taught))
+            keyed = _reported(draft, feedback, note, identity, tenant_id, received_ms, taught)
+            if draft.also:
+                keyed = [*keyed, *_inner(draft, identity[0], tenant_id, received_ms, spec, taught)]
+            made.append(keyed)
         elif draft.step is not None:
             made.append([(Stepped(identity[0], received_ms, tenant_id, draft.step), identity[1])])
         else:
@@ -64,13 +68,28 @@ def _interacted(
 ) -> Keyed:
     """Return the fact of an interaction, and those of the feedback inside it."""
     event_id, key, _ = identity
-    decision = draft.target.decision
     assert draft.interaction is not None
-    made: list[tuple[Any, bytes]] = [
-        (Interacted(event_id, received_ms, tenant_id, draft.interaction), key)
-    ]
+    call = Interacted(event_id, received_ms, tenant_id, draft.interaction)
+    return [(call, key), *_inner(draft, event_id, tenant_id, received_ms, spec, taught)]
+
+
+def _inner(
+    draft: Draft,
+    event_id: str,
+    tenant_id: str,
+    received_ms: int,
+    spec: RewardSpec | None,
+    taught: RewardSpec | None,
+    /,
+) -> Keyed:
+    """Return the facts of the feedback that came inside an item."""
+    decision = draft.target.decision
+    shape = "interaction" if draft.feedback is None else INNER
+    made: list[tuple[Any, bytes]] = []
     for n, also in enumerate(draft.also, 1):
-        note = replace(draft.note, wire=also.wire)
+        note = replace(draft.note, wire=also.wire, shape=shape)
+        if draft.feedback is None:
+            note = replace(note, message=also.text or None)
         inner_id = f"{event_id}.{n}"
         inner_key = key_of(tenant_id, inner_id, 0)
         if decision is not None and spec is not None and type(also.feedback) is Outcome:

@@ -42,11 +42,12 @@ def deduplicate(
     identities: list[Identity] = []
     for draft in drafts:
         feedback = draft.feedback
+        about = _identified(draft)
         if feedback is None:
             _give_id(draft, new_id)
         decision = draft.target.decision
         if draft.event_id is None and (decision is not None or _is_specific(draft)):
-            digest = _digest(draft, keyed)
+            digest = _digest(draft, about, keyed)
             if draft.is_dated:
                 near = draft.note.occurred_at_ms.to_bytes(6, "big")
             else:
@@ -89,7 +90,7 @@ def key_of(tenant_id: str, event_id: str, near_ms: int) -> bytes:
 def _is_specific(draft: Draft) -> bool:
     """Say whether a draft without a decision can be told from others by its time or its reference."""
     target = draft.target
-    return bool(
+    return not draft.is_new and bool(
         draft.is_dated
         or target.decision_id
         or target.trace_id
@@ -99,7 +100,10 @@ def _is_specific(draft: Draft) -> bool:
     )
 
 
-def reference(target: Target) -> tuple[str, str | None, str | None]:
+_Reference = tuple[str, str | None, str | None]
+
+
+def reference(target: Target) -> _Reference:
     """Return the strongest reference of a target, as its kind and up to two ids."""
     decision = target.decision
     if decision is not None:
@@ -115,7 +119,13 @@ def reference(target: Target) -> tuple[str, str | None, str | None]:
     return "session", target.session_id, None
 
 
-def _digest(draft: Draft, keyed: blake2b) -> bytes:
+def _identified(draft: Draft) -> _Reference:
+    """Return what tells an item from others: the own id of a call, as a trace may have many; else its reference."""
+    call = draft.interaction
+    return ("output", call.id, None) if call is not None and call.id else reference(draft.target)
+
+
+def _digest(draft: Draft, about: _Reference, keyed: blake2b) -> bytes:
     """Return 18 bytes made from content, reference, person and time; keyed, so that nobody can guess the content."""
     note = draft.note
     when = note.occurred_at_ms if draft.is_dated else None
@@ -124,7 +134,6 @@ def _digest(draft: Draft, keyed: blake2b) -> bytes:
         said = draft.step if draft.interaction is None else "interaction"
     elif type(said) is Correction:
         said = (said.before, said.after)
-    about = reference(draft.target)
     hashed = keyed.copy()
     hashed.update(_encode((about, said, draft.user_id, draft.reviewer_id, when, note.message)))
     return hashed.digest()

@@ -70,12 +70,14 @@ def _redact(draft: Draft, changes: Changes, redact: Redact, key: bytes, /) -> bo
         )
     if step is not None and step.data:
         step = replace(step, data=_clean_tree(step.data, clean))
+    also = tuple(replace(a, text=clean(a.text)) if a.text else a for a in draft.also)
     if not counts:
         changes.clear()
         return False
     if interaction is not None:
         interaction = replace(interaction, redactions=_added(interaction.redactions, counts))
     draft.feedback, draft.interaction, draft.step = feedback, interaction, step
+    draft.also = also
     changes["redactions"] = counts
     changes["wire"] = wire
     return True
@@ -113,7 +115,10 @@ def _clean_tree(value: Any, clean: Callable[[str], str], name: str = "") -> Any:
     if isinstance(value, str):
         return clean(value) if name in FREE_TEXT and value else value
     if isinstance(value, dict):
-        return {inner: _clean_tree(v, clean, inner) for inner, v in value.items()}
+        return {
+            inner: _clean_tree(v, clean, name if name in FREE_TEXT else inner)
+            for inner, v in value.items()
+        }
     if isinstance(value, list):
         return [_clean_tree(v, clean, name) for v in value]
     return value

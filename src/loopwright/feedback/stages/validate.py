@@ -34,15 +34,15 @@ def validate_item(
         require_store(note.consent)
     if draft.is_free:
         _check_storable(note.wire if draft.step is None else draft.step.data)
-    if note.shape == "event" and note.wire.get("tenant", tenant_id) != tenant_id:
+    if draft.tenant_id is not None and draft.tenant_id != tenant_id:
         raise Forbidden(
-            f"tenant_id is {note.wire['tenant']!r}; the API key belongs to another tenant"
+            f"tenant_id is {draft.tenant_id[:80]!r}; the API key belongs to another tenant"
         )
     if target.decision is not None:
         if type(draft.feedback) is Outcome:
             _check_outcome(draft.feedback, find(tenant_id, target.decision.experiment_id))
     elif draft.feedback is not None and target == _NO_TARGET:
-        if note.source == "end_user":
+        if note.source == "end_user" and note.shape not in _KEPT_WITHOUT_TARGET:
             raise Invalid(
                 "the feedback refers to nothing; send request_id, decision_id, trace_id, session_id with "
                 "message_id, or output_id"
@@ -52,6 +52,9 @@ def validate_item(
 
 
 _NO_TARGET: Final = Target()
+
+_KEPT_WITHOUT_TARGET: Final = frozenset({"event", "correction"})
+"""Wire shapes of earlier systems whose items count even about nothing in particular: a correction is training data."""
 
 
 def _check_storable(wire: Mapping[str, Any]) -> None:

@@ -12,26 +12,34 @@ from loopwright.feedback.draft import Draft, Verify, decision_of
 from loopwright.feedback.members import Members
 from loopwright.feedback.times import read_timestamp, time_as_sent
 
-from .fields import REFERENCES
+from .fields import REFERENCES, SPELLINGS
 from .shape import MIXED, Shape, report_of
 
 
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     """Read a correction: `original`, `corrected`, and why; raises `Invalid`."""
     members = Members(item)
-    before, after = members.free("original"), members.free("corrected")
+    spelling = next(
+        (pair for pair in SPELLINGS if not members.left.keys().isdisjoint(pair)), SPELLINGS[0]
+    )
+    before, after = (members.free(name) for name in spelling)
     if before is None or after is None:
-        raise Invalid("original and corrected belong to a correction; send both texts")
+        raise Invalid(f"{spelling[0]} and {spelling[1]} belong to a correction; send both texts")
     at_ms, wire, flags, is_dated = read_timestamp(members, received_ms)
     refer = [members.text(name) for name in REFERENCES]
     event_id, user_id = members.text("event_id", limit=128), members.text("user_id")
     decision = decision_of(verify, members.text("request_id", limit=16_384))
     explanation, query = members.free("explanation"), members.free("query")
-    category = members.text("category", limit=128)
+    category, tenant = members.text("category", limit=128), members.text("tenant_id")
+    if spelling != SPELLINGS[0]:
+        wire["spelling"] = SPELLINGS.index(spelling)
+    if tenant is not None:
+        wire["tenant"] = tenant
     if members.left:
         wire["extra"] = members.left
     return Draft(
         event_id=event_id,
+        tenant_id=tenant,
         user_id=user_id,
         is_dated=is_dated,
         target=Target(decision, None if decision else refer[0], *refer[1:]),
@@ -54,9 +62,11 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
     fact = report_of(facts)
     note, feedback = fact.note, fact.feedback
     assert isinstance(feedback, Correction)
+    before, after = SPELLINGS[note.wire.get("spelling", 0)]
     said = {
-        "original": feedback.before,
-        "corrected": feedback.after,
+        before: feedback.before,
+        after: feedback.after,
+        "tenant_id": note.wire.get("tenant"),
         "explanation": feedback.explanation or None,
         "query": note.query,
         "category": note.category if note.category_by == "given" else None,
@@ -70,7 +80,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
 
 CORRECTION: Final = Shape(
     name="correction",
-    tells=lambda item: "original" in item or "corrected" in item,
+    tells=lambda item: any(name in item for pair in SPELLINGS for name in pair),
     told_by="original and corrected",
     paths=MIXED,
     read=read,

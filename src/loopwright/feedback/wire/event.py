@@ -22,12 +22,12 @@ from loopwright.core.feedback import (
     Source,
     Target,
 )
-from loopwright.feedback.draft import TEXT_CHARS, Draft, Verify, decision_of
-from loopwright.feedback.members import Members, stars, thumb_word, thumbs
+from loopwright.feedback.draft import ID_CHARS, TEXT_CHARS, Also, Draft, Verify, decision_of
+from loopwright.feedback.members import Members, finite, shown, thumb_word, thumbs
 from loopwright.feedback.times import read_timestamp, time_as_sent
 from loopwright.people.consent import is_limited, said_consent, scopes_of
 
-from .fields import REFERENCES
+from .fields import REFERENCES, SPELLINGS
 from .shape import MIXED, Shape, report_of
 
 TYPES: Final = frozenset(
@@ -75,8 +75,20 @@ SEVERITIES: Final = frozenset(
 )
 
 _ALIASES: Final = (("tenant", "tenant_id"), ("user", "user_id"), ("session", "session_id"))
-_AMOUNTS: Final = ("latency_ms", "response_time_ms", "duration_ms", "tokens", "cost")
-_SIGNAL_NAMES: Final = ("signal", "action", "name")
+_AMOUNTS: Final = (
+    "latency_ms",
+    "response_time_ms",
+    "duration_ms",
+    "tokens",
+    "tokens_used",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "score",
+)
+_LABELS: Final = {"endpoint": "endpoint", "model": "model_id"}
+"""Members of `data` that name what was measured → the label that says so."""
+_SIGNAL_NAMES: Final = ("signal", "signal_type", "interaction_type", "action", "name")
 _METRIC_NAMES: Final = ("metric", "name")
 
 
@@ -93,6 +105,8 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["spelt"] = aliases
     source = members.text("source", limit=128)
     severity = members.text("severity", limit=128)
+    if severity is None:
+        severity, wire["is_severity_ours"] = "info", True
     category = members.text("category", limit=128)
     if source is not None:
         wire["source"] = source
@@ -112,7 +126,10 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["tags"] = []
     moved: dict[str, str] = {}
     data = Members(members.object("data"), where="data.")
+    if refer[4] is None and isinstance(data.left.get("message_id"), str):
+        moved["message_id"], refer[4] = "message_id", data.text("message_id")
     feedback, texts = _feedback(kind, source, data, moved)
+    also = _more_amounts(kind, feedback, data)
     if message is not None and "message" in texts:
         _move_back("message", texts, data, moved)
     if moved:
@@ -123,6 +140,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["extra"] = extra
     return Draft(
         event_id=event_id,
+        tenant_id=wire.get("tenant"),
         user_id=user_id,
         is_dated=is_dated,
         target=Target(decision, None if decision else refer[0], *refer[1:]),
@@ -136,12 +154,14 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             message=texts.get("message", message),
             query=texts.get("query"),
             response=texts.get("response"),
+            labels=_labels_of(data),
             tags=tags or (),
             consent=consent,
             flags=flags + (("unknown_consent",) if strange else ()),
             shape="event",
             wire=wire,
         ),
+        also=also,
         is_free=bool(data.left or members.left),
     )
 
@@ -180,35 +200,54 @@ def _feedback(
     for name, place in (("comment", "message"), ("query", "query"), ("response", "response")):
         if isinstance(data.left.get(name), str):
             moved[name], texts[place] = place, data.free(name) or ""
-    if "original" in data.left and "corrected" in data.left:
-        return _correction(data, moved), texts
+    for spelling in SPELLINGS:
+        is_said = [data.left.get(name) is not None for name in spelling]
+        # Half a correction is one by name only; in other events it is a member like any other.
+        if all(is_said) or (any(is_said) and source == "user_correction"):
+            return _correction(spelling, data, moved), texts
     liked = data.left.get("thumbs")
     if liked is not None:
         liked = thumbs(liked, "data.thumbs")
     if data.left.get("rating") is not None:  # thumbs beside it stay where they are
-        moved["rating"] = "stars"
-        return Rating(stars(data.left.pop("rating"), "data.rating"), "stars", 1.0, 5.0), texts
+        return _rating(data, moved), texts
     if liked is not None:
         moved["thumbs"] = "thumbs"
         del data.left["thumbs"]
         return Rating(liked, "thumbs"), texts
-    if source == "user_correction":
-        raise Invalid("a correction has no data.original and data.corrected; send both")
     if kind == "quality" and isinstance(data.left.get("label"), str):
         return _annotation(data, moved), texts
     if kind in ("metric", "performance", "quality", "error", "log"):
-        return _measurement(kind, data, moved), texts
+        return _measurement(kind, data, moved) or Signal(kind), texts
     return _signal(kind, data, moved), texts
 
 
-def _correction(data: Members, moved: dict[str, str]) -> Correction:
-    for name, place in (("original", "before"), ("corrected", "after")):
-        moved[name] = place
+def _rating(data: Members, moved: dict[str, str]) -> Rating:
+    """Take a rating: positive or negative, which are thumbs, or 1 to 5 stars."""
+    given = data.left.pop("rating")
+    if isinstance(given, str) and given in _VERDICTS:
+        moved["rating"] = "verdict"
+        return Rating(_VERDICTS[given], "thumbs")
+    if isinstance(given, bool) or given not in (1, 2, 3, 4, 5):
+        raise Invalid(
+            f"data.rating is {shown(given)}; send 'positive', 'negative', or a whole number from 1 to 5",
+            found=shown(given),
+            expected=[*_VERDICTS, 1, 2, 3, 4, 5],
+        )
+    moved["rating"] = "stars"
+    return Rating(float(given), "stars", 1.0, 5.0)
+
+
+_VERDICTS: Final = {"positive": 1.0, "negative": 0.0}
+
+
+def _correction(spelling: tuple[str, str], data: Members, moved: dict[str, str]) -> Correction:
+    first, second = spelling
+    moved |= {first: "before", second: "after"}
     if data.left.get("explanation") is not None:
         moved["explanation"] = "explanation"
-    before, after = data.free("original"), data.free("corrected")
+    before, after = data.free(first), data.free(second)
     if before is None or after is None:
-        raise Invalid("data.original and data.corrected of a correction are texts; send both")
+        raise Invalid(f"data.{first} and data.{second} of a correction are texts; send both")
     return Correction(before, after, data.free("explanation") or "")
 
 
@@ -229,8 +268,8 @@ def _annotation(data: Members, moved: dict[str, str]) -> Annotation:
     )
 
 
-def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement:
-    """Take metric and value, or the first amount that systems commonly report; else count one of this type."""
+def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement | None:
+    """Take metric and value, or the first amount that systems commonly report; None where `data` has neither."""
     name = next((n for n in _METRIC_NAMES if isinstance(data.left.get(n), str)), None)
     if name is not None and data.left.get("value") is not None:
         moved[name] = "name"
@@ -241,13 +280,33 @@ def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement
         assert value is not None
         unit = data.text("unit", limit=32) if "unit" in moved else None
         return Measurement(data.text(name, limit=128) or "", value, unit or "")
-    amount = next((n for n in (*_AMOUNTS, "score") if data.left.get(n) is not None), None)
+    amount = next((n for n in _AMOUNTS if data.left.get(n) is not None), None)
     if amount is not None:
         moved[amount] = "value"
         value = data.number(amount)
         assert value is not None
         return Measurement(kind if amount == "score" else amount, value)
-    return Measurement(kind, 1.0, "count")
+    return None
+
+
+def _more_amounts(kind: str, feedback: Feedback, data: Members) -> tuple[Also, ...]:
+    """Return the amounts of an event beside the one that it was read as; they stay in `data` as they were sent."""
+    if type(feedback) is not Measurement:
+        return ()
+    return tuple(
+        Also(Measurement(kind if name == "score" else name, finite(value, f"data.{name}")), {})
+        for name in _AMOUNTS
+        if isinstance(value := data.left.get(name), int | float) and not isinstance(value, bool)
+    )
+
+
+def _labels_of(data: Members) -> dict[str, str]:
+    """Return the labels that `data` names; they stay in `data` too."""
+    return {
+        label: value
+        for name, label in _LABELS.items()
+        if isinstance(value := data.left.get(name), str) and len(value) <= ID_CHARS
+    }
 
 
 def _signal(kind: str, data: Members, moved: dict[str, str]) -> Signal:
@@ -274,7 +333,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
     said = {
         "type": wire["type"],
         "source": wire.get("source"),
-        "severity": note.severity,
+        "severity": None if wire.get("is_severity_ours") else note.severity,
         "category": note.category if note.category_by == "given" else None,
         "tenant_id": wire.get("tenant"),
         "user_id": note.person,
@@ -283,7 +342,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
         "data": data | wire.get("data", {}) if data or "data" in wire else None,
         "tags": list(note.tags) or wire.get("tags"),
         "consent": said_consent(wire, note.consent),
-        **{name: getattr(fact.target, name) for name in REFERENCES},
+        **_references(fact),
         **wire.get("extra", {}),
     }
     said = {name: value for name, value in said.items() if value is not None}
@@ -292,16 +351,24 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
     return said
 
 
+def _references(fact: Reported) -> dict[str, Any]:
+    """Return what the event says at its top that it is about."""
+    moved = fact.note.wire.get("moved", {})
+    return {name: getattr(fact.target, name) for name in REFERENCES if name not in moved}
+
+
 def _places(fact: Reported) -> dict[str, Any]:
     note = fact.note
     texts: dict[str, Any] = {
         "message": note.message,
         "query": note.query,
         "response": note.response,
+        "message_id": fact.target.message_id,
     }
     match fact.feedback:
         case Rating(value, "thumbs"):
-            return texts | {"thumbs": thumb_word(value)}
+            verdict = next(word for word, level in _VERDICTS.items() if level == value)
+            return texts | {"thumbs": thumb_word(value), "verdict": verdict}
         case Rating(value):
             return texts | {"stars": value}
         case Signal(name, value):

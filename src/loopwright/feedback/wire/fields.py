@@ -23,6 +23,10 @@ REFERENCES = ("decision_id", "trace_id", "span_id", "session_id", "message_id", 
 """Members that say what feedback is about, in the order of `Target`."""
 
 
+SPELLINGS = (("original", "corrected"), ("original_sql", "corrected_sql"))
+"""Members that hold the text before and after; the first pair that an item has anything of counts."""
+
+
 def convert(item: Any, shape: Any) -> Any:
     """Return `item` as `shape`; raises `Invalid` with the place of the fault."""
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
 from loopwright.core.feedback import Note, Rating, Target
-from loopwright.feedback.draft import Draft, Verify, decision_of
-from loopwright.feedback.members import Members, stars, thumb_word, thumbs
+from loopwright.feedback.draft import Also, Draft, Verify, decision_of
+from loopwright.feedback.members import Members, shown, stars, thumb_word, thumbs
 from loopwright.feedback.times import read_timestamp, time_as_sent
 
 from .shape import MIXED, Shape, report_of
@@ -18,7 +18,8 @@ from .shape import MIXED, Shape, report_of
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     """Read feedback about a generated text: a rating of 1 to 5, thumbs, or both; raises `Invalid`.
 
-    With both, the rating is the feedback and the thumbs are a label.
+    With both, the rating is the feedback and the thumbs are a fact inside it. A record that names an offer and no
+    event id is new even when it equals an earlier one: its senders know no event ids.
     """
     members = Members(item)
     offer_id, output_id = members.text("offer_id"), members.text("output_id")
@@ -45,7 +46,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     decision = decision_of(verify, members.text("request_id", limit=16_384))
     customer, copy, comment = (
         members.text("customer_id"),
-        members.free("generated_copy"),
+        _copy(members, wire),
         members.free("comment"),
     )
     if output_id is not None:
@@ -54,6 +55,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         wire["extra"] = members.left
     return Draft(
         event_id=event_id,
+        is_new=output_id is None,
         user_id=customer,
         is_dated=is_dated,
         target=Target(decision, session_id=session_id, output_id=output_id or offer_id),
@@ -68,8 +70,33 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             shape="generation",
             wire=wire,
         ),
-        is_free=bool(members.left),
+        also=() if None in (graded, liked) else (Also(Rating(liked or 0.0, "thumbs"), {}),),
+        is_free=bool(members.left) or "generated_copy" in wire,
     )
+
+
+def _copy(members: Members, wire: dict[str, Any]) -> str | None:
+    """Remove the generated copy and return its text; an object of texts is kept in `wire` too, to be read back."""
+    copy = members.left.get("generated_copy")
+    if not isinstance(copy, dict):
+        return members.free("generated_copy")
+    del members.left["generated_copy"]
+    for name, text in copy.items():
+        if not isinstance(text, str):
+            raise Invalid(
+                f"generated_copy.{name} is {shown(text)}; send a text, or an object of texts"
+            )
+    wire["generated_copy"] = copy
+    return joined(copy)
+
+
+def joined(copy: Mapping[str, str]) -> str:
+    """Return the text of a generated copy: headline, body and call to action, or else all texts, one per line."""
+    parts = [copy[name] for name in _PARTS if name in copy] or list(copy.values())
+    return "\n".join(parts)
+
+
+_PARTS: Final = ("headline", "body", "cta")
 
 
 def _graded(graded: float | None, liked: float | None) -> Rating:
@@ -94,7 +121,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
         "offer_id": note.labels.get("offer_id"),
         "output_id": fact.target.output_id if note.wire.get("output") else None,
         "customer_id": note.person,
-        "generated_copy": note.response,
+        "generated_copy": note.wire.get("generated_copy", note.response),
         "rating": rating.value if rating.scale == "stars" else None,
         "thumbs": note.labels.get("thumbs"),
         "prompt_version": note.labels.get("prompt_version"),

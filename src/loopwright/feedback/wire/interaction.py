@@ -13,7 +13,7 @@ from loopwright.core.events import Fact, Interacted, Reported
 from loopwright.core.feedback import ConsentScope, Feedback, Note, Outcome, Rating, Signal, Target
 from loopwright.core.interaction import Interaction
 from loopwright.feedback.draft import MAX_ENTRIES, Also, Draft, Verify, decision_of
-from loopwright.feedback.members import finite, shown, stars, thumb_word, thumbs
+from loopwright.feedback.members import finite, stars, thumb_word, thumbs
 from loopwright.feedback.times import iso_time, read_time
 from loopwright.people.consent import is_limited, scopes_of
 
@@ -22,7 +22,7 @@ from .shape import Shape
 
 
 class InnerFeedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Feedback inside an interaction: thumbs (`up`, `down`), rating (1 to 5), or any other type with a number."""
+    """Feedback inside an interaction: thumbs (`up`, `down`), rating (1 to 5), or any other type with a number or a text."""
 
     type: Name
     value: float | str
@@ -101,7 +101,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         flags=flags,
     )
     also = [
-        Also(_feedback_of(inner), {"type": inner.type, "value": inner.value})
+        Also(_feedback_of(inner), {"type": inner.type}, text=_text_of(inner))
         for inner in given.feedback
     ]
     also += [
@@ -171,10 +171,14 @@ def _feedback_of(given: InnerFeedback) -> Feedback:
     if given.type in ("rating", "stars"):
         return Rating(stars(given.value, "feedback.rating"), "stars", 1.0, 5.0)
     if isinstance(given.value, str):
-        raise Invalid(
-            f"feedback of type {shown(given.type)} has the value {shown(given.value)}; send a number"
-        )
+        return Signal(given.type)
     return Signal(given.type, finite(given.value, given.type))
+
+
+def _text_of(given: InnerFeedback) -> str:
+    """Return what feedback says in words, such as a comment: free text, which is redacted."""
+    is_word = given.type in ("thumbs", "rating", "stars")
+    return given.value if isinstance(given.value, str) and not is_word else ""
 
 
 def write(facts: Sequence[Fact]) -> dict[str, Any]:
@@ -199,6 +203,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
     }
     del said["started_at_ms"]
     said.pop("person", None)
+    said.pop("wire", None)
     return {name: value for name, value in said.items() if value not in (None, [], {}, "")}
 
 
@@ -207,12 +212,14 @@ def _as_sent(report: Reported) -> dict[str, Any]:
     if isinstance(feedback, Rating) and feedback.scale == "thumbs":
         return {"type": wire["type"], "value": thumb_word(feedback.value)}
     assert isinstance(feedback, Rating | Signal)
+    if report.note.message is not None:
+        return {"type": wire["type"], "value": report.note.message}
     return {"type": wire["type"], "value": feedback.value}
 
 
 INTERACTION: Final = Shape(
     name="interaction",
-    tells=lambda item: False,
+    tells=lambda item: True,
     paths=frozenset({"interaction"}),
     read=read,
     write=write,

@@ -19,9 +19,11 @@ from loopwright.core.feedback import Correction
 from loopwright.feedback.draft import Draft, Verify
 from loopwright.feedback.members import shown
 
+from .agent_decision import AGENT_DECISION
 from .browser import BROWSER
 from .correction import CORRECTION
 from .event import EVENT
+from .flat_interaction import FLAT_INTERACTION
 from .generation import GENERATION
 from .interaction import INTERACTION
 from .native import NATIVE
@@ -30,12 +32,14 @@ from .shape import ReadJson, Shape
 from .step import STEP
 
 SHAPES: Final[tuple[Shape, ...]] = (
+    AGENT_DECISION,
     NATIVE,
     BROWSER,
     EVENT,
     CORRECTION,
     GENERATION,
     RATING,
+    FLAT_INTERACTION,
     INTERACTION,
     STEP,
 )
@@ -121,6 +125,17 @@ def _shape_of(item: dict[str, Any], path: str) -> Shape:
     raise Invalid(f"the item has none of the members that tell a shape: {told_by}")
 
 
+def _shape_name(fact: Fact) -> str:
+    match fact:
+        case Reported(note=note):
+            return note.shape
+        case Interacted(interaction=call):
+            return str(call.wire.get("shape", INTERACTION.name))
+        case Stepped(step=step):
+            return str(step.wire.get("shape", STEP.name))
+    return ""
+
+
 def restore(
     facts: Sequence[Fact], *, sign: Callable[[Decision], str] | None = None
 ) -> dict[str, Any]:
@@ -131,9 +146,7 @@ def restore(
     """
     first = facts[0]
     for shape in SHAPES:
-        if type(first) is shape.fact and (
-            not isinstance(first, Reported) or first.note.shape == shape.name
-        ):
+        if type(first) is shape.fact and _shape_name(first) == shape.name:
             break
     else:
         raise Invalid(f"{type(first).__name__} has no wire shape")

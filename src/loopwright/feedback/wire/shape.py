@@ -10,6 +10,9 @@ import msgspec
 from loopwright.core.events import Fact, Reported
 from loopwright.feedback.draft import Draft, Verify
 
+INNER: Final = "inner"
+"""Shape of a fact that came inside another item of feedback: that item's first fact is written for all of them."""
+
 MIXED: Final = frozenset({"feedback", "correction"})
 """Paths that take several shapes, recognised by their members."""
 
@@ -44,7 +47,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_of(facts: Sequence[Fact]) -> Reported:
-    """Return the only fact of an item of feedback."""
-    (fact,) = facts
+    """Return the first fact of an item of feedback, which says all that the item did."""
+    fact = facts[0]
     assert isinstance(fact, Reported)
     return fact

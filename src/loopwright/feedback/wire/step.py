@@ -80,6 +80,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(fact.step)
     said["taken_at"] = iso_time(said.pop("taken_at_ms"))
     said["user_id"] = said.pop("person", None)
+    said.pop("wire", None)
     said["data"] = dict(said.get("data", {}))
     said["outcome"] = said["data"].pop("unknown_outcome", said.get("outcome"))
     return {name: value for name, value in said.items() if value not in (None, {})}
@@ -87,7 +88,7 @@ def write(facts: Sequence[Fact]) -> dict[str, Any]:
 
 STEP: Final = Shape(
     name="step",
-    tells=lambda item: False,
+    tells=lambda item: True,
     paths=frozenset({"step"}),
     read=read,
     write=write,

@@ -82,9 +82,13 @@ GROUP BY occurred_at_ms - occurred_at_ms % {DAY_MS} ORDER BY day_ms""",  # noqa:
         name="stats",
         sentence="All feedback in one row: counts, average rating, thumbs.",
         reads=("feedback",),
-        sql=f"SELECT {TALLY_SQL}, min(occurred_at_ms) AS first_ms, max(occurred_at_ms) AS last_ms FROM feedback WHERE quarantined IS NULL",  # noqa: S608
+        sql=f"""
+SELECT {TALLY_SQL}, sum(CASE WHEN shape = 'inner' THEN 0 ELSE 1 END) AS items,
+    min(occurred_at_ms) AS first_ms, max(occurred_at_ms) AS last_ms
+FROM feedback WHERE quarantined IS NULL""",  # noqa: S608 - our own constants
         columns=(
             *TALLY,
+            Column("items", "BIGINT", "Items that came in: facts but those inside another item."),
             Column("first_ms", "BIGINT", "The earliest; NULL for none."),
             Column("last_ms", "BIGINT", "The latest; NULL for none."),
         ),

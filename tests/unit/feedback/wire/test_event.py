@@ -29,7 +29,7 @@ from loopwright.feedback import restore
             Measurement("tokens", 7.0, "t"),
         ),
         ({"type": "performance", "data": {"latency_ms": 80}}, Measurement("latency_ms", 80.0)),
-        ({"type": "error", "data": {}}, Measurement("error", 1.0, "count")),
+        ({"type": "error", "data": {}}, Signal("error", 1.0)),
         (
             {"type": "quality", "data": {"label": "good", "score": 0.9}},
             Annotation("quality", 0, "good", "", 0.9),
@@ -49,7 +49,8 @@ def test_a_correction_in_an_event_is_a_correction_with_its_distance(world: World
 
 
 def test_an_event_that_is_a_correction_only_by_name_is_refused(world: World) -> None:
-    item = {"type": "explicit", "source": "user_correction", "output_id": "o"}
+    data = {"corrected": "SELECT 1"}
+    item = {"type": "explicit", "source": "user_correction", "output_id": "o", "data": data}
     assert "data.original" in world.refused(item)
 
 

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 from tests.unit.feedback.world import World
 
-from loopwright.core.feedback import (
-    Rating,
-)
+from loopwright.core.events import Reported
+from loopwright.core.feedback import Rating
 from loopwright.feedback import restore
 
 
-def test_a_rating_and_thumbs_of_one_generation_are_one_fact(world: World) -> None:
+def test_a_rating_and_thumbs_of_one_generation_are_two_facts_of_one_item(world: World) -> None:
     item = {"output_id": "o", "rating": 5, "thumbs": "down", "model_version": "m3"}
-    fact = world.fact(item)
+    fact, inner = world.take(item).facts
+    assert isinstance(fact, Reported)
+    assert isinstance(inner, Reported)
     assert fact.feedback == Rating(5.0, "stars", 1.0, 5.0)
+    assert (inner.feedback, inner.note.shape) == (Rating(0.0, "thumbs"), "inner")
+    assert inner.event_id == f"{fact.event_id}.1"
     assert fact.note.labels == {"thumbs": "down", "model_version": "m3"}
     assert fact.note.flags == ("thumbs_contradict_rating",)
 

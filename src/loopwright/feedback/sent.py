@@ -1,0 +1,71 @@
+"""Rows of the warehouse's feedback, as the items that were sent: what clients of earlier systems read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from loopwright.core.events import Fact, Received, Reported
+from loopwright.core.feedback import Outcome
+
+from .times import iso_time
+from .wire import restore
+from .wire.shape import INNER
+
+Facts = Callable[[int, int], Sequence[tuple[int, Fact]]]
+"""Returns up to so many facts behind an offset of the log, each with its own offset."""
+
+_CHUNK: Final = 4096
+
+
+class AsSent:
+    """Reads the facts that rows were made of and writes them in the shapes that they came in."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the items of `rows`, which are in the order of the log, each with the time at which it came."""
+        wanted = {int(row["log_offset"]) for row in rows}
+        return [item for fact in self._read(wanted) if (item := item_of(fact)) is not None]
+
+    def _read(self, wanted: set[int]) -> Iterator[Fact]:
+        if not wanted:
+            return
+        after, last = min(wanted) - 1, max(wanted)
+        while after < last and (found := self._facts(after, _CHUNK)):
+            yield from (fact for offset, fact in found if offset in wanted)
+            after = found[-1][0]
+
+
+def item_of(fact: Fact) -> dict[str, Any] | None:
+    """Return what was sent, with the time at which it came; None for a fact that another one of its item tells."""
+    if isinstance(fact, Received):
+        item: dict[str, Any] = {
+            "event_id": fact.event_id,
+            "decision_id": fact.decision.id,
+            "metric": fact.feedback.metric,
+            "reward": fact.feedback.value,
+        }
+    elif not isinstance(fact, Reported) or fact.note.shape == INNER:
+        return None
+    elif fact.note.shape == "interaction":
+        item = _inside_a_call(fact)
+    else:
+        item = restore([fact])
+    if isinstance(fact, Reported) and fact.note.shape == "generation":
+        item = {"prompt_version": "", "model_version": ""} | item
+    return item | {"created_at": iso_time(fact.at_ms)}
+
+
+def _inside_a_call(fact: Reported) -> dict[str, Any]:
+    """Return feedback or an outcome that came inside a call, with the output that it is about."""
+    said = fact.feedback
+    value = fact.note.message if fact.note.message is not None else getattr(said, "value", None)
+    names = (
+        {"outcome_metric_name": said.metric, "outcome_metric_value": value}
+        if isinstance(said, Outcome)
+        else {"feedback_type": fact.note.wire.get("type"), "feedback_value": value}
+    )
+    about = {"event_id": fact.event_id, "output_id": fact.target.output_id}
+    return about | {"session_id": fact.note.session_id} | names

@@ -1,0 +1,276 @@
+"""What may happen: requests, changes of the control plane, time, failing engines, crashes.
+
+An operation is data. Write your own as `Operation("name", weight=…, apply=…)`: `apply(world, rng)` runs as a client on
+a thread of the process, or, with `by="controller"`, outside the process, where it may end and start it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from loopwright.core.errors import Conflict, NotFound, Unauthenticated
+from loopwright.core.reward import RewardSpec
+
+from .parts import TENANT
+from .world import Sent, Violated, World
+
+Apply = Callable[[World, random.Random], None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kind of thing that may happen, and how often, compared with others."""
+
+    name: str
+    apply: Apply
+    weight: float = 1.0
+    by: Literal["client", "controller"] = "client"
+    """Who does it: a client on a thread of the process, or the controller that outlives the process."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+EXPERIMENTS: Final = {
+    "plain": RewardSpec(),
+    "latest": RewardSpec(duplicates="latest"),
+    "windowed": RewardSpec(window_s=60.0, default=0.0),
+}
+"""Experiments that every schedule begins with, running."""
+
+
+def select(world: World, rng: random.Random) -> None:
+    """Ask for an arm."""
+    experiment_id = rng.choice(sorted(world.book.states))
+    try:
+        world.book.selections.append(world.loop.agent.select(experiment_id))
+    except (Conflict, NotFound):
+        if world.book.states[experiment_id] == {"running"}:
+            raise
+
+
+def feedback(world: World, rng: random.Random) -> None:
+    """Send a reward for a decision."""
+    _send(world, [_reward(world, rng)])
+
+
+def feedback_batch(world: World, rng: random.Random) -> None:
+    """Send a few rewards in one commit."""
+    _send(world, [_reward(world, rng) for _ in range(rng.randint(2, 5))])
+
+
+def retry(world: World, rng: random.Random) -> None:
+    """Send again what was sent before, answered or not."""
+    if world.book.sent:
+        _send(world, [world.book.sent[rng.choice(sorted(world.book.sent))]])
+
+
+def report_typed(world: World, rng: random.Random) -> None:
+    """Send a rating with a comment that has to be redacted."""
+    event_id, user_id = world.new_id("t"), f"user-{rng.randint(1, 3)}"
+    item = {
+        "event_id": event_id,
+        "kind": "rating",
+        "scale": "thumbs",
+        "value": rng.randint(0, 1),
+        "output_id": f"out-{event_id}",
+        "user_id": user_id,
+        "message": "write to jane@example.com",
+    }
+    results = world.loop.feedback.send([item])
+    if results[0].status == 201:
+        world.book.reported[event_id] = user_id
+
+
+def erase(world: World, rng: random.Random) -> None:
+    """Erase a person."""
+    user_id = f"user-{rng.randint(1, 3)}"
+    try:
+        person = world.parts.erase(user_id)
+    except NotFound:
+        return
+    world.book.erased[person] = user_id
+
+
+def move(world: World, rng: random.Random) -> None:
+    """Pause or resume an experiment."""
+    book, experiment_id = world.book, rng.choice(sorted(world.book.states))
+    action, after = ("pause", "paused") if rng.random() < 0.5 else ("resume", "running")
+    others = book.moving.setdefault(experiment_id, [])
+    mine = {"overlaps": bool(others)}
+    for other in others:
+        other["overlaps"] = True
+    others.append(mine)
+    book.states[experiment_id] = book.states[experiment_id] | {after}
+    try:
+        getattr(world.loop.experiments, action)(experiment_id)
+    except Conflict:
+        # It may not be moved there, or another client moved it at this moment.
+        return
+    finally:
+        others.remove(mine)
+    # Of two changes at once nobody knows which came last.
+    if not mine["overlaps"]:
+        book.states[experiment_id] = {after}
+
+
+def create(world: World, rng: random.Random) -> None:
+    """Create an experiment and start it."""
+    experiment_id = world.new_id("x")
+    world.loop.experiments.create(experiment_id, arms=["a", "b"], policy="beta_thompson")
+    world.book.states[experiment_id] = {"running"}
+
+
+def change_arms(world: World, rng: random.Random) -> None:
+    """Add an arm to an experiment."""
+    experiment_id = rng.choice(sorted(world.book.states))
+    try:
+        world.loop.experiments.add_arm(experiment_id, world.new_id("arm"))
+    except Conflict:
+        return
+
+
+def make_key(world: World, rng: random.Random) -> None:
+    """Make an API key and use it."""
+    issued = world.parts.catalog.create_key(TENANT, ["select"], name="client")
+    world.book.keys[issued.key.id] = issued.secret
+    world.parts.catalog.authenticate(issued.secret)
+
+
+def revoke_key(world: World, rng: random.Random) -> None:
+    """Revoke a key that was made; from then on it is refused."""
+    if not world.book.keys:
+        return
+    key_id = rng.choice(sorted(world.book.keys))
+    secret = world.book.keys.pop(key_id)
+    world.parts.catalog.revoke_key(TENANT, key_id)
+    world.book.revoked.append(secret)
+    try:
+        world.parts.catalog.authenticate(secret)
+    except Unauthenticated:
+        return
+    raise Violated("revoked = refused", expected="a refusal at once", found="a principal")
+
+
+def ask_report(world: World, rng: random.Random) -> None:
+    """Ask the warehouse for a report."""
+    world.reports += 1
+    world.parts.counted()
+
+
+def project(world: World, rng: random.Random) -> None:
+    """Project the log into the warehouse's files, as upkeep does."""
+    try:
+        world.parts.project()
+    except Conflict:
+        # Another loader is at work.
+        return
+
+
+def wait(world: World, rng: random.Random) -> None:
+    """Let time pass: a moment, or long enough for upkeep."""
+    world.kernel.nap(rng.choice((0.01, 0.3, 0.3, 6.0)))
+
+
+def jump(world: World, rng: random.Random) -> None:
+    """Set the wall clock, as NTP or an administrator does."""
+    world.clock.jump(seconds=rng.choice((-90.0, -1.0, 0.5, 61.0, 3600.0)))
+
+
+def break_engine(world: World, rng: random.Random) -> None:
+    """Let an engine refuse its next calls."""
+    names, refusals = rng.choice(world.machine.engines())
+    if names:
+        calls = rng.choice((1, 1, 2, 8))
+        world.machine.refuse(rng.choice(names), rng.choice(refusals), calls=calls)
+
+
+def repair(world: World, rng: random.Random) -> None:
+    """Let every engine work again."""
+    world.machine.repair()
+
+
+def crash(world: World, rng: random.Random) -> None:
+    """End the process at one of its next points: at a call of an engine, or at a lock."""
+    world.crash_after(int(rng.expovariate(1 / 25)))
+
+
+def kill(world: World, rng: random.Random) -> None:
+    """End the process now and start it again."""
+    world.kill(power_is_lost=rng.random() < 0.4)
+
+
+def restart(world: World, rng: random.Random) -> None:
+    """Shut the process down in order and start it again."""
+    world.stop()
+    world.start()
+
+
+OPERATIONS: Final = (
+    Operation("select", select, 5),
+    Operation("feedback", feedback, 6),
+    Operation("feedback_batch", feedback_batch, 1),
+    Operation("retry", retry, 1.5),
+    Operation("report_typed", report_typed, 0.7),
+    Operation("erase", erase, 0.3),
+    Operation("move", move, 2.5),
+    Operation("create", create, 0.2),
+    Operation("change_arms", change_arms, 0.2),
+    Operation("make_key", make_key, 0.3),
+    Operation("revoke_key", revoke_key, 0.4),
+    Operation("wait", wait, 1.5, by="controller"),
+    Operation("jump", jump, 0.3, by="controller"),
+    Operation("break_engine", break_engine, 0.5, by="controller"),
+    Operation("repair", repair, 0.3, by="controller"),
+    Operation("crash", crash, 0.8, by="controller"),
+    Operation("kill", kill, 0.4, by="controller"),
+    Operation("restart", restart, 0.5, by="controller"),
+)
+"""What happens in every schedule."""
+
+REPORTING: Final = (
+    Operation("select", select, 4),
+    Operation("feedback", feedback, 4),
+    Operation("report_typed", report_typed, 1),
+    Operation("erase", erase, 0.3),
+    Operation("ask_report", ask_report, 6),
+    Operation("project", project, 5),
+    Operation("wait", wait, 0.5, by="controller"),
+    Operation("break_engine", break_engine, 0.3, by="controller"),
+    Operation("crash", crash, 0.4, by="controller"),
+    Operation("restart", restart, 0.2, by="controller"),
+)
+"""What happens in the few schedules that use the engine of reports, which takes ten times as long as all else."""
+
+
+def _reward(world: World, rng: random.Random) -> Sent:
+    book = world.book
+    if not book.selections:
+        select(world, rng)
+    if not book.selections:
+        raise Conflict("nothing could be selected")
+    chosen = rng.choice(book.selections)
+    sent = Sent(
+        event_id=world.new_id("f"),
+        experiment_id=chosen.experiment_id,
+        decision_id=chosen.decision_id,
+        arm_id=chosen.arm.id,
+        reward=float(rng.randint(0, 1)),
+        request_id=chosen.request_id,
+    )
+    book.sent[sent.event_id] = sent
+    return sent
+
+
+def _send(world: World, batch: list[Sent]) -> None:
+    items = [
+        {"request_id": sent.request_id, "reward": sent.reward, "event_id": sent.event_id}
+        for sent in batch
+    ]
+    answers = world.loop.agent.feedback_batch(items)
+    for sent, answer in zip(batch, answers, strict=True):
+        if not answer.duplicate:
+            sent.is_acknowledged = True
