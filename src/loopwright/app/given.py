@@ -1,4 +1,4 @@
-"""What the handlers of the control plane work with: one typed table, keyed once.
+"""The dependencies of the control plane's handlers: one typed table, keyed once.
 
 Litestar hands a dependency over by the name of the parameter. The name is a field here, so a test can compare the
 type of every field with what the handlers of that name expect (docs/decisions/0014).
@@ -37,7 +37,7 @@ from .wiring import Services
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a handler gets when it names a parameter like one of these fields."""
+    """The dependencies: a handler gets the field that its parameter is named like."""
 
     catalog: Catalog
     learner: Learner
@@ -60,7 +60,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenLate:
-    """What is made for each request, on a thread: the first one opens the warehouse, which can take seconds."""
+    """Dependencies made for each request, on a thread: the first opens the warehouse, which can take seconds."""
 
     warehouse: Callable[[], Warehouse]
     weighing: Callable[[], Trust]

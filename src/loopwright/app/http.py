@@ -1,4 +1,4 @@
-"""What stands behind the front: Litestar with the control plane and the documentation."""
+"""The Litestar application behind the front: the control plane and the documentation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TAGS: Final = {
 
 
 class Failed(LoopError):
-    """Something broke that nobody foresaw; the log of the server has the trace."""
+    """An error without a class of ours: a bug; the log of the server has the trace."""
 
     code, status = "internal", 500
 
@@ -86,6 +86,7 @@ def build_behind(
         exception_handlers={
             LoopError: _loop_error,
             HTTPException: _http_error,
+            # Decoders recurse; a body of brackets alone reaches Python's limit.
             RecursionError: _too_deep,
             Exception: _unforeseen,
         },
@@ -94,6 +95,7 @@ def build_behind(
         request_max_body_size=body_limit,
         logging_config=None,
     )
+    # After the fact, because the description exists only once the application does.
     known.learn(behind.openapi_schema)
     return cast(App, behind)
 
@@ -161,7 +163,8 @@ def _too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
 
 
 def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Tell a framework error the way ours are told."""
+    """Render an error of the framework as a problem document, with a code of ours."""
+    # The framework says 400 for a body of the wrong shape, and lists the faults; ours say 422 for those.
     status, code = error.status_code, _CODES.get(error.status_code, "http_error")
     if isinstance(error.extra, list) and error.extra:
         status, code = 422, "invalid"

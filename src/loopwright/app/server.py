@@ -57,6 +57,7 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has drained; by then it must not kill us before we have closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    # Before the stores are opened: a port that is taken must not leave a half-made data directory.
     with _listener(settings) as listener:
         services = Services(settings)
         try:
@@ -64,7 +65,7 @@ def serve(settings: Settings) -> None:
         finally:
             forget_address(settings.data_dir)
             services.close()
-            gc.unfreeze()  # what was set aside is to be taken down like everything else
+            gc.unfreeze()  # else nothing made at the start is ever collected, in a process that goes on
             logger.info("stopped")
 
 
@@ -127,9 +128,11 @@ async def _serve(services: Services, listener: socket.socket) -> None:
         lifespan="off",
         access_log=False,
         log_config=None,
+        # Taken from any client, X-Forwarded-For would let it choose the address that we see.
         proxy_headers=False,
         server_header=False,
         date_header=False,
+        # A client that keeps its connection busy must not hold up a restart for ever.
         timeout_graceful_shutdown=settings.drain_s,
     )
     services.start()
@@ -138,7 +141,7 @@ async def _serve(services: Services, listener: socket.socket) -> None:
 
 
 def _quiet_collector() -> None:
-    """Leave what the start made alone, and look for cycles seldom: requests make few.
+    """Freeze the objects of the start, and collect cycles rarely: requests make few.
 
     Without this, between a tenth and a quarter of a select goes into walking objects that live for ever.
     """
@@ -148,7 +151,7 @@ def _quiet_collector() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens: with port 0 nobody else can know."""
+    """Logs its address and writes it to the data directory: with port 0 the operating system chooses the port."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)

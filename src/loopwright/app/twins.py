@@ -80,7 +80,7 @@ def _answering(
 
 
 class _Shape(msgspec.Struct, frozen=True):
-    """How a hot endpoint is documented."""
+    """The documentation of a hot endpoint."""
 
     summary: str
     request: type

@@ -29,7 +29,10 @@ _COMMANDS: Final = {
     "experiments": ("experiments:app", "Create experiments, start and end them, see how they do."),
     "report": ("report:report", "Tell how good the product is: metrics, trends, failures, drift."),
     "check-trigger": ("check_trigger:check_trigger", "Tell whether to retrain; start it if so."),
-    "calibrate": ("calibrate:calibrate", "Learn what early signals let expect of a late outcome."),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Fit the surrogate that predicts a late outcome from early signals.",
+    ),
     "keys": ("keys:app", "Create, list, rotate and revoke API keys; rotate the signing key."),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
@@ -99,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as head, has what it wanted; nobody is left to flush to.
+        # The reader, such as head, has closed the pipe; at exit Python would fail to flush to it.
         sys.stdout = None
         return 128 + signal.SIGPIPE
     except OSError as error:

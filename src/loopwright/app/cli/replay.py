@@ -38,7 +38,7 @@ TAIL = 0.1
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a replay."""
+    """The result of a replay."""
 
     rows: int
     matched: int
@@ -52,7 +52,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Mapped:
-    """How the file is to be read: which columns mean what."""
+    """How to read the file, and the meaning of its columns."""
 
     format: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,

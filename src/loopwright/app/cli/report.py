@@ -46,7 +46,7 @@ _LEVELS: Final = {"alarm": "✗", "warning": "!", "good": "✓", "note": "i"}
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Asked:
-    """What the report is to be about; the fields are the query parameters of the server's report."""
+    """Scope of the report; the fields are the query parameters of the server's report."""
 
     days: Annotated[int | None, Parameter(help="The last so many days; 30 by default.")] = None
     since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time.")] = None
