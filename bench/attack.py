@@ -168,7 +168,7 @@ def regret(world: World, attack: str, *, trust: bool) -> float:
             times = np.floor(weights + dice.random(len(weights))).astype(np.int64)
         arms, values = np.repeat(seen.arms, times), np.repeat(seen.values, times)
         batch = Batch(arms, values.astype(np.float64), np.ones(len(arms)))
-        served = policy.prepare(problem, policy.stats(problem, batch), even)
+        served = policy.prepare(problem, policy.learn(problem, policy.empty(problem), batch), even)
     return missed
 
 

@@ -219,7 +219,7 @@ class Victim:
             learned = {
                 (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
             }
-            return replay(services.truth.reader, experiments) == learned
+            return replay(services.truth.reader) == learned
 
 
 def _serve(data: Path, port: int, output: Path) -> None:

@@ -37,7 +37,7 @@ from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
 from loopwright.catalog import DEFAULT_TENANT
 from loopwright.core.experiment import Arm, Experiment
-from loopwright.policies import Allocation, Batch, Policy, Problem, make, merge
+from loopwright.policies import Allocation, Batch, Policy, Problem, make
 
 ARMS: Final = 10
 COLUMNS: Final = 20
@@ -168,7 +168,7 @@ def ours(given: Work, policy: Policy, *, publish: bool = True) -> float:
     sums = policy.empty(given.problem)
     started = time.thread_time()
     for batch in given.batches:
-        sums = merge(sums, policy.stats(given.problem, batch))
+        sums = policy.learn(given.problem, sums, batch)
         if publish:
             policy.prepare(given.problem, sums, allocation)
     return time.thread_time() - started

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.policies import Allocation, Batch, Policy, Problem, make, merge, resolve
+from loopwright.policies import Allocation, Batch, Policy, Problem, make, resolve
 
 PASSES: Final = 5
 SEEDS: Final = 5
@@ -85,7 +85,7 @@ def play(
             learned = Batch.of(
                 arms, rewards, propensities=propensities, vectors=[vectors[i] for i in images]
             )
-            sums = merge(sums, policy.stats(problem, learned))
+            sums = policy.learn(problem, sums, learned)
             served = policy.prepare(problem, sums, allocation, previous=served)
             arrived = []
     return regret

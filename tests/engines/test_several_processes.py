@@ -12,10 +12,10 @@ from tests.engines.postgres_server import PostgresServer
 from loopwright.backends.postgres import PostgresDatabase
 from loopwright.core.errors import Conflict
 from loopwright.feedback import Quarantine
-from loopwright.feedback.quarantine import Held
+from loopwright.feedback.quarantine import RefusedItem
 from loopwright.people import People
 from loopwright.testing import ManualClock
-from loopwright.trust import Release, Releases
+from loopwright.trust import Clearance, Clearances
 
 
 def at_once(work: Callable[[int], object]) -> list[Any]:
@@ -52,7 +52,7 @@ def test_a_full_quarantine_stays_full_when_four_processes_hold_items(
 ) -> None:
     def hold(n: int) -> int:
         items = [
-            Held(id=f"{n}-{i}", received_ms=1, path="", stage="", code="", reason="")
+            RefusedItem(id=f"{n}-{i}", received_ms=1, path="", stage="", code="", reason="")
             for i in range(5)
         ]
         return desks[n].hold("acme", items)
@@ -68,9 +68,9 @@ def test_one_release_of_a_rush_is_in_force_when_four_processes_release_it(
 ) -> None:
     def add(n: int) -> None:
         about = {"experiment_id": "e", "arm_id": "a", "from_ms": 1, "to_ms": 2, "note": ""}
-        desks[n].add("acme", Release(id=str(n), **about, released_by="k", released_at_ms=3))
+        desks[n].add("acme", Clearance(id=str(n), **about, released_by="k", released_at_ms=3))
 
-    desks = [Releases(database) for database in shared]
+    desks = [Clearances(database) for database in shared]
     refused = [answer for answer in at_once(add) if isinstance(answer, Conflict)]
     assert len(refused) == 3
     assert len(desks[0].in_force("acme", from_ms=0, to_ms=9)) == 1

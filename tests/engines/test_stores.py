@@ -6,7 +6,6 @@ engine, with the same clock and random numbers, on databases that are closed and
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,15 +28,16 @@ from loopwright.core.interaction import Interaction
 from loopwright.core.ports import Committed, Database
 from loopwright.eventlog import Consumers, Reader, Writer
 from loopwright.feedback import Quarantine
-from loopwright.feedback.quarantine import Held
+from loopwright.feedback.quarantine import RefusedItem
 from loopwright.learning.memory import Remembered
 from loopwright.learning.store import Checkpoint, Saved, Snapshot, Store
 from loopwright.people import People, RawCopies
-from loopwright.people.people import change_consent, erase_person
+from loopwright.people.consent import change_consent
+from loopwright.people.erasure import erase_person
 from loopwright.people.raw import Original, census
 from loopwright.signals import Sessions
 from loopwright.testing import ManualClock
-from loopwright.trust import NewRelease, Releases, Releasing
+from loopwright.trust import Clearances, Clearing, NewClearance
 
 NOW = 1_750_000_000_000
 EXPERIMENT = Experiment(id="greeting", tenant_id="acme", arms=(Arm(id="a"), Arm(id="b")))
@@ -123,7 +123,7 @@ class Log:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
 
-    async def append(self, facts: Any, keys: Any) -> Committed:
+    def append(self, facts: Any, keys: Any) -> Committed:
         self.facts += facts
         return Committed(len(self.facts), [False] * len(keys))
 
@@ -150,10 +150,10 @@ def people_story(open: OPEN) -> list[Any]:
     seen += [people.first_since("nobody"), people.key("acme"), people.person_keys("acme", ids)]
     consent: dict[str, Any] = {"people": people, "append": log.append, "tenant_id": "acme"}
     consent["at_ms"] = NOW
-    seen += [asyncio.run(change_consent(id="u", scopes=["store"], **consent))]
-    seen += [asyncio.run(change_consent(id="new", scopes=[], **consent))]
+    seen += [change_consent(id="u", scopes=["store"], **consent)]
+    seen += [change_consent(id="new", scopes=[], **consent)]
     forget: dict[str, Any] = {"count_rows": lambda *_: {"t": 1}, "forget_quarantined": lambda *_: 2}
-    seen += [asyncio.run(erase_person(id="u", **consent, **forget))]
+    seen += [erase_person(id="u", **consent, **forget)]
     seen += [
         tried(people.find, "acme", "u"),
         people.person_key("acme", ids[0]),
@@ -170,8 +170,8 @@ def quarantine_story(open: OPEN) -> list[Any]:
     quarantine = Quarantine(open("quarantine"), capacity=7)
     body = {"text": "100% 'naïve' ☃ \0 ?", "deep": [1, 2.5, None, True, 10**30]}
 
-    def held(n: int) -> Held:
-        return Held(
+    def held(n: int) -> RefusedItem:
+        return RefusedItem(
             id=("aB_" * n) + str(n), received_ms=NOW + n, path="feedback", stage="validate", code="invalid",
             reason="it's 5 % off?", is_whole=bool(n % 2), persons=(f"person{n}", "all"), body=body,
         )  # fmt: skip
@@ -200,21 +200,21 @@ def quarantine_story(open: OPEN) -> list[Any]:
 
 def releases_story(open: OPEN) -> list[Any]:
     clock = ManualClock(NOW)
-    releases = Releases(open("releases"))
+    releases = Clearances(open("releases"))
     heard: list[Any] = []
-    releasing = Releasing(
+    releasing = Clearing(
         releases, clock=clock, ids=Ids(clock, random.Random(3)), find=lambda *_: EXPERIMENT, audit=heard.append
     )  # fmt: skip
-    rush = NewRelease(
+    rush = NewClearance(
         experiment_id="greeting", arm_id="a", from_ms=NOW - 90, to_ms=NOW - 10, note="TV?"
     )
-    anywhere = NewRelease(from_ms=NOW - 90, to_ms=NOW - 10)
-    made = [releasing.release("acme", asked, actor="k") for asked in (rush, anywhere)]
-    seen: list[Any] = [made, tried(releasing.release, "acme", rush, actor="other")]
+    anywhere = NewClearance(from_ms=NOW - 90, to_ms=NOW - 10)
+    made = [releasing.clear("acme", asked, actor="k") for asked in (rush, anywhere)]
+    seen: list[Any] = [made, tried(releasing.clear, "acme", rush, actor="other")]
     seen += [tried(releasing.withdraw, "acme", made[0].id, actor="x") for _ in range(2)]
     seen += [tried(releasing.withdraw, "other", made[1].id, actor="x")]
     clock.advance(seconds=1)
-    releases = Releases(open("releases"))
+    releases = Clearances(open("releases"))
     seen += [list(releases.in_force("acme", from_ms=0, to_ms=NOW)), releases.list("acme", limit=9)]
     return [*seen, releases.list("acme", limit=1), releases.list("other", limit=1), heard]
 

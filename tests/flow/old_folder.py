@@ -188,10 +188,9 @@ def inside(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
         assert loop.wait_until_learned()
         services = loop._opened.services
         truth, learner = services.truth, services.learner
-        started = [e for t in TENANTS for e in truth.catalog.experiments(t) if e.state != "draft"]
-        positions = learner.positions()
-        again = replay(truth.reader, started, through=positions)
-        keys = [(e.tenant_id, e.id) for e in started]
+        positions = learner.views.positions()
+        again = replay(truth.reader, through=positions)
+        keys = list(positions)
         facts = Counter(type(fact).__name__ for _, fact in truth.reader.replay())
         return {
             "head": truth.log.head(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from loopwright.core.errors import LoopError, Unauthenticated
 from loopwright.core.events import Decided, Fact, Received
 from loopwright.core.feedback import Outcome
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Committed
 from loopwright.core.principal import SCOPES, Principal
 from loopwright.eventlog import Reader, Writer
 from loopwright.learning import Learner
@@ -43,7 +44,7 @@ GREETING: dict[str, Any] = {
 class Loop:
     """The log and the learner under the control plane, with facts put in by hand."""
 
-    def __init__(self, folder: Path, catalog: Catalog, clock: ManualClock) -> None:
+    def __init__(self, folder: Path, clock: ManualClock) -> None:
         self._log = SqliteEventLog(folder / "log.db")
         self._state = SqliteDatabase(folder / "state.db")
         self._clock = clock
@@ -56,12 +57,9 @@ class Loop:
             self._writer,
             database=self._state,
             snapshots=Snapshots(),
-            experiments=lambda: [e for t in catalog.tenants() for e in catalog.experiments(t.id)],
-            find=catalog.experiment,
             head=self._log.head,
             clock=clock,
         )
-        catalog.subscribe(self.learner.refresh)
         self.learner.start()
 
     def decide(self, arm_id: str, *rewards: float, silent: int = 0) -> int:
@@ -80,6 +78,18 @@ class Loop:
         assert self.learner.wait_until(self._log.head(), 5.0)
         return self._log.head()
 
+    def append(self, facts: Sequence[Fact], keys: Sequence[bytes]) -> int:
+        """Put facts of the catalog into the log."""
+        outcomes: list[Committed | LoopError] = []
+        self._writer.submit(facts, keys, outcomes.append)
+        assert self._writer.flush()
+        assert isinstance(outcomes[0], Committed)
+        return self._log.head()
+
+    def applied(self, offset: int) -> None:
+        """Wait until what the catalog changed is in force."""
+        assert self.learner.wait_until_read(offset, 5.0)
+
     def close(self) -> None:
         self.learner.stop()
         self._writer.close()
@@ -93,9 +103,10 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, clock: ManualClock) -> Iterator[Catalog]:
+def catalog(tmp_path: Path, clock: ManualClock, loop: Loop) -> Iterator[Catalog]:
     database = SqliteDatabase(tmp_path / "catalog.db")
-    catalog = Catalog(database, clock=clock, ids=Ids(clock, random.Random(1)))
+    ids = Ids(clock, random.Random(1))
+    catalog = Catalog(database, clock=clock, ids=ids, append=loop.append, applied=loop.applied)
     catalog.create_tenant("acme")
     catalog.create_tenant("globex")
     yield catalog
@@ -103,8 +114,8 @@ def catalog(tmp_path: Path, clock: ManualClock) -> Iterator[Catalog]:
 
 
 @pytest.fixture
-def loop(tmp_path: Path, catalog: Catalog, clock: ManualClock) -> Iterator[Loop]:
-    loop = Loop(tmp_path, catalog, clock)
+def loop(tmp_path: Path, clock: ManualClock) -> Iterator[Loop]:
+    loop = Loop(tmp_path, clock)
     yield loop
     loop.close()
 
@@ -516,7 +527,7 @@ def test_every_operation_is_documented(client: Client):
         for path, item in document["paths"].items()
         for method, operation in item.items()
     ]
-    assert len(operations) == 26
+    assert len(operations) == 27
     for path, method, operation in operations:
         told = (path, method)
         assert operation["summary"], told

@@ -281,7 +281,7 @@ class Site:
     def __init__(self, world: World, folder: Path) -> None:
         self.database = SqliteDatabase(folder / "catalog.db")
         ids = Ids(world.clock, random.Random(1))
-        self.catalog = Catalog(self.database, clock=world.clock, ids=ids, audit=lambda change: None)
+        self.catalog = Catalog(self.database, clock=world.clock, ids=ids)
         self.catalog.create_tenant("acme", name="", actor="test")
         self.catalog.create_tenant("rival", name="", actor="test")
         warehouse = world.warehouse()

@@ -50,8 +50,7 @@ def test_a_server_killed_again_and_again_learns_what_a_clean_replay_learns(tmp_p
     try:
         assert services.learner.wait_until(services.truth.log.head(), 20)
         services.learner.stop()  # so that no window closes between the two looks
-        experiments = services.truth.catalog.experiments("default")
-        clean = replay(services.truth.reader, experiments, through=services.learner.offset)
+        clean = replay(services.truth.reader, through=services.learner.offset)
         assert len(clean) == len(SHAPES)
         for (tenant_id, id), state in clean.items():
             assert services.learner.dump(tenant_id, id) == state

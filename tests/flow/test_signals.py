@@ -279,7 +279,6 @@ def test_a_reward_is_expected_when_the_session_is_over_and_replaced_by_the_outco
         assert server.stop() == 0
 
     services = Services(load_settings(data_dir=tmp_path), clock=clock)
-    experiment = services.truth.catalog.experiment("default", "greeting")
     key = ("default", "greeting")
-    assert services.learner.dump(*key) == replay(services.truth.reader, [experiment])[key]
+    assert services.learner.dump(*key) == replay(services.truth.reader)[key]
     services.close()

@@ -11,7 +11,7 @@ from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.reward import Observed, Reward, RewardSpec, derive
 from loopwright.core.token import Signer
 from loopwright.learning.status import Status
-from loopwright.policies import Allocation, Batch, Draw, Policy, Problem, Served, Sums, make
+from loopwright.policies import Allocation, Batch, Draw, Policy, Problem, Served, make
 from loopwright.serving import Selection as LocalSelection
 
 
@@ -52,9 +52,9 @@ async def awaiting() -> None:
 def policies(problem: Problem, batch: Batch, allocation: Allocation) -> None:
     policy = make("LinUCB", {"alpha": 0.5})
     assert_type(policy, Policy)
-    sums = policy.stats(problem, batch)
-    assert_type(sums, Sums)
-    served = policy.prepare(problem, sums, allocation)
+    state = policy.learn(problem, policy.empty(problem), batch)
+    assert_type(policy.dump(state), bytes)
+    served = policy.prepare(problem, state, allocation)
     assert_type(served, Served)
     assert_type(served.select([0.5], 0.25, mask=[0, 2]), Draw)
     assert_type(served.law(None), list[float])

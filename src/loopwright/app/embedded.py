@@ -51,6 +51,8 @@ class Accepted(msgspec.Struct, frozen=True):
     event_id: str
     decision_id: str
     duplicate: bool = False
+    flags: tuple[str, ...] = ()
+    """What is odd: `foreign_metric` when the experiment learns from another metric."""
 
 
 def open_loop(path: str | Path = "loopwright-data", *, tenant_id: str = DEFAULT_TENANT) -> Loop:
@@ -131,10 +133,10 @@ class Agent(Part):
         request_id: str,
         reward: float,
         *,
-        metric: str = "reward",
+        metric: str | None = None,
         event_id: str | None = None,
     ) -> Accepted:
-        """Store what a decision earned; returns once it is durable."""
+        """Store what a decision earned, by default in the experiment's metric; returns once it is durable."""
         report = {
             "request_id": request_id,
             "reward": reward,
@@ -154,7 +156,12 @@ class Agent(Part):
         facts = [fact for fact, _ in accepted]
         committed = _append(self._services, facts, [key for _, key in accepted])
         return [
-            Accepted(fact.event_id, fact.decision.id, duplicate)
+            Accepted(
+                fact.event_id,
+                fact.decision.id,
+                duplicate,
+                self._services.door.intake.flags_of(fact),
+            )
             for fact, duplicate in zip(facts, committed.duplicates, strict=True)
         ]
 

@@ -66,12 +66,14 @@ def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:
         "loopwright_learner_lag_events", lambda: _one(max(0, truth.log.head() - learner.offset))
     )
     metrics.watch("loopwright_learner_published_total", lambda: _one(learner.published))
-    metrics.watch("loopwright_learner_expected_rewards", lambda: by_experiment(learner.expected()))
+    metrics.watch(
+        "loopwright_learner_expected_rewards", lambda: by_experiment(learner.views.expected())
+    )
     metrics.watch(
         "loopwright_learner_skipped_total",
-        lambda: [({"reason": reason}, n) for reason, n in learner.skipped().items()],
+        lambda: [({"reason": reason}, n) for reason, n in learner.views.skipped().items()],
     )
-    metrics.watch("loopwright_learner_degraded", lambda: _one(len(learner.degraded)))
+    metrics.watch("loopwright_learner_degraded", lambda: _one(len(learner.views.degraded())))
     metrics.watch("loopwright_learner_failed", lambda: _one(learner.failure is not None))
 
 

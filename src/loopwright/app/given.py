@@ -84,7 +84,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
             services.keeper.surrogates,
             warehouse=lambda: reports.warehouse,
             clock=truth.clock,
-            audit=truth.audit,
+            audit=truth.catalog.record,
         ),
         clearances=reports.clearances,
         clearing=reports.clearing,

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from loopwright.catalog import Catalog
 from loopwright.core.errors import BodyMalformed, Invalid, LoopError, Unauthenticated
@@ -62,6 +63,8 @@ class RewardAccepted(msgspec.Struct, frozen=True):
     duplicate: bool = False
     offset: int | None = None
     """Where the log keeps it: a snapshot at or beyond this offset has seen it. None for a duplicate."""
+    flags: tuple[str, ...] | UnsetType = UNSET
+    """What is odd: `foreign_metric` when the experiment learns from another metric; left out when nothing is."""
 
 
 class RewardResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,6 +76,8 @@ class RewardResult(msgspec.Struct, frozen=True, omit_defaults=True):
     duplicate: bool = False
     offset: int | None = None
     problem: dict[str, Any] | None = None
+    flags: tuple[str, ...] = ()
+    """What is odd: `foreign_metric` when the experiment learns from another metric."""
 
 
 class RewardBatch(msgspec.Struct, frozen=True):
@@ -161,6 +166,7 @@ class Feedback:
 
     def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
         self._accept = intake.accept
+        self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
         self._decode = msgspec.json.Decoder(FeedbackRequest).decode
@@ -175,8 +181,9 @@ class Feedback:
         committed = await self._append([fact], [key])
         duplicate = committed.duplicates[0]
         self._metrics.feedback["duplicate" if duplicate else "accepted"] += 1
+        flags = self._flags_of(fact) or UNSET
         accepted = RewardAccepted(
-            fact.event_id, fact.decision.id, duplicate, committed.first_offset
+            fact.event_id, fact.decision.id, duplicate, committed.first_offset, flags
         )
         return Reply(200 if duplicate else 201, _encode(accepted))
 
@@ -188,6 +195,7 @@ class FeedbackBatch:
 
     def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
         self._accept = intake.accept
+        self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
         self._decode = msgspec.json.Decoder(BatchRequest).decode
@@ -215,11 +223,12 @@ class FeedbackBatch:
             offset = committed.first_offset
             for place, duplicate, fact in zip(places, committed.duplicates, facts, strict=True):
                 ids = (fact.event_id, fact.decision.id)
+                flags = self._flags_of(fact)
                 if duplicate:
                     duplicates += 1
-                    results[place] = RewardResult(200, *ids, True)
+                    results[place] = RewardResult(200, *ids, True, flags=flags)
                 elif offset is not None:
-                    results[place] = RewardResult(201, *ids, False, offset)
+                    results[place] = RewardResult(201, *ids, False, offset, flags=flags)
                     offset += 1
         accepted = len(facts) - duplicates
         rejected = len(results) - len(facts)

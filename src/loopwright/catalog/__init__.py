@@ -1,13 +1,15 @@
 """Who may do what, and which experiments there are: tenants, API keys and experiments.
 
 Configuration is the second truth beside the event log. It lives in tables of its own, is held whole in
-memory as immutable values, and every change is told to subscribers after it is committed.
+memory as immutable values, and every change is stored together with the fact that tells the event log of it.
 """
 
 from __future__ import annotations
 
+from loopwright.core.principal import Key
+
 from .experiments import Amendment, ArmChange
-from .keys import IssuedKey, Key
+from .keys import IssuedKey
 from .service import Catalog
 from .tenants import DEFAULT_TENANT, Tenant
 

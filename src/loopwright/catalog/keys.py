@@ -14,28 +14,10 @@ from typing import Final
 import msgspec
 
 from loopwright.core.errors import Invalid
-from loopwright.core.principal import SCOPES, Scope
+from loopwright.core.principal import SCOPES, Key, Scope
 
 SECRET_BYTES: Final = 32
 MAX_GRACE_S: Final = 30 * 86_400
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be told about an API key. The secret is not in it and cannot be recovered."""
-
-    id: str
-    tenant_id: str
-    name: str
-    scopes: tuple[Scope, ...]
-    prefix: str
-    """How the key begins; enough to recognise it in a configuration."""
-    created_at_ms: int
-    rotated_at_ms: int | None = None
-    previous_valid_until_ms: int | None = None
-    """Until when the secret before the last rotation still works."""
-    expires_at_ms: int | None = None
-    revoked_at_ms: int | None = None
-    last_used_ms: int | None = None
 
 
 class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):

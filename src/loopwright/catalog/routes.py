@@ -28,14 +28,14 @@ from loopwright.core.experiment import (
     Share,
     Slug,
 )
-from loopwright.core.principal import Principal, Scope
+from loopwright.core.principal import Key, Principal, Scope
 from loopwright.core.reward import RewardSpec, RewardType
 from loopwright.core.targeting import Targeting
 from loopwright.web.asking import EXPECTED, TENANT, Acting, Asking, Expected
 from loopwright.web.problems import problems
 
 from .experiments import Amendment, ArmChange, Move
-from .keys import MAX_GRACE_S, IssuedKey, Key
+from .keys import MAX_GRACE_S, IssuedKey
 from .service import Catalog
 from .tenants import Tenant
 

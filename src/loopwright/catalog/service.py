@@ -1,59 +1,52 @@
 """The catalog: tenants, keys and experiments, read from memory, changed in one transaction each.
 
 Readers take no lock and touch no disk: they see one reference to an immutable value, before a change or
-after it. Writers take turns. A change reaches memory only after it is committed, then the subscribers, then
-the audit hook.
+after it. Writers take turns. A change is one transaction with the facts about it (see `outbox`); it reaches memory
+once it is committed, then the event log. The event log's readers act on it, so a change is in force from its fact's
+offset on.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Conflict, Invalid, NotFound, StaleVersion, Unauthenticated
-from loopwright.core.events import Changed
+from loopwright.core.errors import (
+    Conflict,
+    Invalid,
+    LoopError,
+    NotFound,
+    NotInForce,
+    StaleVersion,
+)
+from loopwright.core.events import Changed, ExperimentChanged, Fact, KeyChanged
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
-from loopwright.core.ports import Database
-from loopwright.core.principal import Principal
+from loopwright.core.ports import Database, Session
+from loopwright.core.principal import Key, StoredKey
 from loopwright.core.schema import apply_schema
 
 from . import experiments as rules
 from . import store
+from .access import Access
 from .experiments import Amendment, ArmChange, Move
 from .keys import (
     MAX_GRACE_S,
     IssuedKey,
-    Key,
     checked_scopes,
     digest_of,
     mint,
     prefix_of,
 )
-from .store import StoredKey
+from .outbox import Append, Outbox
 from .tenants import DEFAULT_TENANT, Tenant, slug
 
-Subscriber = Callable[[Experiment], None]
-
-
-class _Live:
-    """What authentication needs to know of one secret."""
-
-    __slots__ = ("last_used_ms", "principal", "valid_until_ms")
-
-    def __init__(self, principal: Principal, valid_until_ms: float) -> None:
-        self.principal = principal
-        self.valid_until_ms = valid_until_ms
-        self.last_used_ms = 0
-
-
-_MOST_RECENT: Final = 1024
-"""Keys in plain text that are kept at hand, so that a busy one is not hashed at each request."""
+_logger = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -65,27 +58,30 @@ class Catalog:
         *,
         clock: Clock,
         ids: Ids,
-        audit: Callable[[Changed], None] = lambda _: None,
+        append: Append | None = None,
+        applied: Callable[[int], None] = lambda offset: None,
     ) -> None:
         """Create the tables and the default tenant where missing, and read everything into memory.
 
-        `audit` is called with every change once it is in force; what it raises reaches whoever made the change.
+        `append` puts facts into the event log; without it they wait in the outbox. `applied` waits until what the
+        log says through an offset is in force; what it raises reaches the caller who made the change.
         """
         apply_schema(database, "catalog", store.SCHEMA)
         self._database = database
         self._now_ms = clock.now_ms
         self._ids = ids
-        self._audit = audit
-        self._subscribers: list[Subscriber] = []
+        self._append = append
+        self._applied = applied
+        self._outbox = Outbox(database, ids=ids)
         self._writing = threading.RLock()
         self._tenants = {tenant.id: tenant for tenant in store.tenants(database)}
         if DEFAULT_TENANT not in self._tenants:
             self._store_tenant(Tenant(id=DEFAULT_TENANT, created_at_ms=self._now_ms()))
-        self._keys = {stored.key.id: stored for stored in store.keys(database)}
-        self._live: dict[bytes, _Live] = {}
-        self._recent: dict[bytes | str, _Live] = {}
-        for stored in self._keys.values():
-            self._admit(stored)
+        self._access = Access(clock)
+        for stored in store.keys(database):
+            self._access.put(stored)
+        # Bound once: every request authenticates, and a method in between would only hand it on.
+        self.authenticate = self._access.authenticate
         loaded = map(rules.parsed, store.experiment_bodies(database))
         self._experiments = {(e.tenant_id, e.id): e for e in loaded}
 
@@ -97,8 +93,9 @@ class Catalog:
         with self._writing:
             if tenant.id in self._tenants:
                 raise Conflict(f"there is already a tenant '{tenant.id}'", found=tenant.id)
-            self._store_tenant(tenant)
-            self._tell(tenant.id, f"tenant/{tenant.id}", "create", actor=actor, name=name)
+            told = self._told(tenant.id, f"tenant/{tenant.id}", "create", actor=actor, name=name)
+            self._store_tenant(tenant, told)
+        self._try_relay()
         return tenant
 
     def tenant(self, tenant_id: str) -> Tenant:
@@ -113,33 +110,6 @@ class Catalog:
         return sorted(self._tenants.values(), key=lambda tenant: tenant.id)
 
     # API keys
-
-    def authenticate(self, raw_key: bytes | str) -> Principal:
-        """Return who holds `raw_key`; raises `Unauthenticated` for a wrong, expired or revoked key.
-
-        Costs one SHA-256 and one lookup, and for a key that was just used only a lookup. Both compare hashes
-        first, keyed or one-way, and nobody can steer those towards a stored one; so no constant-time
-        comparison is needed.
-        """
-        now_ms = self._now_ms()
-        live = self._recent.get(raw_key)
-        if live is None or now_ms >= live.valid_until_ms:
-            live = self._looked_up(raw_key, now_ms)
-        live.last_used_ms = now_ms
-        return live.principal
-
-    def _looked_up(self, raw_key: bytes | str, now_ms: int) -> _Live:
-        live = self._live.get(digest_of(raw_key))
-        if live is None:
-            raise Unauthenticated(
-                "the API key is not known here: it was mistyped, revoked or belongs to another installation"
-            )
-        if now_ms >= live.valid_until_ms:
-            raise Unauthenticated("the API key has expired; use its successor or ask for a new one")
-        if len(self._recent) >= _MOST_RECENT:
-            self._recent.clear()
-        self._recent[raw_key] = live
-        return live
 
     def create_key(
         self,
@@ -174,9 +144,9 @@ class Catalog:
         with self._writing:
             with self._database.transaction() as session:
                 store.add_key(session, stored)
-            self._keys[key_id] = stored
-            self._admit(stored)
-            self._tell(tenant_id, f"key/{key_id}", "create", actor=actor, scopes=list(key.scopes))
+                self._tell_of_key(session, stored, "create", actor=actor, scopes=list(key.scopes))
+            self._access.put(stored)
+        self._try_relay()
         return IssuedKey(key=key, secret=secret)
 
     def rotate_key(
@@ -201,39 +171,43 @@ class Catalog:
                 rotated_at_ms=now_ms,
                 previous_valid_until_ms=now_ms + round(grace_s * 1000) if grace_s else None,
             )
-            new = StoredKey(key, digest_of(secret), old.digest if grace_s else None)
-            self._replace(old, new)
-            self._tell(tenant_id, f"key/{key_id}", "rotate", actor=actor, grace_s=grace_s)
-            return IssuedKey(key=self.key(tenant_id, key_id), secret=secret)
+            new = StoredKey(
+                key, digest_of(secret), old.digest if grace_s else None, old.revision + 1
+            )
+            self._replace(old, new, "rotate", actor=actor, grace_s=grace_s)
+            issued = IssuedKey(key=self.key(tenant_id, key_id), secret=secret)
+        self._try_relay()
+        return issued
 
     def revoke_key(self, tenant_id: str, key_id: str, *, actor: str = "") -> Key:
         """End a key at once and for good; revoking it again changes nothing."""
         with self._writing:
-            old = self._stored_key(tenant_id, key_id)
+            old = self._access.get(tenant_id, key_id)
             if old.key.revoked_at_ms is None:
                 key = msgspec.structs.replace(
                     old.key, revoked_at_ms=self._now_ms(), previous_valid_until_ms=None
                 )
-                self._replace(old, StoredKey(key, old.digest))
-                self._tell(tenant_id, f"key/{key_id}", "revoke", actor=actor)
-            return self.key(tenant_id, key_id)
+                new = StoredKey(key, old.digest, revision=old.revision + 1)
+                self._replace(old, new, "revoke", actor=actor)
+        self._try_relay()
+        return self.key(tenant_id, key_id)
 
     def key(self, tenant_id: str, key_id: str) -> Key:
         """Return what may be told about a key; raises `NotFound`."""
-        return self._view(self._stored_key(tenant_id, key_id))
+        return self._access.view(self._access.get(tenant_id, key_id))
 
     def keys(self, tenant_id: str) -> list[Key]:
         """Return a tenant's keys, oldest first, revoked ones too."""
-        found = [s for s in list(self._keys.values()) if s.key.tenant_id == tenant_id]
-        return sorted(map(self._view, found), key=lambda key: key.id)
+        found = [s for s in self._access.all() if s.key.tenant_id == tenant_id]
+        return sorted(map(self._access.view, found), key=lambda key: key.id)
 
     def flush_last_used(self) -> int:
         """Store when keys were last used; return how many had news. Call it now and then, and at the end."""
         with self._writing:
             used = [
                 (stored.key.id, view.last_used_ms)
-                for stored in self._keys.values()
-                if (view := self._view(stored)).last_used_ms is not None
+                for stored in self._access.all()
+                if (view := self._access.view(stored)).last_used_ms is not None
                 and view.last_used_ms != stored.key.last_used_ms
             ]
             if not used:
@@ -241,9 +215,7 @@ class Catalog:
             with self._database.transaction() as session:
                 store.set_last_used(session, used)
             for key_id, at_ms in used:
-                stored = self._keys[key_id]
-                key = msgspec.structs.replace(stored.key, last_used_ms=at_ms)
-                self._keys[key_id] = msgspec.structs.replace(stored, key=key)
+                self._access.note_use(key_id, at_ms)
             return len(used)
 
     # Experiments
@@ -281,7 +253,9 @@ class Catalog:
                 )
             with self._database.transaction() as session:
                 store.add_experiment(session, draft.tenant_id, draft.id, body=body)
-            self._put(draft, "create", actor=actor)
+                self._tell_of_experiment(session, draft, "create", actor=actor)
+            self._experiments[draft.tenant_id, draft.id] = draft
+        self._settle(draft)
         return draft
 
     def update_experiment(
@@ -360,12 +334,61 @@ class Catalog:
             actor=actor,
         )
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Call `subscriber` with an experiment after each committed change of it, in the order of changes.
+    # Going with the event log
 
-        It runs on the thread of whoever made the change, so it should hand work on rather than do it.
+    def adopt(self, stands_at: Mapping[tuple[str, str], int]) -> int:
+        """Keep a fact, for the event log, about each experiment and key from before it held such facts.
+
+        `stands_at` has the offsets at which paused and ended experiments had stopped learning. Returns how many
+        facts there are; none the second time.
         """
-        self._subscribers.append(subscriber)
+        with self._writing, self._database.transaction() as session:
+            now_ms = self._now_ms()
+            facts: list[Fact] = [
+                ExperimentChanged(
+                    self._ids(),
+                    now_ms,
+                    experiment,
+                    adopted=True,
+                    stands_at=stands_at.get((experiment.tenant_id, experiment.id)),
+                )
+                for experiment in map(rules.parsed, store.untold_experiments(session))
+            ]
+            for stored in self._access.all():
+                if stored.revision == 0:
+                    adopted = msgspec.structs.replace(stored, revision=1)
+                    facts.append(KeyChanged(self._ids(), now_ms, adopted))
+                    self._access.put(adopted)
+            self._outbox.put(session, *facts)
+            store.mark_told(session)
+        return len(facts)
+
+    def record(self, change: Changed) -> None:
+        """Keep the audit of a change that another slice made, until the event log has it."""
+        with self._database.transaction() as session:
+            self._outbox.put(session, change)
+        self._try_relay()
+
+    def relay(self) -> int:
+        """Append to the event log what waits for it; return an offset that is not below any of it.
+
+        Raises why the log takes nothing; what waits is kept. Call it at start-up, and now and then.
+        """
+        return 0 if self._append is None else self._outbox.relay(self._append)
+
+    def follow(self, fact: Fact) -> None:
+        """Take over a change that another process made, by the fact about it; an older value changes nothing."""
+        with self._writing:
+            match fact:
+                case ExperimentChanged(experiment=after):
+                    known = self._experiments.get((after.tenant_id, after.id))
+                    if known is None or known.revision < after.revision:
+                        self._experiments[after.tenant_id, after.id] = after
+                case KeyChanged(stored=stored):
+                    if self._access.revision(stored.key.id) < stored.revision:
+                        self._access.put(stored)
+                case _:
+                    pass
 
     # How changes are made
 
@@ -398,87 +421,82 @@ class Catalog:
                         "read it again",
                         expected=before.revision,
                     )
-            self._put(after, action, actor=actor, changed=rules.difference(before, after))
-            return after
+                self._tell_of_experiment(
+                    session, after, action, actor=actor, changed=rules.difference(before, after)
+                )
+            self._experiments[at] = after
+        self._settle(after)
+        return after
 
-    def _put(self, experiment: Experiment, action: str, *, actor: str, **detail: Any) -> None:
-        self._experiments[experiment.tenant_id, experiment.id] = experiment
-        for subscriber in self._subscribers:
-            subscriber(experiment)
-        self._tell(
-            experiment.tenant_id,
-            f"experiment/{experiment.id}",
-            action,
-            actor=actor,
-            revision=experiment.revision,
-            **detail,
+    def _settle(self, experiment: Experiment) -> None:
+        """Return once a change is in force; raises `NotInForce` when the event log cannot take it yet."""
+        try:
+            offset = self.relay()
+        except LoopError as error:
+            raise NotInForce(
+                f"experiment '{experiment.id}' is changed (revision {experiment.revision}), but the event log "
+                f"cannot be written, so the change is not in force yet: {error.message}. It is tried again by "
+                "itself; do not repeat it",
+                found=experiment.revision,
+            ) from error
+        if self._append is not None:
+            self._applied(offset)
+
+    def _try_relay(self) -> None:
+        """Tell the event log of a change that is in force without it."""
+        try:
+            self.relay()
+        except LoopError as error:
+            _logger.error(
+                "a change waits in the outbox until the event log can be written",
+                extra={"reason": error.message},
+            )
+
+    def _told(
+        self, tenant_id: str, subject: str, action: str, *, actor: str, **detail: Any
+    ) -> Changed:
+        return Changed(self._now_ms(), tenant_id, actor, subject, action, detail)
+
+    def _tell_of_experiment(
+        self, session: Session, after: Experiment, action: str, *, actor: str, **detail: Any
+    ) -> None:
+        subject = f"experiment/{after.id}"
+        detail = {"revision": after.revision, **detail}
+        self._outbox.put(
+            session,
+            ExperimentChanged(self._ids(), self._now_ms(), after, actor),
+            self._told(after.tenant_id, subject, action, actor=actor, **detail),
         )
 
-    def _tell(
-        self, tenant_id: str, subject: str, action: str, *, actor: str, **detail: Any
+    def _tell_of_key(
+        self, session: Session, stored: StoredKey, action: str, *, actor: str, **detail: Any
     ) -> None:
-        self._audit(Changed(self._now_ms(), tenant_id, actor, subject, action, detail))
+        key = stored.key
+        self._outbox.put(
+            session,
+            KeyChanged(self._ids(), self._now_ms(), stored, actor),
+            self._told(key.tenant_id, f"key/{key.id}", action, actor=actor, **detail),
+        )
 
-    def _store_tenant(self, tenant: Tenant) -> None:
+    def _store_tenant(self, tenant: Tenant, *facts: Fact) -> None:
         with self._database.transaction() as session:
             store.add_tenant(session, tenant)
+            self._outbox.put(session, *facts)
         self._tenants[tenant.id] = tenant
 
-    def _stored_key(self, tenant_id: str, key_id: str) -> StoredKey:
-        stored = self._keys.get(key_id)
-        if stored is None or stored.key.tenant_id != tenant_id:
-            raise NotFound(f"there is no key '{key_id}'")
-        return stored
-
     def _usable(self, tenant_id: str, key_id: str) -> StoredKey:
-        stored = self._stored_key(tenant_id, key_id)
+        stored = self._access.get(tenant_id, key_id)
         if stored.key.revoked_at_ms is not None:
             raise Conflict(f"key '{key_id}' is revoked, and that is for good; create a new key")
         return stored
 
-    def _replace(self, old: StoredKey, new: StoredKey) -> None:
-        used_ms = self._view(old).last_used_ms
-        new = msgspec.structs.replace(
-            new, key=msgspec.structs.replace(new.key, last_used_ms=used_ms)
-        )
+    def _replace(
+        self, old: StoredKey, new: StoredKey, action: str, *, actor: str, **detail: Any
+    ) -> None:
+        used_ms = self._access.view(old).last_used_ms
+        key = msgspec.structs.replace(new.key, last_used_ms=used_ms)
+        new = msgspec.structs.replace(new, key=key)
         with self._database.transaction() as session:
             store.change_key(session, new)
-        self._keys[new.key.id] = new
-        # The new secret is known before the old one is forgotten: a reader meets at least one of them.
-        admitted = self._admit(new)
-        for digest in (old.digest, old.previous_digest):
-            if digest is not None and digest not in admitted:
-                _end(self._live.pop(digest, None))
-
-    def _admit(self, stored: StoredKey) -> set[bytes]:
-        """Let the secrets of `stored` in; return their digests."""
-        key = stored.key
-        if key.revoked_at_ms is not None:
-            return set()
-        principal = Principal(key.tenant_id, key.id, frozenset(key.scopes))
-        expires_ms = math.inf if key.expires_at_ms is None else key.expires_at_ms
-        admitted = {stored.digest: expires_ms}
-        if stored.previous_digest is not None and key.previous_valid_until_ms is not None:
-            admitted[stored.previous_digest] = min(expires_ms, key.previous_valid_until_ms)
-        for digest, valid_until_ms in admitted.items():
-            before = self._live.get(digest)
-            self._live[digest] = _Live(principal, valid_until_ms)
-            _end(before)
-        return set(admitted)
-
-    def _view(self, stored: StoredKey) -> Key:
-        """Return the key with its last use as memory knows it."""
-        lives = [self._live.get(d) for d in (stored.digest, stored.previous_digest) if d]
-        used_ms = max(
-            (live.last_used_ms for live in lives if live is not None and live.last_used_ms),
-            default=0,
-        )
-        if used_ms <= (stored.key.last_used_ms or 0):
-            return stored.key
-        return msgspec.structs.replace(stored.key, last_used_ms=used_ms)
-
-
-def _end(live: _Live | None) -> None:
-    """Make a secret invalid wherever it is still at hand, also for a request that is looking it up right now."""
-    if live is not None:
-        live.valid_until_ms = 0
+            self._tell_of_key(session, new, action, actor=actor, **detail)
+        self._access.put(new)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from loopwright.core.ports import Database, Session
+from loopwright.core.principal import Key, StoredKey
 
-from .keys import Key, checked_scopes, prefix_of
+from .keys import checked_scopes, prefix_of
 from .tenants import Tenant
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
@@ -46,16 +48,28 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     )
     """,
     ),
+    (
+        # One row, updated by every transaction that adds to the outbox: its lock makes the order of numbers the
+        # order of commits on every engine.
+        "CREATE TABLE outbox_counter (seq BIGINT NOT NULL)",
+        "INSERT INTO outbox_counter VALUES (0)",
+        "CREATE TABLE outbox (seq BIGINT PRIMARY KEY, event_id TEXT NOT NULL, version BIGINT NOT NULL, "
+        "body BYTEA NOT NULL)",
+        # 0 marks what was stored before the event log held control facts: `Catalog.adopt` tells the log of it.
+        "ALTER TABLE experiments ADD COLUMN told BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE keys ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
+    ),
 )
 """Scripts for `apply_schema`, oldest first."""
 
 
-class StoredKey(msgspec.Struct, frozen=True):
-    """A key with the digests that prove it."""
+class Waiting(msgspec.Struct, frozen=True):
+    """A fact in the outbox, encoded in schema version `version`."""
 
-    key: Key
-    digest: bytes
-    previous_digest: bytes | None = None
+    seq: int
+    event_id: str
+    version: int
+    body: bytes
 
 
 def tenants(database: Database) -> list[Tenant]:
@@ -69,7 +83,7 @@ def keys(database: Database) -> list[StoredKey]:
     rows = database.query(
         """
         SELECT id, tenant_id, name, scopes, digest, previous_digest, created_at_ms, rotated_at_ms,
-               previous_valid_until_ms, expires_at_ms, revoked_at_ms, last_used_ms
+               previous_valid_until_ms, expires_at_ms, revoked_at_ms, last_used_ms, revision
         FROM keys ORDER BY id
         """
     )
@@ -94,8 +108,8 @@ def add_key(session: Session, stored: StoredKey) -> None:
     key = stored.key
     session.execute(
         """
-        INSERT INTO keys (id, tenant_id, name, scopes, digest, created_at_ms, expires_at_ms)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO keys (id, tenant_id, name, scopes, digest, created_at_ms, expires_at_ms, revision)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             key.id,
@@ -105,6 +119,7 @@ def add_key(session: Session, stored: StoredKey) -> None:
             stored.digest.hex(),
             key.created_at_ms,
             key.expires_at_ms,
+            stored.revision,
         ),
     )
 
@@ -115,7 +130,7 @@ def change_key(session: Session, stored: StoredKey) -> None:
     session.execute(
         """
         UPDATE keys SET digest = ?, previous_digest = ?, rotated_at_ms = ?,
-               previous_valid_until_ms = ?, revoked_at_ms = ?, last_used_ms = ?
+               previous_valid_until_ms = ?, revoked_at_ms = ?, last_used_ms = ?, revision = ?
         WHERE id = ?
         """,
         (
@@ -125,6 +140,7 @@ def change_key(session: Session, stored: StoredKey) -> None:
             key.previous_valid_until_ms,
             key.revoked_at_ms,
             key.last_used_ms,
+            stored.revision,
             key.id,
         ),
     )
@@ -141,7 +157,7 @@ def set_last_used(session: Session, used: list[tuple[str, int]]) -> None:
 def add_experiment(session: Session, tenant_id: str, experiment_id: str, *, body: str) -> None:
     """Store a new experiment at revision 1."""
     session.execute(
-        "INSERT INTO experiments (tenant_id, id, revision, body) VALUES (?, ?, 1, ?)",
+        "INSERT INTO experiments (tenant_id, id, revision, body, told) VALUES (?, ?, 1, ?, 1)",
         (tenant_id, experiment_id, body),
     )
 
@@ -151,16 +167,52 @@ def change_experiment(
 ) -> bool:
     """Store revision `revision`; False, changing nothing, when the stored one is not its predecessor."""
     changed = session.execute(
-        "UPDATE experiments SET revision = ?, body = ? WHERE tenant_id = ? AND id = ? AND revision = ?",
-        (revision, body, tenant_id, experiment_id, revision - 1),
+        "UPDATE experiments SET revision = ?, body = ?, told = ? "
+        "WHERE tenant_id = ? AND id = ? AND revision = ?",
+        (revision, body, revision, tenant_id, experiment_id, revision - 1),
     )
     return changed == 1
+
+
+def untold_experiments(session: Session) -> list[str]:
+    """Return the experiments that the event log was never told of, as they were stored."""
+    rows = session.query("SELECT body FROM experiments WHERE told = 0 ORDER BY tenant_id, id")
+    return [body for (body,) in rows]
+
+
+def mark_told(session: Session) -> None:
+    """Take note that the outbox holds facts about every experiment and key."""
+    session.execute("UPDATE experiments SET told = revision WHERE told = 0")
+    session.execute("UPDATE keys SET revision = 1 WHERE revision = 0")
+
+
+def add_to_outbox(session: Session, rows: Sequence[tuple[str, int, bytes]]) -> None:
+    """Store facts, given as (event id, schema version, body), behind those that wait."""
+    session.execute("UPDATE outbox_counter SET seq = seq + ?", (len(rows),))
+    last = int(session.query("SELECT seq FROM outbox_counter")[0][0])
+    session.executemany(
+        "INSERT INTO outbox VALUES (?, ?, ?, ?)",
+        [(seq, *row) for seq, row in enumerate(rows, last - len(rows) + 1)],
+    )
+
+
+def outbox(database: Database, *, limit: int) -> list[Waiting]:
+    """Return the facts that wait, oldest first."""
+    rows = database.query(
+        "SELECT seq, event_id, version, body FROM outbox ORDER BY seq LIMIT ?", (limit,)
+    )
+    return [Waiting(*row) for row in rows]
+
+
+def clear_outbox(session: Session, *, through: int) -> None:
+    """Drop the facts that the event log has."""
+    session.execute("DELETE FROM outbox WHERE seq <= ?", (through,))
 
 
 def _key(
     id: str, tenant_id: str, name: str, scopes: str, digest: str, previous: str | None, *times: Any
 ) -> StoredKey:
-    created, rotated, previous_until, expires, revoked, used = times
+    created, rotated, previous_until, expires, revoked, used, revision = times
     key = Key(
         id=id,
         tenant_id=tenant_id,
@@ -174,4 +226,6 @@ def _key(
         revoked_at_ms=revoked,
         last_used_ms=used,
     )
-    return StoredKey(key, bytes.fromhex(digest), bytes.fromhex(previous) if previous else None)
+    return StoredKey(
+        key, bytes.fromhex(digest), bytes.fromhex(previous) if previous else None, revision
+    )

@@ -49,12 +49,15 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return self.mode == "fallback" and self.request_id is None
 
 
-class FeedbackItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One reward for one selection. `event_id` makes a retry the same fact; it is minted when absent."""
+class FeedbackItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One reward for one selection. `event_id` makes a retry the same fact; it is minted when absent.
+
+    `metric` is the experiment's own when it is left out.
+    """
 
     request_id: str | None
     reward: float
-    metric: str = "reward"
+    metric: str | None = None
     event_id: str | None = None
 
 
@@ -68,6 +71,8 @@ class Receipt(msgspec.Struct, frozen=True):
     decision_id: str | None = None
     duplicate: bool = False
     skipped: bool = False
+    flags: tuple[str, ...] = ()
+    """What is odd: `foreign_metric` when the experiment learns from another metric."""
 
 
 SKIPPED: Final = Receipt(skipped=True)
@@ -94,6 +99,7 @@ class _Stored(msgspec.Struct, frozen=True):
     event_id: str
     decision_id: str
     duplicate: bool = False
+    flags: tuple[str, ...] = ()
 
 
 class _ItemResult(msgspec.Struct, frozen=True):
@@ -102,6 +108,7 @@ class _ItemResult(msgspec.Struct, frozen=True):
     decision_id: str | None = None
     duplicate: bool = False
     problem: dict[str, Any] | None = None
+    flags: tuple[str, ...] = ()
 
 
 class _BatchAnswer(msgspec.Struct, frozen=True):
@@ -119,7 +126,7 @@ _read_batch: Final = msgspec.json.Decoder(_BatchAnswer).decode
 def read_receipt(body: bytes) -> Receipt:
     """Return the receipt of one stored reward."""
     stored = _read_stored(body)
-    return Receipt(stored.event_id, stored.decision_id, stored.duplicate)
+    return Receipt(stored.event_id, stored.decision_id, stored.duplicate, flags=stored.flags)
 
 
 def read_batch(body: bytes, *, sent: list[bool]) -> BatchReceipt:
@@ -138,7 +145,7 @@ def read_batch(body: bytes, *, sent: list[bool]) -> BatchReceipt:
 def _result(item: _ItemResult) -> Receipt | LoopError:
     if item.problem is not None:
         return from_problem(item.problem, status=item.status)
-    return Receipt(item.event_id, item.decision_id, item.duplicate)
+    return Receipt(item.event_id, item.decision_id, item.duplicate, flags=item.flags)
 
 
 class TypedReceipt(msgspec.Struct, frozen=True):

@@ -85,7 +85,7 @@ class FeedbackBuffer:
         *,
         request_id: str | None,
         reward: float,
-        metric: str = "reward",
+        metric: str | None = None,
         event_id: str | None = None,
     ) -> str | None:
         """Queue one reward and return its event id; None when the selection was a local fallback.

@@ -73,7 +73,7 @@ def feedback(
     request_id: str | None,
     reward: float,
     *,
-    metric: str = "reward",
+    metric: str | None = None,
     event_id: str | None = None,
 ) -> Call[Receipt] | Done[Receipt]:
     """Say what a selection earned; the receipt means that it is stored durably.
@@ -137,7 +137,7 @@ def _identified(terms: Terms, item: FeedbackItem) -> FeedbackItem:
     return FeedbackItem(
         arguments.text("request_id", item.request_id),
         arguments.reward(item.reward),
-        arguments.text("metric", item.metric),
+        None if item.metric is None else arguments.text("metric", item.metric),
         terms.new_id() if item.event_id is None else arguments.text("event_id", item.event_id),
     )
 

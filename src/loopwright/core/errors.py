@@ -19,6 +19,7 @@ document (RFC 9457).
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · PartCorrupt · DirectoryLocked · DiskFull · Unavailable
         ├── DatabaseUnavailable · CommitUnclear
+        ├── NotInForce
         └── SettingsInvalid
 """
 
@@ -175,6 +176,12 @@ class Broken(LoopError):
     """The installation itself needs attention."""
 
     code, status = "broken", 503
+
+
+class NotInForce(Broken):
+    """A change of the control plane is kept, but the event log cannot take it yet; it is tried again."""
+
+    code, status = "not_in_force", 503
 
 
 class LogCorrupt(Broken):

@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from .decision import Decision
+from .experiment import Experiment
 from .feedback import ConsentScope, Feedback, Note, Outcome, Target, Who
 from .interaction import Interaction, Step
+from .principal import StoredKey
 
 
 class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True, gc=False):
@@ -119,6 +121,42 @@ class RolledBack(msgspec.Struct, frozen=True, tag="rolled_back", array_like=True
     actor: str = ""
 
 
+class ExperimentChanged(msgspec.Struct, frozen=True, tag="experiment_changed", array_like=True):
+    """An experiment is from here on as this fact says: the learner starts, pauses, resumes and ends it at this offset.
+
+    Carries the whole experiment, so that a reader needs no catalog.
+    """
+
+    event_id: str
+    at_ms: int
+    experiment: Experiment
+    actor: str = ""
+    adopted: bool = False
+    """Whether it tells of an experiment from before the log held these facts; it then holds for all that came
+    before it too."""
+    stands_at: int | None = None
+    """Offset at which an adopted experiment that was paused or has ended had stopped learning."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant the fact belongs to."""
+        return self.experiment.tenant_id
+
+
+class KeyChanged(msgspec.Struct, frozen=True, tag="key_changed", array_like=True):
+    """An API key was created, rotated or revoked. Carries the whole key with digests, never a secret."""
+
+    event_id: str
+    at_ms: int
+    stored: StoredKey
+    actor: str = ""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant the fact belongs to."""
+        return self.stored.key.tenant_id
+
+
 class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
     """Somebody changed something in the control plane: the audit trail."""
 
@@ -162,4 +200,6 @@ Fact = (
     | RolledBack
     | Changed
     | Expected
+    | ExperimentChanged
+    | KeyChanged
 )

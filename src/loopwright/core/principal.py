@@ -1,4 +1,4 @@
-"""Who asks: the tenant and the scopes of an API key that was checked."""
+"""API keys, and who asks: the tenant and the scopes of a key that was checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,34 @@ from .errors import Forbidden, NotFound
 Scope = Literal["select", "feedback", "read", "manage", "admin"]
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be told about an API key. The secret is not in it and cannot be recovered."""
+
+    id: str
+    tenant_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    prefix: str
+    """How the key begins; enough to recognise it in a configuration."""
+    created_at_ms: int
+    rotated_at_ms: int | None = None
+    previous_valid_until_ms: int | None = None
+    """Until when the secret before the last rotation still works."""
+    expires_at_ms: int | None = None
+    revoked_at_ms: int | None = None
+    last_used_ms: int | None = None
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A key with the SHA-256 digests of its secrets: all that is kept of them."""
+
+    key: Key
+    digest: bytes
+    previous_digest: bytes | None = None
+    revision: int = 1
+    """Grows with every change, so that of two values of one key the later one is known."""
 
 
 class Principal(msgspec.Struct, frozen=True):

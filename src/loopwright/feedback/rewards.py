@@ -25,6 +25,8 @@ from loopwright.core.token import Signer
 
 BATCH_LIMIT: Final = 1000
 
+FOREIGN: Final = ("foreign_metric",)
+
 Metric = Annotated[str, Meta(min_length=1, max_length=128)]
 EventId = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -34,7 +36,8 @@ class FeedbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, g
 
     request_id: str
     reward: float
-    metric: Metric = "reward"
+    metric: Metric | None = None
+    """What was measured; the experiment's own metric when it is left out. Only that one is learned from."""
     event_id: EventId | None = None
 
 
@@ -71,12 +74,17 @@ class Intake:
         if decision.tenant_id != tenant_id:
             raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
         experiment = self._find(tenant_id, decision.experiment_id)
-        _check(experiment.reward, request.metric, request.reward)
+        metric = request.metric or experiment.reward.metric
+        _check(experiment.reward, metric, request.reward)
         event_id = request.event_id or self._new_id(now_ms)
-        fact = Received(event_id, now_ms, decision, Outcome(request.metric, request.reward))
-        return fact, reward_key(
-            decision.id, identity_of(experiment.reward, request.metric, event_id)
-        )
+        fact = Received(event_id, now_ms, decision, Outcome(metric, request.reward))
+        return fact, reward_key(decision.id, identity_of(experiment.reward, metric, event_id))
+
+    def flags_of(self, fact: Received) -> tuple[str, ...]:
+        """Return what is odd about an accepted fact: `foreign_metric` when nothing is learned from its metric."""
+        decision = fact.decision
+        spec = self._find(decision.tenant_id, decision.experiment_id).reward
+        return () if fact.feedback.metric == spec.metric else FOREIGN
 
 
 def _check(spec: RewardSpec, metric: str, value: float) -> None:

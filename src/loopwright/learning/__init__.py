@@ -5,8 +5,8 @@ State is a projection of the log: it carries its own offset and can be had again
 
 from __future__ import annotations
 
+from .loop import Learner, Pace
 from .replay import replay
 from .status import ArmStatus, SnapshotInfo, Status
-from .worker import Learner, Pace
 
 __all__ = ["ArmStatus", "Learner", "Pace", "SnapshotInfo", "Status", "replay"]

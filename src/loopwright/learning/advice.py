@@ -226,6 +226,20 @@ def _never_expected(status: Status, experiment: Experiment) -> Iterable[Advice]:
     )
 
 
+def _foreign(status: Status, experiment: Experiment) -> Iterable[Advice]:
+    """Other metrics may be sent on purpose, so this only speaks when they outnumber the one that teaches."""
+    foreign, metric = status.skipped.get("metric", 0), experiment.reward.metric
+    if foreign > status.feedback:
+        yield Advice(
+            code="foreign_metric",
+            severity="warning",
+            sentence=f"{foreign} rewards carried another metric than '{metric}', which this experiment learns "
+            f"from, and taught nothing; {status.feedback} carried it. Send the metric '{metric}', or leave the "
+            "metric out.",
+            figures={"foreign": foreign, "feedback": status.feedback, "metric": metric},
+        )
+
+
 def _capped(status: Status, experiment: Experiment) -> Iterable[Advice]:
     capped = sum(n for reason, n in status.skipped.items() if reason.startswith("capped_"))
     if capped:
@@ -253,6 +267,7 @@ _RULES: Final[tuple[Callable[[Status, Experiment], Iterable[Advice]], ...]] = (
     _expected,
     _never_expected,
     _capped,
+    _foreign,
 )
 
 

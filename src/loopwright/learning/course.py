@@ -2,19 +2,37 @@
 
 The learner has one course for the experiments that keep up, and one for each that is paused or catching up;
 a replay has one that begins at the beginning. All read by this code, so they cannot come to different states.
+
+What a course has learned at an offset depends on the facts through that offset and on nothing else: every window
+that ended before the event time there is closed, however the facts were cut into stretches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
-from loopwright.core.events import Decided, Expected, Fact, Received, Reported, RolledBack
+from loopwright.core.events import (
+    Consented,
+    Decided,
+    Erased,
+    Expected,
+    ExperimentChanged,
+    Fact,
+    KeyChanged,
+    Received,
+    Reported,
+    RolledBack,
+)
 from loopwright.core.feedback import Outcome
 
 from .caps import sender_of, whose
 from .joiner import Group, Key
 from .trainer import Trainer
+
+_FOLLOWED: Final = frozenset({KeyChanged, Consented, Erased})
+"""Kinds, besides `ExperimentChanged`, that caches of the control plane follow."""
 
 Located = tuple[int, Fact]
 """A fact with its offset."""
@@ -23,9 +41,11 @@ Located = tuple[int, Fact]
 class Course:
     """A position in the log, and the trainers that have read to it.
 
-    `peek` returns the fact at an offset; it is asked for the one at `offset`, and only where caps need it. `admit`
-    finds a trainer for an experiment met for the first time; None passes its facts over. A trainer
-    that cannot learn from its facts leaves the course and is handed to `expel`; without one, the error rises.
+    `peek` returns the fact at an offset; it is asked for the one at `offset`, and only where caps need it for a log
+    from before rewards named their sender. A trainer that cannot learn from its facts leaves the course and is
+    handed to `expel`; without one, the error rises. `control` is called with each fact of an experiment's life once
+    its trainer, if it is here, has taken it over; `passed` with an experiment whose facts are passed over, and
+    `follow` with every fact of the control plane.
     """
 
     def __init__(
@@ -34,9 +54,11 @@ class Course:
         event_ms: int,
         *,
         peek: Callable[[int], Fact | None] = lambda offset: None,
-        admit: Callable[[Key], Trainer | None] | None = None,
         expel: Callable[[Trainer, Exception], None] | None = None,
         before_rollback: Callable[[Trainer], object] | None = None,
+        control: Callable[[int, ExperimentChanged], None] | None = None,
+        passed: Callable[[Key], None] | None = None,
+        follow: Callable[[Fact], None] | None = None,
     ) -> None:
         self.offset = offset
         """Offset through which the log has been read."""
@@ -47,9 +69,11 @@ class Course:
         """Experiments that have had facts; the caller clears it."""
         self._windowed: dict[Key, Trainer] = {}
         self._before: Callable[[], Fact | None] = partial(peek, offset)
-        self._admit = admit
         self._expel = expel
         self._before_rollback = before_rollback
+        self._control = control
+        self._passed = passed
+        self._follow = follow
 
     def join(self, trainer: Trainer) -> None:
         """Let `trainer` read along from here."""
@@ -73,7 +97,7 @@ class Course:
         while start < len(facts):
             start = self._read_on(facts, start, changed=changed)
             if start < len(facts):
-                self._turn_back(facts[start], changed)
+                self._turn(facts[start], changed)
                 start += 1
         if facts:
             latest = facts[-1][1]
@@ -81,13 +105,18 @@ class Course:
         return changed
 
     def _read_on(self, facts: Sequence[Located], start: int, *, changed: set[Key]) -> int:
-        """Learn up to the next rollback; return where that is.
+        """Learn up to the next rollback or fact of an experiment's life; return where that is.
 
-        What came before a rollback must be complete when it is applied.
+        What came before it must be complete when it is applied.
         """
-        groups = _Groups(self._find)
+        groups = _Groups(self.trainers, self._passed)
         end, self.event_ms = sort(
-            facts, start, groups=groups, event_ms=self.event_ms, before=self._before
+            facts,
+            start,
+            groups=groups,
+            event_ms=self.event_ms,
+            before=self._before,
+            follow=self._follow,
         )
         if end == start:
             return end
@@ -95,15 +124,41 @@ class Course:
         for key, group in groups.items():
             if group is not None:
                 self._teach(self.trainers[key], group, changed)
-        for key, trainer in list(self._windowed.items()):
-            if groups.get(key) is None and trainer.memory.next_due_ms < self.event_ms:
-                self._teach(trainer, None, changed)
+        self._close_windows(groups, changed)
         return end
 
-    def _turn_back(self, located: Located, changed: set[Key]) -> None:
+    def _close_windows(self, taught: Mapping[Key, Group | None], changed: set[Key]) -> None:
+        """Let what is due earn its default, but for experiments that were `taught`, which closed theirs."""
+        for key, trainer in list(self._windowed.items()):
+            if taught.get(key) is None and trainer.memory.next_due_ms < self.event_ms:
+                self._teach(trainer, None, changed)
+
+    def _turn(self, located: Located, changed: set[Key]) -> None:
+        """Apply a rollback or a fact of an experiment's life."""
         offset, fact = located
-        assert isinstance(fact, RolledBack)
-        trainer = self._find((fact.tenant_id, fact.experiment_id))
+        if type(fact) is ExperimentChanged:
+            self._change(fact)
+        else:
+            assert type(fact) is RolledBack
+            self._turn_back(fact, offset, changed)
+        self.offset = offset
+        self.event_ms = max(self.event_ms, fact.at_ms)
+        # Windows that ended meanwhile are closed here: a pause at this offset must find them closed.
+        self._close_windows({}, changed)
+        if type(fact) is ExperimentChanged:
+            if self._control is not None:
+                self._control(offset, fact)
+            if self._follow is not None:
+                self._follow(fact)
+
+    def _change(self, fact: ExperimentChanged) -> None:
+        experiment = fact.experiment
+        trainer = self.trainers.get((experiment.tenant_id, experiment.id))
+        if trainer is not None and experiment.state != "draft":
+            self._guarded(trainer, lambda: trainer.renew(experiment))
+
+    def _turn_back(self, fact: RolledBack, offset: int, changed: set[Key]) -> None:
+        trainer = self.trainers.get((fact.tenant_id, fact.experiment_id))
         if trainer is not None:
             if self._before_rollback is not None:
                 self._before_rollback(trainer)
@@ -113,8 +168,6 @@ class Course:
                 changed.add(trainer.key)
 
             self._guarded(trainer, turn_back)
-        self.offset = offset
-        self.event_ms = max(self.event_ms, fact.at_ms)
 
     def _teach(self, trainer: Trainer, group: Group | None, changed: set[Key]) -> None:
         def learn() -> None:
@@ -135,26 +188,23 @@ class Course:
             self.leave(trainer.key)
             self._expel(trainer, error)
 
-    def _find(self, key: Key) -> Trainer | None:
-        trainer = self.trainers.get(key)
-        if trainer is None and self._admit is not None:
-            trainer = self._admit(key)
-            if trainer is not None:
-                self.join(trainer)
-        return trainer
-
 
 class _Groups(dict[Key, Group | None]):
     """Facts by experiment; None for one whose facts are passed over."""
 
-    def __init__(self, find: Callable[[Key], Trainer | None]) -> None:
-        self._find = find
+    def __init__(
+        self, trainers: Mapping[Key, Trainer], passed: Callable[[Key], None] | None
+    ) -> None:
+        self._trainers = trainers
+        self._passed = passed
 
     def __missing__(self, key: Key) -> Group | None:
-        trainer = self._find(key)
+        trainer = self._trainers.get(key)
         group = None
         if trainer is not None:
             group = Group.of(trainer.experiment)
+        elif self._passed is not None:
+            self._passed(key)
         self[key] = group
         return group
 
@@ -181,10 +231,11 @@ def sort(
     groups: dict[Key, Group | None],
     event_ms: int,
     before: Callable[[], Fact | None] = lambda: None,
+    follow: Callable[[Fact], None] | None = None,
 ) -> tuple[int, int]:
-    """Put facts about decisions into the groups of their experiments, from `start` to the next rollback.
+    """Put facts about decisions into the groups of their experiments, up to the next rollback or control fact.
 
-    `before` returns the fact before the first. Returns where that is, and the event time there.
+    Begins at `start`; `before` returns the fact before that. Returns where it stopped, and the event time there.
     """
     tenant_id = experiment_id = None
     group: Group | None = None
@@ -197,7 +248,7 @@ def sort(
         elif type(fact) is Decided:
             decision = fact.decision
             at_ms = decision.decided_at_ms
-        elif type(fact) is RolledBack:
+        elif type(fact) is RolledBack or type(fact) is ExperimentChanged:
             return at, event_ms
         else:
             if fact.at_ms > event_ms:
@@ -207,6 +258,8 @@ def sort(
                 if shaped is not None and shaped.traced is not None:
                     who = whose(fact, None) if shaped.capped else None
                     shaped.traced.append((offset, event_ms, fact, who))
+            elif follow is not None and type(fact) in _FOLLOWED:
+                follow(fact)
             continue
         if at_ms > event_ms:
             event_ms = at_ms

@@ -87,7 +87,8 @@ class _At:
 
     def is_sealed(self, known: Remembered) -> bool:
         """Whether what a decision taught was rolled back over, so that it cannot be taken back."""
-        return 0 < known.offset <= self.sealed
+        # What is taught at the rollback's own offset are defaults that fell due with it, so they come after it.
+        return 0 < known.offset < self.sealed
 
 
 class Group:

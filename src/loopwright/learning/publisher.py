@@ -68,7 +68,7 @@ class Publisher:
     def publish(self, trainer: Trainer) -> bool:
         """Publish the state of `trainer` now; False when the guard refuses it and the last good one stays."""
         self._waiting.pop(trainer.key, None)
-        experiment = trainer.experiment
+        experiment = trainer.current
         good = self._snapshots.get(*trainer.key)
         previous = None if good is None else good.served
         try:

@@ -29,7 +29,7 @@ def reported(
     degraded: str,
 ) -> Status:
     """Return the status of an experiment; `degraded` says why, when it serves less than it should."""
-    experiment, tally = trainer.experiment, trainer.tally
+    experiment, tally = trainer.current, trainer.tally
     halves = tally.history.halves() or (None, None)
     arms, failure = _arms_now(trainer)
     degraded = degraded or failure
@@ -88,20 +88,20 @@ def inspected(snapshot: Snapshot, trainer: Trainer, *, serving: int | None) -> S
     """Return the description of a kept snapshot with its arms as that state sees them."""
     summaries = trainer.summaries_of(snapshot.state)
     return msgspec.structs.replace(
-        info_of(snapshot, serving), arms=_arms(trainer.experiment, summaries, Tally())
+        info_of(snapshot, serving), arms=_arms(trainer.current, summaries, Tally())
     )
 
 
 def _arms_now(trainer: Trainer) -> tuple[tuple[ArmStatus, ...], str]:
     """Return the arms, and why they lack figures if the policy cannot give any."""
     try:
-        return _arms(trainer.experiment, trainer.summaries(), trainer.tally), ""
+        return _arms(trainer.current, trainer.summaries(), trainer.tally), ""
     except Exception as error:  # noqa: BLE001 - a status must tell even of a policy that is broken
         plain = tuple(
             ArmStatus(
-                arm_id=arm.id, state=arm.state, n=int(n), decisions=trainer.tally.decisions[arm.id]
+                arm_id=arm.id, state=arm.state, n=n, decisions=trainer.tally.decisions[arm.id]
             )
-            for arm, n in zip(trainer.experiment.arms, trainer.sums.counts, strict=True)
+            for arm, n in zip(trainer.current.arms, trainer.counts(), strict=True)
         )
         return plain, f"the policy cannot sum up its state: {type(error).__name__}: {error}"
 

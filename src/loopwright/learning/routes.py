@@ -39,6 +39,10 @@ class Learner(Protocol):
         """Return one snapshot with its arms; raises `NotFound`."""
         ...
 
+    def take_snapshot(self, tenant_id: str, experiment_id: str) -> SnapshotInfo:
+        """Keep the present state as a snapshot; raises `NotFound`."""
+        ...
+
     def roll_back(self, tenant_id: str, experiment_id: str, *, version: int, actor: str) -> int:
         """Log that the learner goes back to a kept snapshot; return the fact's offset. Raises `NotFound`."""
         ...
@@ -117,6 +121,26 @@ class LearningController(Controller):
         principal.require("read")
         catalog.experiment(tenant, experiment_id)
         return SnapshotList(learner.snapshots(tenant, experiment_id))
+
+    @post(
+        "/snapshots",
+        summary="Take a snapshot",
+        response_description="The snapshot.",
+        responses=problems(404, 409),
+        sync_to_thread=True,
+    )
+    def take_snapshot(
+        self,
+        experiment_id: FromPath[str],
+        learner: Learning,
+        catalog: Catalogued,
+        principal: Asking,
+        tenant: Acting,
+    ) -> SnapshotInfo:
+        """Keep the present state of the policy, for instance before a risky change; it can be rolled back to."""
+        principal.require("manage")
+        catalog.experiment(tenant, experiment_id)
+        return learner.take_snapshot(tenant, experiment_id)
 
     @get(
         "/snapshots/{version:str}",

@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.errors import Broken
+from loopwright.core.experiment import Experiment
 from loopwright.core.ports import Database, Session
 from loopwright.core.schema import apply_schema
 from loopwright.eventlog import Consumers
 
+from .control import Control
 from .joiner import Key
 from .memory import Remembered
 
@@ -49,6 +51,10 @@ _SCHEMA: Final = (
         "PRIMARY KEY (tenant_id, experiment_id, spender))",
         "CREATE INDEX spent_day ON spent (tenant_id, experiment_id, day)",
     ),
+    (
+        "CREATE TABLE controls (tenant_id TEXT NOT NULL, experiment_id TEXT NOT NULL, "
+        "body BYTEA NOT NULL, PRIMARY KEY (tenant_id, experiment_id))",
+    ),
 )
 CONSUMER: Final = "learner"
 
@@ -66,6 +72,8 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     apart: tuple[int, int] | None = None
     """Offset and event time at which reading stopped, of an experiment that is paused or catching up; those
     of one that reads along are the checkpoint's."""
+    experiment: Experiment | None = None
+    """The experiment at the offset that was read; None when the log did not hold control facts yet."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +107,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     through: int
     event_ms: int
     states: Mapping[Key, Saved]
+    controls: Mapping[Key, Control]
     remembered: Mapping[Key, Mapping[str, Remembered | None]]
     forgotten: Mapping[Key, int]
     """Event time of experiments whose decisions that are past being remembered may go."""
@@ -126,6 +135,11 @@ class Store:
         rows = self._database.query("SELECT tenant_id, experiment_id, body FROM states")
         return {(tenant, experiment): _saved(body) for tenant, experiment, body in rows}
 
+    def controls(self) -> dict[Key, Control]:
+        """Return what the log says of each experiment, through the checkpoint's offset."""
+        rows = self._database.query("SELECT tenant_id, experiment_id, body FROM controls")
+        return {(tenant, experiment): _control(body) for tenant, experiment, body in rows}
+
     def shelf(self, key: Key) -> DatabaseShelf:
         """Return the remembered decisions of one experiment."""
         return DatabaseShelf(self._database, key)
@@ -143,6 +157,11 @@ class Store:
                 "INSERT INTO states VALUES (?, ?, ?) "
                 "ON CONFLICT (tenant_id, experiment_id) DO UPDATE SET body = excluded.body",
                 [(*key, _encode(saved)) for key, saved in checkpoint.states.items()],
+            )
+            session.executemany(
+                "INSERT INTO controls VALUES (?, ?, ?) "
+                "ON CONFLICT (tenant_id, experiment_id) DO UPDATE SET body = excluded.body",
+                [(*key, _encode(control)) for key, control in checkpoint.controls.items()],
             )
             for key, remembered in checkpoint.remembered.items():
                 _remember(session, key, remembered)
@@ -297,12 +316,24 @@ def _saved(body: bytes) -> Saved:
     try:
         return _decode_saved(body)
     except msgspec.DecodeError as error:
-        raise Broken(
-            f"a learner's state cannot be read: {error}; move the state database away, and the learner "
-            "learns again from the log"
-        ) from error
+        raise _unreadable(error) from error
+
+
+def _control(body: bytes) -> Control:
+    try:
+        return _decode_control(body)
+    except msgspec.DecodeError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> Broken:
+    return Broken(
+        f"a learner's state cannot be read: {error}; move the state database away, and the learner "
+        "learns again from the log"
+    )
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_decode_control: Final = msgspec.msgpack.Decoder(Control).decode
 _decode_saved: Final = msgspec.msgpack.Decoder(Saved).decode
 _decode_remembered: Final = msgspec.msgpack.Decoder(Remembered).decode

@@ -14,7 +14,7 @@ from loopwright import policies
 from loopwright.core.errors import Broken
 from loopwright.core.events import RolledBack
 from loopwright.core.experiment import Experiment
-from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served, Sums
+from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served
 
 from .joiner import Group, Joiner, Key, Rows
 from .memory import Memory, Shelf, Spent
@@ -38,28 +38,30 @@ class Trainer:
 
     def __init__(self, experiment: Experiment, shelf: Shelf, saved: Saved | None = None) -> None:
         self.experiment = experiment
+        """The experiment at the offset that was read: what it learns by."""
+        self.current = experiment
+        """The experiment by the newest fact that is known: what it serves by."""
         self.key: Key = (experiment.tenant_id, experiment.id)
         self.policy = policy_of(experiment)
         self.problem = Problem.of(experiment)
-        self.allocation = Allocation.of(experiment)
         self.memory = Memory(shelf)
         self.spent = Spent(shelf)
         self.tally = Tally() if saved is None else Tally.load(saved.tally)
         self.version = 0 if saved is None else saved.version
-        """Offset through which `sums` has learned."""
+        """Offset through which `state` has learned."""
         self.sealed = 0 if saved is None else saved.sealed
         """Offset of the latest rollback."""
-        self.sums: Sums = self.policy.empty(self.problem)
+        self.state: policies.State = self.policy.empty(self.problem)
         if saved is not None:
             self._restore(saved.state)
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def renew(self, experiment: Experiment) -> None:
-        """Go on with a changed experiment: more arms, another allocation."""
+        """Go on with a changed experiment: there may be more arms. Raises `Broken` when arms moved or went missing."""
+        _check_arms(tuple(arm.id for arm in self.experiment.arms), experiment)
         self.experiment = experiment
         self.problem = Problem.of(experiment)
-        self.allocation = Allocation.of(experiment)
-        self.sums = policies.grow(self.sums, self.problem)
+        self.state = self.policy.grow(self.problem, self.state)
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def learn(self, group: Group | None, *, offset: int, event_ms: int) -> bool:
@@ -67,7 +69,7 @@ class Trainer:
 
         `event_ms` is the event time at its end; windows that ended before it earn their default.
         """
-        before = self.sums
+        before = self.state
         if group is not None:
             joined = self._joiner.join(group, sealed=self.sealed)
             self._put(joined.plus)
@@ -75,7 +77,7 @@ class Trainer:
         for joined in self._joiner.close(event_ms, offset=offset, sealed=self.sealed):
             self._put(joined.plus)
             self._take_out(joined.minus)
-        if self.sums is before:
+        if self.state is before:
             return False
         self.version = offset
         return True
@@ -86,17 +88,26 @@ class Trainer:
         self.version = self.sealed = offset
 
     def prepare(self, previous: Served | None = None) -> Served:
-        """Return what serves the state; `previous` may save work. Raises what `Policy.prepare` raises."""
-        return self.policy.prepare(self.problem, self.sums, self.allocation, previous=previous)
+        """Return what serves the state in the current experiment; `previous` may save work.
+
+        Raises what `Policy.prepare` raises.
+        """
+        problem = Problem.of(self.current)
+        state = self.policy.grow(problem, self.state)
+        allocation = Allocation.of(self.current)
+        return self.policy.prepare(problem, state, allocation, previous=previous)
 
     def summaries(self) -> list[ArmSummary]:
-        """Return what is known of each arm."""
-        return self.policy.summaries(self.problem, self.sums, self.allocation)
+        """Return what is known of each arm of the current experiment."""
+        return self._summaries(self.state)
 
     def summaries_of(self, state: bytes) -> list[ArmSummary]:
         """Return what was known of each arm in a kept state."""
-        sums = policies.grow(policies.load(read_state(state, self.experiment).sums), self.problem)
-        return self.policy.summaries(self.problem, sums, self.allocation)
+        return self._summaries(self.policy.load(read_state(state, self.current).sums))
+
+    def counts(self) -> list[int]:
+        """Return how many rewards of each arm of the current experiment the state holds."""
+        return self.policy.counts(self.policy.grow(Problem.of(self.current), self.state))
 
     def dump(self) -> bytes:
         """Return the state as bytes; equal states give equal bytes."""
@@ -107,7 +118,7 @@ class Trainer:
                 self.policy.spec.name,
                 arms,
                 tally.rows,
-                policies.dump(self.sums),
+                self.policy.dump(self.state),
                 tally.expected,
             )
         )
@@ -124,28 +135,34 @@ class Trainer:
 
     def saved(self, apart: tuple[int, int] | None) -> Saved:
         """Return what a checkpoint keeps; `apart` as in `Saved`."""
-        return Saved(self.dump(), self.tally.dump(), self.version, self.sealed, apart)
+        return Saved(
+            self.dump(), self.tally.dump(), self.version, self.sealed, apart, self.experiment
+        )
+
+    def _summaries(self, state: policies.State) -> list[ArmSummary]:
+        problem = Problem.of(self.current)
+        allocation = Allocation.of(self.current)
+        return self.policy.summaries(problem, self.policy.grow(problem, state), allocation)
 
     def _put(self, rows: Rows) -> None:
         if rows:
-            self.sums = policies.merge(self.sums, self._stats(rows))
+            self.state = self.policy.learn(self.problem, self.state, self._batch(rows))
             self.tally.rows += len(rows)
 
     def _take_out(self, rows: Rows) -> None:
         if rows:
-            self.sums = policies.revert(self.sums, self._stats(rows))
+            self.state = self.policy.unlearn(self.problem, self.state, self._batch(rows))
             self.tally.rows -= len(rows)
 
-    def _stats(self, rows: Rows) -> Sums:
+    def _batch(self, rows: Rows) -> Batch:
         vectors = None
         if self.experiment.context is not None:
             vectors = [vector for vector in rows.vectors if vector is not None]
-        batch = Batch.of(rows.arms, rows.rewards, propensities=rows.propensities, vectors=vectors)
-        return self.policy.stats(self.problem, batch)
+        return Batch.of(rows.arms, rows.rewards, propensities=rows.propensities, vectors=vectors)
 
     def _restore(self, dumped: bytes) -> None:
         state = read_state(dumped, self.experiment)
-        self.sums = policies.grow(policies.load(state.sums), self.problem)
+        self.state = self.policy.grow(self.problem, self.policy.load(state.sums))
         self.tally.rows, self.tally.expected = state.rows, state.expected
 
 
@@ -167,15 +184,19 @@ def read_state(dumped: bytes, experiment: Experiment) -> State:
         raise Broken(
             f"a kept state of experiment {experiment.id!r} cannot be read: {error}"
         ) from error
+    _check_arms(state.arms, experiment)
+    return state
+
+
+def _check_arms(learned: tuple[str, ...], experiment: Experiment) -> None:
     arms = tuple(arm.id for arm in experiment.arms)
-    if arms[: len(state.arms)] != state.arms:
+    if arms[: len(learned)] != learned:
         raise Broken(
-            f"a kept state of experiment {experiment.id!r} has the arms {list(state.arms)}; the experiment "
-            f"begins with {list(arms[: len(state.arms)])}: the catalog and the states are not of one time",
-            found=list(state.arms),
+            f"a state of experiment {experiment.id!r} has the arms {list(learned)}; the experiment "
+            f"begins with {list(arms[: len(learned)])}: the catalog and the states are not of one time",
+            found=list(learned),
             expected=list(arms),
         )
-    return state
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -18,6 +18,7 @@ from .base import (
     Served,
     ServedTogether,
     Spec,
+    State,
     grow,
     params_of,
 )
@@ -26,6 +27,7 @@ from .exact import StateCorrupt, Sums, dump, load, merge, revert
 from .greedy import EpsilonGreedy, Uniform
 from .linear import LinThompson, LinUCB
 from .published import Published, Snapshots
+from .summing import Summing
 from .thompson import BetaThompson, GaussianThompson
 from .ucb import KLUCB, MOSS, MOSSAnytime, UCB1Tuned
 
@@ -53,7 +55,9 @@ __all__ = [
     "ServedTogether",
     "Snapshots",
     "Spec",
+    "State",
     "StateCorrupt",
+    "Summing",
     "Sums",
     "UCB1Tuned",
     "Uniform",

@@ -1,8 +1,9 @@
 """The nouns of learning and what every policy can do.
 
-A policy is a value: its parameters. What it has learned is another value, the exact `Sums` of distinct
-events (see `exact`). `prepare` turns sums into something that serves; nothing here holds a clock, a random
-generator or a lock.
+A policy is a value: its parameters. What it has learned is another value, its state, into which only the policy
+itself looks. For most it is the exact sums of distinct events (see `summing`); one that discounts or trains a network
+has another. `prepare` turns a state into something that serves; nothing here holds a clock, a random generator or a
+lock.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from loopwright.core.reward import BOUND, RewardType
 from .exact import Sums, widen
 
 Floats = NDArray[np.float64]
+
+State = Any
+"""What a policy has learned. Everybody else hands it on without a look inside; it is never changed in place."""
 
 LEAST_PROPENSITY: Final = 2.0**-20
 """No arm is ever drawn with a smaller probability than this: importance weights stay on the exact grid."""
@@ -230,18 +234,41 @@ class Policy(Protocol):
 
     spec: ClassVar[Spec]
 
-    def empty(self, problem: Problem) -> Sums:
+    def empty(self, problem: Problem) -> State:
         """Return the state before any event."""
         ...
 
-    def stats(self, problem: Problem, batch: Batch) -> Sums:
-        """Return the sums of `batch` alone; raises `Invalid` when the batch does not fit the problem."""
+    def learn(self, problem: Problem, state: State, batch: Batch) -> State:
+        """Return `state` after the events of `batch`; raises `Invalid` when the batch does not fit the problem.
+
+        It depends on `state` and `batch` alone, and leaves both as they are.
+        """
+        ...
+
+    def unlearn(self, problem: Problem, state: State, batch: Batch) -> State:
+        """Return `state` without the events of `batch`, which it has learned: a reward was corrected or erased."""
+        ...
+
+    def grow(self, problem: Problem, state: State) -> State:
+        """Return the same state with room for every arm of `problem`; raises `Invalid` if arms went missing."""
+        ...
+
+    def counts(self, state: State) -> list[int]:
+        """Return how many events of each arm were learned, by position."""
+        ...
+
+    def dump(self, state: State) -> bytes:
+        """Return `state` as bytes; equal states give equal bytes."""
+        ...
+
+    def load(self, data: bytes) -> State:
+        """Return the state that `dump` wrote, bit for bit; raises `StateCorrupt` when it is damaged."""
         ...
 
     def prepare(
         self,
         problem: Problem,
-        sums: Sums,
+        state: State,
         allocation: Allocation,
         *,
         previous: Served | None = None,
@@ -254,7 +281,7 @@ class Policy(Protocol):
         """
         ...
 
-    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+    def summaries(self, problem: Problem, state: State, allocation: Allocation) -> list[ArmSummary]:
         """Return what is known of each arm, by position."""
         ...
 

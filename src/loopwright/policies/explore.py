@@ -8,10 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Final
 
 from loopwright.core.errors import Invalid, MaskEmpty, NoArms
 
 from .base import LEAST_PROPENSITY, Allocation, Problem
+
+_TINY: Final = 2.0**-960
+"""Weights below this are next to nothing: dividing by their sum may leave the range of float64."""
 
 
 class Exploration:
@@ -89,29 +93,50 @@ class Exploration:
     def spread(self, base: Sequence[float], allowed: Sequence[int]) -> list[float]:
         """Return the law over all positions: `base` restricted to `allowed`, floor and shares applied.
 
-        `base` holds non-negative weights whose sum over `allowed` is positive. Under a mask, maximum shares
-        that can no longer be met are raised in proportion.
+        `base` holds non-negative weights; arms that all weigh nothing share evenly. Under a mask, maximum shares
+        that can no longer be met are raised in proportion, and least shares lowered.
         """
-        scale = (1 - self.floor) / math.fsum(base[k] for k in allowed)
         even = self.floor / len(allowed)
-        shares = [scale * base[k] + even for k in allowed]
+        shares = [(1 - self.floor) * w + even for w in _normal([base[k] for k in allowed])]
         lows, highs = [0.0] * len(allowed), [1.0] * len(allowed)
         if self.has_shares:
-            highs = self._raised([self._highs[k] for k in allowed])
+            highs = _raised([self._highs[k] for k in allowed])
             lows = [max(self._lows[k], min(even, h)) for k, h in zip(allowed, highs, strict=True)]
-            shares = _between(shares, lows, highs)
+            shares = _between(shares, _lowered(lows), highs)
         if even < LEAST_PROPENSITY:
             shares = _without_dust(shares, highs)
         law = [0.0] * len(self._lows)
         for k, share in zip(allowed, shares, strict=True):
-            law[k] = share
+            # Rounding may add up to a little more than 1, which no importance weight may be divided by.
+            law[k] = min(share, 1.0)
         return law
 
-    def _raised(self, highs: list[float]) -> list[float]:
-        most = math.fsum(highs)
-        if most >= 1:
-            return highs
-        return [h / most for h in highs] if most > 0 else [1 / len(highs)] * len(highs)
+
+def _normal(weights: list[float]) -> list[float]:
+    """Return `weights` divided by their sum, whatever their size.
+
+    A mask may leave only arms whose weights are subnormal: one over their sum is infinite, and dividing by the
+    largest first is safe.
+    """
+    total = math.fsum(weights)
+    if total < _TINY:
+        largest = max(weights)
+        weights = [w / largest for w in weights] if largest > 0 else [1.0] * len(weights)
+        total = math.fsum(weights)
+    return [w / total for w in weights]
+
+
+def _raised(highs: list[float]) -> list[float]:
+    most = math.fsum(highs)
+    if most >= 1:
+        return highs
+    return [h / most for h in highs] if most > 0 else [1 / len(highs)] * len(highs)
+
+
+def _lowered(lows: list[float]) -> list[float]:
+    """Return least shares that leave no more than all traffic: under a mask the floor weighs more on each arm."""
+    least = math.fsum(lows)
+    return lows if least <= 1 else [low / least for low in lows]
 
 
 def winners(scores: Sequence[float], allowed: Sequence[int]) -> list[float]:
@@ -142,7 +167,7 @@ def _between(shares: list[float], lows: list[float], highs: list[float]) -> list
     left = 1.0
     while free:
         weight = math.fsum(shares[i] for i in free)
-        if weight <= 0:
+        if weight < _TINY:
             break
         scale = left / weight
         under = {i: lows[i] - scale * shares[i] for i in free if scale * shares[i] < lows[i]}
@@ -166,7 +191,7 @@ def _between(shares: list[float], lows: list[float], highs: list[float]) -> list
 def _filled(
     found: list[float], lows: list[float], highs: list[float], *, free: set[int], left: float
 ) -> list[float]:
-    """Give what is `left` to arms the policy gave nothing: their minima, then by the room they have."""
+    """Give what is `left` to arms the policy gave next to nothing: their minima, then by the room they have."""
     left -= math.fsum(lows[i] for i in free)
     room = math.fsum(highs[i] - lows[i] for i in free)
     for i in free:

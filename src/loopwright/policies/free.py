@@ -17,6 +17,7 @@ from . import columns, exact, thompson_law
 from .base import Allocation, ArmSummary, Batch, Diverged, Draw, Problem, Served, Spec
 from .exact import Sums
 from .explore import Exploration, cumulative, winners
+from .summing import Summing
 from .tallies import Tallies
 
 
@@ -81,7 +82,7 @@ class FixedLaw:
         return self._exploration.spread(weights, allowed)
 
 
-class ContextFree(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ContextFree(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of policies that ignore contexts. A family member adds its parameters and `judge`."""
 
     spec: ClassVar[Spec]
@@ -107,21 +108,21 @@ class ContextFree(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def prepare(
         self,
         problem: Problem,
-        sums: Sums,
+        state: Sums,
         allocation: Allocation,
         *,
         previous: Served | None = None,
     ) -> Served:
         """Return the law of this state, ready to draw from."""
-        columns.check_shape(problem, sums, columns=self._columns)
+        columns.check_shape(problem, state, columns=self._columns)
         exploration = Exploration(problem, allocation)
-        judgement = self.judge(problem, Tallies(sums, one=0), enabled=exploration.enabled)
+        judgement = self.judge(problem, Tallies(state, one=0), enabled=exploration.enabled)
         return FixedLaw(problem.arms, judgement, exploration=exploration)
 
-    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+    def summaries(self, problem: Problem, state: Sums, allocation: Allocation) -> list[ArmSummary]:
         """Return what is known of each arm; P(best) is that of Thompson sampling, whatever the policy."""
-        served = self.prepare(problem, sums, allocation)
-        tallies = Tallies(sums, one=0)
+        served = self.prepare(problem, state, allocation)
+        tallies = Tallies(state, one=0)
         best = thompson_law.best(problem, tallies, enabled=served.enabled)
         return [
             tallies.summary(problem, k, share=share, p_best=best[k])

@@ -51,26 +51,26 @@ class EpsilonGreedy(ContextFree, frozen=True, kw_only=True, forbid_unknown_field
     def prepare(
         self,
         problem: Problem,
-        sums: Sums,
+        state: Sums,
         allocation: Allocation,
         *,
         previous: Served | None = None,
     ) -> Served:
         """Return the law of this state, or with a context its linear model, ready to choose."""
         if not problem.features:
-            return super().prepare(problem, sums, allocation)
+            return super().prepare(problem, state, allocation)
         exploration = Exploration(problem, allocation)
         earlier = linear.model_of(previous)
-        model = linear.Model(problem, sums, ridge=self.ridge, previous=earlier)
+        model = linear.Model(problem, state, ridge=self.ridge, previous=earlier)
         rule = linear.Greedy(self.epsilon)
         return linear.LinearLaw(problem, model, rule=rule, exploration=exploration)
 
-    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+    def summaries(self, problem: Problem, state: Sums, allocation: Allocation) -> list[ArmSummary]:
         """Return what is known of each arm."""
-        served = self.prepare(problem, sums, allocation)
+        served = self.prepare(problem, state, allocation)
         if isinstance(served, linear.LinearLaw):
-            return linear.summaries(problem, sums, served)
-        return super().summaries(problem, sums, allocation)
+            return linear.summaries(problem, state, served)
+        return super().summaries(problem, state, allocation)
 
 
 class Uniform(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=True):

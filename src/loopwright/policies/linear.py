@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, ClassVar, Final, Protocol
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -41,6 +40,7 @@ from .base import (
 from .exact import Sums
 from .explore import Exploration, cumulative
 from .gaussians import LEADING, best_of
+from .summing import Summing
 from .tallies import Tallies
 
 _ONE: Final = struct.pack("<d", 1.0)
@@ -275,7 +275,7 @@ class LinearLaw:
             means, variances = means[:, places], variances[:, places]
         weights = self._rule(means, variances)[0]
         if self._is_plain and mask is None:
-            weights = [(1 - self._floor) * weight + self._even for weight in weights]
+            weights = [min((1 - self._floor) * weight + self._even, 1.0) for weight in weights]
             return _placed(weights, allowed, count=len(self.arms))
         return self._exploration.spread(_placed(weights, allowed, count=len(self.arms)), allowed)
 
@@ -292,7 +292,8 @@ class LinearLaw:
             place = bisect_right(list(accumulate(weights)), (u - floor) / (1 - floor))
         # Rounding may leave the last running sum just below 1.
         place = min(place, self._count - 1)
-        return Draw(self._exploration.enabled[place], (1 - floor) * weights[place] + self._even)
+        p = min((1 - floor) * weights[place] + self._even, 1.0)
+        return Draw(self._exploration.enabled[place], p)
 
     def _judged(self, vectors: Sequence[Sequence[float] | bytes | None]) -> tuple[Floats, Floats]:
         """Return f64[n, K], mean and xᵀA⁻¹x of each enabled arm for each vector."""
@@ -329,7 +330,7 @@ def _placed(weights: Sequence[float], positions: Sequence[int], *, count: int) -
     return law
 
 
-class Linear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Linear(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of linear policies. A family member adds its parameters and `rule`."""
 
     spec: ClassVar[Spec]
@@ -351,19 +352,19 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def prepare(
         self,
         problem: Problem,
-        sums: Sums,
+        state: Sums,
         allocation: Allocation,
         *,
         previous: Served | None = None,
     ) -> LinearLaw:
         """Return the model of this state, ready to choose."""
         exploration = Exploration(problem, allocation)
-        model = Model(problem, sums, ridge=self.ridge, previous=model_of(previous))
+        model = Model(problem, state, ridge=self.ridge, previous=model_of(previous))
         return LinearLaw(problem, model, rule=self.rule(problem, model), exploration=exploration)
 
-    def summaries(self, problem: Problem, sums: Sums, allocation: Allocation) -> list[ArmSummary]:
+    def summaries(self, problem: Problem, state: Sums, allocation: Allocation) -> list[ArmSummary]:
         """Return what is known of each arm; share and P(best) are those of the average context."""
-        return summaries(problem, sums, self.prepare(problem, sums, allocation))
+        return summaries(problem, state, self.prepare(problem, state, allocation))
 
 
 def empty(problem: Problem) -> Sums:

@@ -19,12 +19,9 @@ from loopwright.policies import (
     Problem,
     Served,
     ServedTogether,
+    State,
     Sums,
-    dump,
-    grow,
-    load,
     merge,
-    revert,
 )
 
 _ARMS: Final = ("a", "b", "c", "d")
@@ -56,7 +53,7 @@ def check_policy(
         _check_arithmetic(policy, problem, history, rng=rng)
         _check_growth(policy, problem, sums)
         for state in (policy.empty(problem), sums):
-            before = dump(state)
+            before = policy.dump(state)
             for allocation in _allocations(problem):
                 served = policy.prepare(problem, state, allocation)
                 _check_law(served, problem, allocation, history=history)
@@ -68,7 +65,7 @@ def check_policy(
                 draws=draws,
             )
             _check_summaries(policy, problem, state)
-            _require(dump(state) == before, "preparing and selecting leave the state alone")
+            _require(policy.dump(state) == before, "preparing and selecting leave the state alone")
         _check_refusals(policy, problem, sums)
     if learns:
         for problem in _problems(policy):
@@ -135,8 +132,8 @@ def _batch(events: Sequence[_Event]) -> Batch:
     )
 
 
-def _learned(policy: Policy, problem: Problem, events: Sequence[_Event]) -> Sums:
-    return merge(policy.empty(problem), policy.stats(problem, _batch(events)))
+def _learned(policy: Policy, problem: Problem, events: Sequence[_Event]) -> State:
+    return policy.learn(problem, policy.empty(problem), _batch(events))
 
 
 def _allocations(problem: Problem) -> Iterator[Allocation]:
@@ -225,9 +222,14 @@ def _check_draws(
 def _check_arithmetic(
     policy: Policy, problem: Problem, history: Sequence[_Event], *, rng: np.random.Generator
 ) -> None:
-    """Check that only the set of distinct events matters, to the bit."""
+    """Check that a state is stored without loss; of one of sums, that only the set of distinct events matters."""
+    dump = policy.dump
     whole = _learned(policy, problem, history)
     expected = dump(whole)
+    _require(dump(policy.load(expected)) == expected, "a stored state is loaded bit for bit")
+    _require(dump(_learned(policy, problem, history)) == expected, "learning is repeatable")
+    if not isinstance(whole, Sums):
+        return
     shuffled = [history[i] for i in rng.permutation(len(history))]
     _require(dump(_learned(policy, problem, shuffled)) == expected, "the order does not matter")
     repeated = {event.id: event for event in shuffled + shuffled[:50]}
@@ -238,17 +240,24 @@ def _check_arithmetic(
     for size in (1, 7, 256):
         state = policy.empty(problem)
         for start in range(0, len(shuffled), size):
-            state = merge(state, policy.stats(problem, _batch(shuffled[start : start + size])))
+            state = policy.learn(problem, state, _batch(shuffled[start : start + size]))
         _require(dump(state) == expected, f"batches of {size} give the same bits")
-    half, rest = (policy.stats(problem, _batch(part)) for part in (history[:100], history[100:]))
+    half, rest = (_learned(policy, problem, part) for part in (history[:100], history[100:]))
     _require(dump(merge(rest, half)) == dump(merge(half, rest)), "merging commutes")
-    _require(dump(revert(whole, half)) == dump(rest), "revert takes out what merge put in")
-    _require(dump(whole) == expected, "merging and reverting leave their arguments alone")
-    _require(dump(load(expected)) == expected, "a stored state is loaded bit for bit")
-    _refuses(Invalid, lambda: revert(half, whole), what="taking out what was never learned")
+    first = _batch(history[:100])
+    _require(
+        dump(policy.unlearn(problem, whole, first)) == dump(rest),
+        "unlearn takes out what learn put in",
+    )
+    _require(dump(whole) == expected, "learning and unlearning leave their arguments alone")
+    _refuses(
+        Invalid,
+        lambda: policy.unlearn(problem, half, _batch(history)),
+        what="taking out what was never learned",
+    )
 
 
-def _check_growth(policy: Policy, problem: Problem, sums: Sums) -> None:
+def _check_growth(policy: Policy, problem: Problem, state: State) -> None:
     bigger = Problem(
         arms=(*problem.arms, "new"),
         dimension=problem.dimension,
@@ -256,18 +265,19 @@ def _check_growth(policy: Policy, problem: Problem, sums: Sums) -> None:
         high=problem.high,
         reward_type=problem.reward_type,
     )
-    grown = grow(sums, bigger)
-    _require(grown.counts.tolist() == [*sums.counts.tolist(), 0], "old arms keep their positions")
+    grown = policy.grow(bigger, state)
+    counts = policy.counts(state)
+    _require(policy.counts(grown) == [*counts, 0], "old arms keep their positions")
     served = policy.prepare(bigger, grown, Allocation.even(len(bigger.arms)))
     vector = np.zeros(problem.features).tobytes() if problem.features else None
     _require(abs(math.fsum(served.law(vector)) - 1) < _EXACT, "a law with a new arm adds up to 1")
-    _refuses(Invalid, lambda: grow(grown, problem), what="losing an arm")
+    _refuses(Invalid, lambda: policy.grow(problem, grown), what="losing an arm")
 
 
-def _check_summaries(policy: Policy, problem: Problem, sums: Sums) -> None:
-    found = policy.summaries(problem, sums, Allocation.even(len(problem.arms)))
+def _check_summaries(policy: Policy, problem: Problem, state: State) -> None:
+    found = policy.summaries(problem, state, Allocation.even(len(problem.arms)))
     _require([s.arm for s in found] == list(problem.arms), "summaries come by position")
-    _require([s.n for s in found] == sums.counts.tolist(), "summaries count events")
+    _require([s.n for s in found] == policy.counts(state), "summaries count events")
     _require(abs(math.fsum(s.share for s in found) - 1) < _EXACT, "shares add up to 1")
     _require(abs(math.fsum(s.p_best for s in found) - 1) < _EXACT, "P(best) adds up to 1")
     for summary in found:
@@ -281,7 +291,7 @@ def _check_summaries(policy: Policy, problem: Problem, sums: Sums) -> None:
             )
 
 
-def _check_refusals(policy: Policy, problem: Problem, sums: Sums) -> None:
+def _check_refusals(policy: Policy, problem: Problem, sums: State) -> None:
     count = len(problem.arms)
     none = Allocation(enabled=(False,) * count)
     _refuses(NoArms, lambda: policy.prepare(problem, sums, none), what="no enabled arm")
@@ -294,7 +304,7 @@ def _check_refusals(policy: Policy, problem: Problem, sums: Sums) -> None:
     vectors = np.zeros((1, problem.features)) if problem.features else None
     for reward in (math.nan, math.inf, 2 * problem.high):
         bad = Batch(np.array([0]), np.array([reward]), np.array([0.5]), vectors)
-        _refuses(Invalid, partial(policy.stats, problem, bad), what=f"reward {reward}")
+        _refuses(Invalid, partial(policy.learn, problem, sums, bad), what=f"reward {reward}")
     if problem.features:
         served = policy.prepare(problem, sums, Allocation.even(count))
         for vector in (None, b"", [0.0] * (problem.features + 1), [math.nan] * problem.features):
@@ -327,7 +337,7 @@ def _check_learning(policy: Policy, problem: Problem, rng: np.random.Generator) 
         events.append(_Event(step, draw.arm, low + (high - low) * wins, draw.propensity, vector))
         earned.append(wins)
         if len(events) == 30:
-            sums = merge(sums, policy.stats(problem, _batch(events)))
+            sums = policy.learn(problem, sums, _batch(events))
             served = policy.prepare(problem, sums, Allocation.even(len(problem.arms)))
             events = []
     uniform, perfect = 0.2 + 0.6 / len(problem.arms), 0.8

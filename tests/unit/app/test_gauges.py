@@ -50,7 +50,7 @@ def test_selects_are_counted_by_experiment(metrics: Metrics, services: Services)
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
     catalog.move_experiment(DEFAULT_TENANT, "x", "start")
-    services.learner.refresh(catalog.experiment(DEFAULT_TENANT, "x"))
+    services.supervisor.turn("learner")
     for _ in range(3):
         services.door.selector.select(DEFAULT_TENANT, "x")
     text = metrics.exposition().decode()

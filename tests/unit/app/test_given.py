@@ -8,8 +8,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from loopwright.app.given import Given, GivenLate
+from loopwright.app.given import Given, GivenLate, given_by
 from loopwright.app.http import CONTROLLERS
+from loopwright.app.wiring import Services
 
 
 def bare(hint: Any) -> Any:
@@ -34,14 +35,24 @@ def asked_for() -> Iterator[tuple[str, str, Any]]:
                     yield f"{controller.__name__}.{name}", parameter, bare(hint)
 
 
+def is_protocol(kind: Any) -> bool:
+    return bool(getattr(kind, "_is_protocol", False))
+
+
 @pytest.mark.parametrize(("handler", "name", "expected"), list(asked_for()))
 def test_a_handler_gets_the_type_that_it_names(handler: str, name: str, expected: Any) -> None:
-    given = table()[name]
-    if getattr(expected, "_is_protocol", False) and given is not expected:
-        members = [m for m in vars(expected) if not m.startswith("_")]
-        assert all(hasattr(given, member) for member in members)
-    else:
-        assert given == expected
+    assert table()[name] == expected or is_protocol(expected)
+
+
+def test_what_is_given_has_every_member_of_a_protocol(services: Services) -> None:
+    async def append(*_: object) -> Any: ...
+
+    given, _ = given_by(services, append)
+    wanted = {(name, kind) for _, name, kind in asked_for() if is_protocol(kind)}
+    assert wanted
+    for name, kind in wanted:
+        members = {member for member in vars(kind) if not member.startswith("_")}
+        assert members <= set(dir(getattr(given, name)))
 
 
 def test_every_entry_of_the_table_is_asked_for() -> None:

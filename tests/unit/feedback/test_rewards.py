@@ -156,3 +156,19 @@ def test_no_message_names_the_part_that_differs() -> None:
         with pytest.raises(LoopError) as caught:
             intake().accept("acme", FeedbackRequest(request_id, 1.0))
         assert not set(caught.value.message.lower().split()) & {"mac", "hmac", "payload", "secret"}
+
+
+def test_a_reward_without_a_metric_carries_the_experiments_own() -> None:
+    taking = intake(metric="resolved")
+    made = token()
+    fact, key = taking.accept("acme", FeedbackRequest(made, 1.0))
+    named, same_key = taking.accept("acme", FeedbackRequest(made, 1.0, "resolved"))
+    assert (fact.feedback.metric, key) == (named.feedback.metric, same_key)
+    assert taking.flags_of(fact) == ()
+
+
+def test_a_foreign_metric_is_kept_and_flagged() -> None:
+    taking = intake(metric="resolved")
+    fact, _ = taking.accept("acme", FeedbackRequest(token(), 1.0, "reward"))
+    assert fact.feedback.metric == "reward"
+    assert taking.flags_of(fact) == ("foreign_metric",)

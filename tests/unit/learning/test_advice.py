@@ -208,3 +208,21 @@ def test_a_degraded_learner_comes_first_with_its_reason():
     assert said[0].severity == "critical"
     assert "arm b has a mean of NaN" in said[0].sentence
     assert "offset 5000" in said[0].sentence
+
+
+def test_advice_names_the_metric_that_rewards_should_have_carried():
+    learns = experiment(metric="resolved")
+    status = Status(
+        tenant_id="default",
+        experiment_id="greeting",
+        state="running",
+        policy="BetaThompson",
+        arms=(),
+        feedback=2,
+        skipped={"metric": 3},
+    )
+    (said,) = [advice for advice in advise(status, learns) if advice.code == "foreign_metric"]
+    assert said.severity == "warning"
+    assert "Send the metric 'resolved'" in said.sentence
+    few = msgspec.structs.replace(status, feedback=3)
+    assert not [advice for advice in advise(few, learns) if advice.code == "foreign_metric"]

@@ -53,7 +53,7 @@ def test_plain_rewards_beyond_the_cap_of_their_unit_do_not_train(world):
     rewards(world, 3, "b", unit_id="eve")
     settle(learner)
     assert (arms(learner)["a"], arms(learner)["b"]) == ((5, 0.6), (3, 1.0))
-    assert skipped(learner) == learner.skipped() == {"capped_person": 2}
+    assert skipped(learner) == learner.views.skipped() == {"capped_person": 2}
     assert learner.status(TENANT, "greeting").feedback == 8
     assert learner.dump(TENANT, "greeting") == world.replayed()
 

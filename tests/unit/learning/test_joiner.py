@@ -198,7 +198,7 @@ def test_a_window_without_feedback_earns_the_default_when_event_time_passes_it(w
     settle(learner)
     assert arms(learner)["a"] == (1, 0.0)
     assert learner.status(TENANT, "greeting").defaults == 1
-    assert windowed.snapshots.get(TENANT, "greeting").offset == 3
+    assert windowed.snapshots.get(TENANT, "greeting").offset == 4
 
 
 def test_feedback_inside_the_window_counts_and_after_it_is_late(windowed):

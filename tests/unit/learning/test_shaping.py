@@ -56,7 +56,7 @@ def test_an_expectation_of_what_is_known_is_counted_and_changes_nothing(world):
     settle(learner)
     assert arms(learner)["a"] == (1, 1.0)
     assert learner.status(TENANT, "greeting").skipped == {"settled": 1}
-    assert learner.skipped() == {"settled": 1}
+    assert learner.views.skipped() == {"settled": 1}
 
 
 def test_a_newer_expectation_replaces_an_older_one(world):
@@ -67,7 +67,7 @@ def test_a_newer_expectation_replaces_an_older_one(world):
         settle(learner).stop()
         learner = world.learner()
     assert (arms(learner)["a"], figures(learner)) == ((1, 0.6), (1, 3, 0))
-    assert learner.expected() == {(TENANT, "greeting"): 1}
+    assert learner.views.expected() == {(TENANT, "greeting"): 1}
     assert learner.dump(TENANT, "greeting") == world.replayed()
 
 
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_counted_by_reason():
     found = learner.status(TENANT, "greeting")
     assert found.skipped == {"arm": 1, "metric": 1, "mode": 1, "reward": 1}
     assert learner.status(TENANT, "plain").skipped == {"metric": 1}
-    assert learner.expected() == {(TENANT, "greeting"): 0}
+    assert learner.views.expected() == {(TENANT, "greeting"): 0}
     world.close()
 
 
@@ -164,7 +164,7 @@ def test_an_experiment_without_a_memory_passes_expectations_over():
     world.put(world.expected(world.decide("a"), 0.5))
     settle(learner)
     assert arms(learner)["a"] == (0, None)
-    assert learner.offset == 2
+    assert learner.offset == 3
     world.close()
 
 

@@ -10,7 +10,14 @@ import msgspec
 from loopwright.backends.memory import MemoryEventLog, memory_database
 from loopwright.core import upcast
 from loopwright.core.decision import Decision
-from loopwright.core.events import Decided, Expected, Received, Reported, Ticked
+from loopwright.core.events import (
+    Decided,
+    Expected,
+    ExperimentChanged,
+    Received,
+    Reported,
+    Ticked,
+)
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.feedback import Note, Outcome, Rating, Target, Who
 from loopwright.core.ids import Ids
@@ -62,25 +69,30 @@ class World:
         self.log = MemoryEventLog()
         self.database = memory_database()
         self.reader = Reader(self.log)
-        self.catalog = {(e.tenant_id, e.id): e for e in experiments}
+        self.catalog: dict[tuple[str, str], Experiment] = {}
         self.ids = Ids(self.clock, random.Random(1))
         self.snapshots = Snapshots()
         self._writers: list[Writer] = []
+        for made in experiments:
+            self.change(made)
+        self._told = self.log.head()
 
     def learner(self, pace: Pace = EAGER) -> Learner:
-        """A learner as after a start of the process: from the last checkpoint, nothing published."""
+        """A learner as after a start of the process: from the last checkpoint, with what the world began with read."""
         self.snapshots = Snapshots()
-        return Learner(
+        learner = Learner(
             self.reader,
             self.writer,
             database=self.database,
             snapshots=self.snapshots,
-            experiments=self.catalog.values,
-            find=lambda tenant, id: self.catalog.get((tenant, id)),
             head=self.log.head,
             clock=self.clock,
             pace=pace,
+            stopwatch=lambda: 0.0,  # checkpoints and publishing are as eager as `pace` says
         )
+        while learner.offset < min(self._told, self.log.head()):
+            learner.step()
+        return learner
 
     @property
     def writer(self) -> Writer:
@@ -95,13 +107,15 @@ class World:
             writer.close()
         self.database.close()
 
-    def change(self, changed: Experiment, learner: Learner | None = None) -> Experiment:
+    def change(self, changed: Experiment, learner: Learner | None = None, **told) -> Experiment:
+        """Log that an experiment is from now on as `changed`, and let the learner read to there."""
         self.catalog[changed.tenant_id, changed.id] = changed
-        if learner is not None:
-            learner.refresh(changed)
+        offset = self.put(ExperimentChanged(self.ids(), self.clock.now_ms(), changed, **told))
+        while learner is not None and learner.offset < offset:
+            learner.step()
         return changed
 
-    def move(self, state: str, learner: Learner, id: str = "greeting") -> Experiment:
+    def move(self, state: str, learner: Learner | None = None, id: str = "greeting") -> Experiment:
         """Pause, resume or end an experiment."""
         return self.change(msgspec.structs.replace(self.catalog[TENANT, id], state=state), learner)
 
@@ -167,7 +181,7 @@ class World:
 
     def replayed(self, id: str = "greeting", through: int | None = None) -> bytes:
         """What the log alone teaches an experiment."""
-        return replay(self.reader, [self.catalog[TENANT, id]], through=through)[TENANT, id]
+        return replay(self.reader, through=through)[TENANT, id]
 
 
 def settle(learner: Learner) -> Learner:

@@ -128,8 +128,8 @@ class Stubborn:
     def empty(self, problem):
         return self._inner.empty(problem)
 
-    def stats(self, problem, batch):
-        return self._inner.stats(problem, batch)
+    def __getattr__(self, verb):
+        return getattr(self._inner, verb)
 
     def prepare(self, problem, sums, allocation, *, previous=None):
         return self._inner.prepare(problem, sums, allocation)

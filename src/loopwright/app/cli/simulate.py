@@ -128,7 +128,7 @@ def _play(
     explore_floor: float,
     rng: random.Random,
 ) -> Run:
-    from loopwright.policies import Allocation, Batch, Problem, merge
+    from loopwright.policies import Allocation, Batch, Problem
 
     problem = Problem(arms=tuple(str(position) for position in range(len(means))))
     allocation = Allocation.even(len(means), explore_floor)
@@ -142,7 +142,7 @@ def _play(
         if len(arrived) >= batch:
             arms, rewards, propensities = zip(*arrived, strict=True)
             learned = Batch.of(arms, rewards, propensities=propensities)
-            sums = merge(sums, policy.stats(problem, learned))
+            sums = policy.learn(problem, sums, learned)
             served = policy.prepare(problem, sums, allocation)
             arrived.clear()
         draw = served.select(None, rng.random())

@@ -140,6 +140,7 @@ class Keeper:
             Task(name="projection", run=self.project, pace=PACE),
             Task(name="sealing", run=self.seal, pace=PACE),
             Task(name="last-used", run=self._truth.catalog.flush_last_used, pace=PACE),
+            Task(name="outbox", run=self._truth.catalog.relay, pace=PACE),
         ]
 
     def sweep_raw_copies(self) -> None:

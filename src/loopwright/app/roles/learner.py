@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from loopwright.app.supervise import WAITS_ITSELF, Task
+from loopwright.core.errors import LoopError
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
 
 from .truth import Truth
 
+_logger = logging.getLogger(__name__)
+
+APPLY_S: Final = 5.0
+"""How long a change of an experiment waits to be in force before it is answered; the learner is then behind."""
+
 
 def build_learner(
     truth: Truth, *, snapshots: Snapshots, shed: Callable[[str, str], int]
 ) -> Learner:
-    """Return a learner that has loaded its checkpoint and follows the catalog.
+    """Return a learner that has loaded its checkpoint; the log is told of every change it lacks.
 
     `shed` says how many decision rows of an experiment never reached the log.
     """
@@ -23,13 +31,25 @@ def build_learner(
         truth.writer,
         database=truth.state_database,
         snapshots=snapshots,
-        experiments=truth.experiments,
         head=truth.log.head,
         shed=shed,
-        find=truth.find,
+        follow=truth.catalog.follow,
         clock=truth.clock,
     )
-    truth.catalog.subscribe(learner.refresh)
+
+    def applied(offset: int) -> None:
+        learner.wait_until_read(offset, APPLY_S)
+
+    truth.applied = applied
+    try:
+        truth.catalog.adopt(learner.standing())
+        truth.catalog.relay()
+    except LoopError as error:
+        # It goes on without: the keeper tries again.
+        _logger.error(
+            "changes wait in the outbox until the event log can be written",
+            extra={"reason": error.message},
+        )
     return learner
 
 

@@ -25,7 +25,11 @@ class Reports:
         # In the catalog's database because people decide it: it cannot be rebuilt, and is backed up with the rest.
         self.clearances = Clearances(truth.catalog_database)
         self.clearing = Clearing(
-            self.clearances, clock=truth.clock, ids=truth.ids, find=truth.find, audit=truth.audit
+            self.clearances,
+            clock=truth.clock,
+            ids=truth.ids,
+            find=truth.find,
+            audit=truth.catalog.record,
         )
 
     @property

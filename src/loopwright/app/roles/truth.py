@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final, Literal
 
@@ -12,19 +11,18 @@ from loopwright.app.settings import Settings, addresses
 from loopwright.backends import resolve
 from loopwright.catalog import DEFAULT_TENANT, Catalog
 from loopwright.core.clock import Clock
-from loopwright.core.errors import LoopError, NotFound, Overloaded
-from loopwright.core.events import Changed
+from loopwright.core.errors import NotFound
+from loopwright.core.events import Fact
 from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
-from loopwright.core.ports import Committed, ScrubbedDatabase
+from loopwright.core.ports import ScrubbedDatabase
 from loopwright.core.principal import SCOPES
 from loopwright.eventlog import Reader, Segments, Writer
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
 
-_logger = logging.getLogger(__name__)
-
 RAW_FILE: Final = "raw.db"
+APPEND_S: Final = 30.0
 
 
 class Truth:
@@ -51,7 +49,15 @@ class Truth:
         )
         opened.callback(self.writer.close)
         self.writer.subscribe(self.reader.wake)
-        self.catalog = Catalog(self.catalog_database, clock=clock, ids=ids, audit=self.audit)
+        self.catalog = Catalog(
+            self.catalog_database,
+            clock=clock,
+            ids=ids,
+            append=self.append,
+            applied=lambda offset: self.applied(offset),
+        )
+        self.applied: Callable[[int], None] = lambda offset: None
+        """Waits until what the log says through an offset is in force; the learner's role sets it."""
         people_database = self.database("people", opened, is_private=True)
         self.private = [people_database]
         """Databases whose deleted rows must also leave the file."""
@@ -75,23 +81,10 @@ class Truth:
         opened.callback(database.close)
         return database
 
-    def audit(self, change: Changed) -> None:
-        """Log a change of the control plane. It is in force by now, so nothing here may refuse it."""
-
-        def done(outcome: Committed | LoopError) -> None:
-            if isinstance(outcome, LoopError):
-                missed(outcome)
-
-        def missed(error: LoopError) -> None:
-            _logger.error(
-                "a change is in force but not in the event log",
-                extra={"reason": error.message, "change": change},
-            )
-
-        try:
-            self.writer.submit([change], [None], done)
-        except Overloaded as error:
-            missed(error)
+    def append(self, facts: Sequence[Fact], keys: Sequence[bytes]) -> int:
+        """Put facts of the control plane into the log; return an offset that is not below theirs."""
+        self.writer.append(facts, keys, timeout_s=APPEND_S)
+        return self.log.head()
 
     def experiments(self) -> Iterable[Experiment]:
         """Return every experiment of every tenant."""

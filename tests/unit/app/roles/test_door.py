@@ -18,7 +18,7 @@ def token(services: Services) -> str:
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
     catalog.move_experiment(DEFAULT_TENANT, "x", "start")
-    services.learner.refresh(catalog.experiment(DEFAULT_TENANT, "x"))
+    services.supervisor.turn("learner")
     return services.door.selector.select(DEFAULT_TENANT, "x").request_id
 
 

@@ -38,11 +38,11 @@ def test_feedback_is_learned_published_and_reported(world):
         rewarded(world, "a", 0.0)
     settle(learner)
     published = world.snapshots.get(TENANT, "greeting")
-    assert published.offset == world.log.head() == 80
+    assert published.offset == world.log.head() == 81
     assert max(published.served.law(None)) == published.served.law(None)[1] > 0.8
     status = learner.status(TENANT, "greeting")
     assert (status.decisions, status.feedback, status.whole) == (40, 40, 40)
-    assert (status.snapshot, status.head, status.learner) == (80, 80, "learning")
+    assert (status.snapshot, status.head, status.learner) == (81, 81, "learning")
     assert [(arm.n, arm.decisions) for arm in status.arms] == [(20, 20), (20, 20), (0, 0)]
     assert status.arms[1].share == pytest.approx(published.served.law(None)[1])
 
@@ -62,9 +62,9 @@ def test_a_restart_goes_on_from_the_checkpoint(world):
     before = learner.dump(TENANT, "greeting")
     learner.stop()
     again = world.learner()
-    assert again.offset == 2
+    assert again.offset == 3
     assert again.dump(TENANT, "greeting") == before
-    assert world.snapshots.get(TENANT, "greeting").offset == 2
+    assert world.snapshots.get(TENANT, "greeting").offset == 3
 
 
 @pytest.mark.parametrize("pace", [EAGER, LAZY], ids=["saved", "never saved"])
@@ -91,13 +91,14 @@ def test_two_experiments_learn_apart_and_an_unknown_one_is_counted():
     world.close()
 
 
-def test_an_experiment_started_without_a_word_is_met_in_the_log(world):
+def test_an_experiment_that_starts_later_is_met_in_the_log(world):
     learner = world.learner()
+    world.change(experiment("late", state="draft"))
     world.change(experiment("late"))
     rewarded(world, "b", 1.0, id="late")
     settle(learner)
     assert arms(learner, "late")["b"][0] == 1
-    assert world.snapshots.get(TENANT, "late").offset == 2
+    assert world.snapshots.get(TENANT, "late").offset == 5
 
 
 def test_a_paused_experiment_keeps_its_facts_and_learns_them_once_when_resumed(world):
@@ -111,8 +112,8 @@ def test_a_paused_experiment_keeps_its_facts_and_learns_them_once_when_resumed(w
     settle(learner)
     assert arms(learner)["a"][0] == 1
     assert learner.status(TENANT, "greeting").learner == "paused"
-    assert learner.positions()[TENANT, "greeting"] == 2
-    world.move("running", learner)
+    assert learner.views.positions()[TENANT, "greeting"] == 4  # where the fact is that paused it
+    world.move("running")
     assert not learner.caught_up(world.log.head())
     settle(learner)
     rewarded(world, "a", 1.0)
@@ -221,10 +222,10 @@ def test_the_thread_learns_ticks_and_stops():
     learner.start()
     world.writer.submit([Decided(world.decision("a"))], [None], lambda outcome: None)
     assert world.writer.flush()
-    assert learner.wait_until(1, 10)
+    assert learner.wait_until(2, 10)
     world.clock.advance(seconds=1)
     # The clock has passed the window and nothing else comes: the learner writes the tick itself.
-    assert learner.wait_until(2, 10)
+    assert learner.wait_until(3, 10)
     learner.stop()
     assert arms(learner)["a"] == (1, 0.0)
     assert learner.dump(TENANT, "greeting") == world.replayed()
@@ -237,15 +238,15 @@ def test_snapshots_are_kept_by_age_by_rows_and_on_demand(world):
     settle(learner)
     assert learner.snapshots(TENANT, "greeting") == []
     taken = learner.take_snapshot(TENANT, "greeting")
-    assert (taken.version, taken.n, taken.serving) == (2, 1, True)
+    assert (taken.version, taken.n, taken.serving) == (3, 1, True)
     world.clock.advance(seconds=400)
     rewarded(world, "b", 1.0)
     settle(learner)
     listed = learner.snapshots(TENANT, "greeting")
-    assert [(s.version, s.n, s.serving) for s in listed] == [(4, 2, True), (2, 1, False)]
-    assert [arm.n for arm in learner.snapshot(TENANT, "greeting", version=2).arms] == [1, 0, 0]
-    with pytest.raises(NotFound, match="no snapshot of version 3"):
-        learner.snapshot(TENANT, "greeting", version=3)
+    assert [(s.version, s.n, s.serving) for s in listed] == [(5, 2, True), (3, 1, False)]
+    assert [arm.n for arm in learner.snapshot(TENANT, "greeting", version=3).arms] == [1, 0, 0]
+    with pytest.raises(NotFound, match="no snapshot of version 4"):
+        learner.snapshot(TENANT, "greeting", version=4)
 
 
 def test_only_the_newest_fifty_snapshots_are_kept(world):
@@ -256,7 +257,7 @@ def test_only_the_newest_fifty_snapshots_are_kept(world):
         learner.take_snapshot(TENANT, "greeting")
     versions = [s.version for s in learner.snapshots(TENANT, "greeting")]
     assert len(versions) == 50
-    assert (versions[0], versions[-1]) == (110, 12)
+    assert (versions[0], versions[-1]) == (111, 13)
 
 
 def test_a_rollback_goes_through_the_log_and_replays(world):
@@ -300,7 +301,7 @@ def test_a_learner_that_cannot_read_the_log_says_so():
     learner = world.learner()
     learner.start()
     with pytest.raises(Broken, match="the learner has stopped: the log ends at offset 0"):
-        learner.wait_until(2, 10)
+        learner.wait_until(3, 10)
     assert learner.failure is not None
     learner.stop()
     world.close()
@@ -316,7 +317,7 @@ def test_a_rollback_that_cannot_be_written_is_refused(world):
 
 def test_a_draft_is_no_business_of_the_learner(world):
     learner = world.learner()
-    learner.refresh(experiment("new", state="draft"))
+    world.change(experiment("new", state="draft"), learner)
     assert world.snapshots.get(TENANT, "new") is None
     assert learner.published == 1
 
