@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from loopwright.app.demo import Served, server
+from loopwright.cli.digits import Served, server
 from loopwright.client import AsyncClient, Client, FeedbackItem
 
 SENT: dict[str, tuple[str, dict[str, Any]]] = {

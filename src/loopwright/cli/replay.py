@@ -31,7 +31,7 @@ from .show import console, number, percent, put_json, say, table
 
 if TYPE_CHECKING:
     from loopwright.app.embedded import Loop
-    from loopwright.app.streams import Outline, Row, Source
+    from loopwright.cli.streams import Outline, Row, Source
 
 TAIL = 0.1
 """Share of the rows, at the end, over which the reward late in the stream is taken."""
@@ -81,7 +81,7 @@ class Mapped:
 
     def source(self, stream: str, limit: int | None) -> Source:
         """Return the stream called `stream`, read as these options say; raises `Invalid`."""
-        from loopwright.app.streams import locate
+        from loopwright.cli.streams import locate
 
         if limit is not None and limit < 1:
             raise Invalid(f"--limit is {limit}; read at least one row")
@@ -125,7 +125,7 @@ def replay(
 
     Bundled streams: digits, open-bandit-random, open-bandit-bts.
     """
-    from loopwright.app.streams import outline
+    from loopwright.cli.streams import outline
 
     source = columns.source(stream, limit)
     found = outline(source)
@@ -172,7 +172,7 @@ def _reward_spec(found: Outline, source: Source) -> RewardSpec:
 
 
 def _play(loop: Loop, experiment_id: str, source: Source, found: Outline, *, quiet: bool) -> Played:
-    from loopwright.app.streams import rows
+    from loopwright.cli.streams import rows
 
     all_rows, late_rows = Tally(), Tally()
     late_from = found.rows - max(round(found.rows * TAIL), 1)

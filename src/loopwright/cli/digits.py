@@ -21,11 +21,11 @@ from typing import Final
 
 import httpx
 
+from loopwright.app.address import read_address
+from loopwright.app.keyring import ADMIN_KEY_FILE
 from loopwright.client import BatchReceipt, Client, FeedbackItem
 from loopwright.core.errors import Broken, Conflict
 
-from .address import read_address
-from .keyring import ADMIN_KEY_FILE
 from .streams import BUNDLED, rows
 
 STREAM: Final = "digits"
@@ -142,7 +142,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
         raise Conflict(f"port {port} is taken; choose another with --port, or 0 for a free one")
     port = port or _free_port()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    command = [sys.executable, "-m", "loopwright.app.cli", "serve"]
+    command = [sys.executable, "-m", "loopwright.cli", "serve"]
     command += ["--data", str(data), "--host", "127.0.0.1", "--port", str(port)]
     output = data / "server.log"
     with output.open("wb") as log:
