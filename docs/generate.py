@@ -108,7 +108,7 @@ def openapi() -> dict[str, Any]:
 
 def commands() -> list[str]:
     """Return the full name of every command of the CLI; groups are left out."""
-    from loopwright.app.cli import app
+    from loopwright.cli import app
 
     return list(_commands(app, "loopwright"))
 
@@ -457,7 +457,7 @@ def _help(name: str) -> str:
     """Return what `loopwright ... --help` prints on a plain terminal of 100 columns."""
     from rich.console import Console
 
-    from loopwright.app.cli import app
+    from loopwright.cli import app
 
     plain = Console(file=io.StringIO(), width=100, force_terminal=False, color_system=None)
     app.help_print(name.split()[1:], console=plain)

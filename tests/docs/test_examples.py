@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from loopwright.app.demo import server
+from loopwright.cli.digits import server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRIED = {"embedded", "http_client", "preference_pairs", "prompt_choice"}

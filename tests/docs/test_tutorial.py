@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.app.cli import run
+from loopwright.cli import run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial" / "first-loop.md").read_text("utf-8")
 

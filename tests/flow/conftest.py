@@ -26,7 +26,7 @@ class Server:
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "loopwright.app.cli", "serve", "--port=0"),
+                *(sys.executable, "-m", "loopwright.cli", "serve", "--port=0"),
                 *flags,
                 f"--data={self.data}",
             ],

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from loopwright.app.cli import run
-from loopwright.app.demo import Served, server
+from loopwright.cli import run
+from loopwright.cli.digits import Served, server
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_demo_keeps_serving_until_it_is_stopped(
 ) -> None:
     arguments = ["demo", "--rounds", "10", "--port", "0", "--data", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "loopwright.app.cli", *arguments],
+        [sys.executable, "-u", "-m", "loopwright.cli", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

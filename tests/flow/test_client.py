@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.app.demo import Served, server
+from loopwright.cli.digits import Served, server
 from loopwright.client import AsyncClient, Client, Receipt, Selection, Unreachable
 from loopwright.core.errors import (
     Conflict,

@@ -17,11 +17,11 @@ import httpx
 import polars
 import pyarrow.parquet as parquet
 import pytest
-
-import loopwright
-from loopwright.app.cli import run
 from loopwright.app.demo import Served
 from loopwright.app.demo import server as serving
+
+import loopwright
+from loopwright.cli import run
 from loopwright.client import AsyncClient, Client
 from loopwright.core.errors import Invalid
 
@@ -199,7 +199,7 @@ def test_standard_output_is_a_pipe_for_other_programs(folder: Path) -> None:
         (["--format", "parquet"], lambda x: parquet.read_table(io.BytesIO(x)).to_pylist()),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "loopwright.app.cli", "export", "steps", "--out", "-",
+            [sys.executable, "-m", "loopwright.cli", "export", "steps", "--out", "-",
              "--data", str(folder), *more],
             capture_output=True,
             check=True,

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 import loopwright
-from loopwright.app.cli import run
-from loopwright.app.demo import Served, server
 from loopwright.app.settings import load_settings
+from loopwright.cli import run
+from loopwright.cli.digits import Served, server
 from loopwright.client import Client
 from loopwright.core.errors import Conflict, Invalid, SettingsInvalid
 from loopwright.core.reward import RewardSpec

@@ -21,9 +21,9 @@ from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, consented, feedback, step
 
-from loopwright.app.cli import run
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.catalog import Catalog
+from loopwright.cli import run
 from loopwright.core.errors import LoopError, NotFound
 from loopwright.core.events import Fact, Stepped
 from loopwright.core.feedback import Correction, Outcome, Rating, Signal, Target

@@ -94,7 +94,7 @@ def test_a_disabled_arm_is_not_served_again(server: Server) -> None:
 
 
 def test_a_second_server_refuses_the_same_directory(server: Server) -> None:
-    command = [sys.executable, "-m", "loopwright.app.cli", "serve", "--port=0", "--data"]
+    command = [sys.executable, "-m", "loopwright.cli", "serve", "--port=0", "--data"]
     second = subprocess.run(
         [*command, str(server.data)], capture_output=True, text=True, timeout=30
     )
@@ -105,7 +105,7 @@ def test_a_second_server_refuses_the_same_directory(server: Server) -> None:
 
 def test_a_taken_port_is_said_plainly(server: Server, tmp_path: Path) -> None:
     port = server.url.rsplit(":", 1)[1]
-    command = [sys.executable, "-m", "loopwright.app.cli", "serve", f"--port={port}", "--data"]
+    command = [sys.executable, "-m", "loopwright.cli", "serve", f"--port={port}", "--data"]
     second = subprocess.run(
         [*command, str(tmp_path / "other")], capture_output=True, text=True, timeout=30
     )
@@ -120,7 +120,7 @@ def test_a_corrupted_log_is_refused_and_left_as_it_is(server: Server) -> None:
     log = server.data / "log.db"
     damaged = b"garbage!" * 64 + log.read_bytes()[512:]
     log.write_bytes(damaged)
-    command = [sys.executable, "-m", "loopwright.app.cli", "serve", "--port=0", "--data"]
+    command = [sys.executable, "-m", "loopwright.cli", "serve", "--port=0", "--data"]
     refused = subprocess.run(
         [*command, str(server.data)], capture_output=True, text=True, timeout=30
     )

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import loopwright
-from loopwright.app.cli.doctor import doctor
 from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.cli.doctor import doctor
 from loopwright.core.events import Changed
 from loopwright.core.upcast import decode
 from loopwright.people.raw import RawNotKept

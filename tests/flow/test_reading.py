@@ -173,7 +173,7 @@ PROGRAM = """
 import sys
 import thumbs  # the scratch module with the declaration
 
-from loopwright.app.cli import run
+from loopwright.cli import run
 
 sys.exit(run(sys.argv[1:]))
 """

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from tests.flow.conftest import Server
 
-from loopwright.app.cli import run
 from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
 from loopwright.backends.files import FolderBlobStore
+from loopwright.cli import run
 from loopwright.core.clock import DAY_MS, SystemClock
 from loopwright.core.events import Changed, Fact, Interacted, Reported
 from loopwright.core.feedback import Note, Outcome, Signal, Target

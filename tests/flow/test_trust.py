@@ -13,10 +13,10 @@ import pytest
 from tests.flow.conftest import Server
 from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, feedback
 
-from loopwright.app.cli import run
 from loopwright.app.embedded import Loop
 from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
+from loopwright.cli import run
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Changed, Fact
 from loopwright.core.feedback import Target

@@ -65,7 +65,7 @@ def check(server: Server, *flags: str, **environment: str) -> subprocess.Complet
     known = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB", "LOOPWRIGHT"))}
     return subprocess.run(
         [
-            *(sys.executable, "-m", "loopwright.app.cli", "check-trigger"),
+            *(sys.executable, "-m", "loopwright.cli", "check-trigger"),
             *(f"--data={server.data}", f"--url={server.url}", *flags),
         ],
         env={**known, **environment},

@@ -1,1 +1,1 @@
-"""Settings, wiring, HTTP, workers and the command line: the only package that knows every other."""
+"""Settings, wiring, the embedded loop, HTTP and workers: puts the slices together; only the command line is above."""

@@ -37,6 +37,7 @@ class Acks:
     def _done(self, future: asyncio.Future[Committed], outcome: Committed | LoopError) -> None:
         """Runs on the writer's thread, once per submission of a commit."""
         self._settled.append((future, outcome))
+        # One wake-up for a whole commit: each costs a write to the loop's pipe, and a commit settles thousands.
         if not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
             self._loop.call_soon_threadsafe(self._settle)

@@ -15,6 +15,7 @@ _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up he
 
 def url_of(host: str, port: int) -> str:
     """Return the address under which a listener of this machine is reached from this machine."""
+    # The address of every interface can be bound to, and on some systems not connected to.
     host = _ANY.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -33,6 +34,6 @@ def read_address(folder: Path) -> str | None:
 
 
 def forget_address(folder: Path) -> None:
-    """Say that the server of `folder` listens no more."""
+    """Remove the address of the server of `folder`."""
     with suppress(OSError):
         (folder / ADDRESS_FILE).unlink()

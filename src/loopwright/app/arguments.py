@@ -1,4 +1,4 @@
-"""What guards an embedded loop: checked arguments, and a loop that is open in this process."""
+"""Guards of an embedded loop: its arguments are checked, and it is used in the process that opened it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Part:
 def checked(shape: type[T], **members: Any) -> T:
     """Return `shape` from `members`, checked like a body that came over HTTP; raises `Invalid`.
 
-    What the log keeps must be readable again, and Python lets anything into a struct.
+    A struct takes any value in Python, and a fact of the wrong type could never be read from the log again.
     """
     try:
         return msgspec.convert(plainly(members), shape)

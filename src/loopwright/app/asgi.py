@@ -37,8 +37,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 class Behind:
     """An application that is built on a thread of its own, while the front already serves.
 
-    The web framework takes longer to import and set up than all the rest of a start. Whoever asks for it before
-    it is there waits for it.
+    The web framework takes longer to import and set up than all the rest of a start. A request for it waits until it
+    is built.
     """
 
     def __init__(self, build: Callable[[], App]) -> None:
@@ -53,6 +53,7 @@ class Behind:
     def app(self) -> App:
         """Return the application once it is built."""
         with self._lock:
+            # Built under the lock: a request that comes meanwhile waits here and does not build a second one.
             if self._app is None:
                 self._app = self._build()
             return self._app
@@ -64,7 +65,7 @@ class Behind:
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its body was complete; there is nobody to answer."""
+    """The client closed the connection before its body was complete, so no answer can be sent."""
 
 
 async def read_body(receive: Receive, *, limit: int) -> bytes:
@@ -79,13 +80,14 @@ def whole_body(message: Message, *, limit: int) -> bytes | None:
     if message["type"] != "http.request":
         raise ClientGone
     body: bytes = message["body"]
+    # Counted again, although the header was checked: a chunked body declares no length.
     if len(body) > limit:
         raise too_large(limit)
     return None if message["more_body"] else body
 
 
 async def read_on(message: Message, receive: Receive, *, limit: int) -> bytes:
-    """Return the whole body of which `message` is the beginning; raises like `read_body`."""
+    """Return the whole body that begins with `message`; raises like `read_body`."""
     parts: list[bytes] = [message["body"]]
     size = len(parts[0])
     while message["more_body"]:
@@ -138,7 +140,9 @@ def problem(error: LoopError) -> Reply:
     """Return `error` as a problem document (RFC 9457) with its stable `code`."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if (after := error.detail.get("retry_after_s")) is not None:
+        # The header has whole seconds (RFC 9110); 0 would make every client return at once.
         headers = ((b"retry-after", b"%d" % max(1, round(after))),)
+    # RFC 9110: a 401 must name the scheme, or some clients never ask again with a key.
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = ((b"www-authenticate", b"Bearer"),)
     return Reply(error.status, _encode(document_of(error)), PROBLEM, headers)

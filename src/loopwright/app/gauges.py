@@ -1,4 +1,4 @@
-"""Which figure of which role each metric of the catalogue reads, at every scrape."""
+"""Where each metric of the catalogue gets its value: from a figure of a role, read at the scrape."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
     )
     metrics.watch(
         "loopwright_classifier_fallbacks_total",
+        # A copy: an intake thread may add a reason while the scrape runs.
         lambda: [({"reason": why}, n) for why, n in list(door.classifier_fell_back.items())],
     )
     raw = truth.raw

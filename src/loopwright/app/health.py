@@ -1,4 +1,4 @@
-"""What the probes answer: whether this process serves, and what of its background work fails."""
+"""The answer of the probes: whether this process serves, and which background work fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .supervise import TaskHealth
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether this process can serve, and what fails meanwhile.
+    """Whether this process can serve, and which background work fails.
 
     `degraded` means that selects and feedback are served while some background work fails.
     """

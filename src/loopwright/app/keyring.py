@@ -101,6 +101,7 @@ class KeyRing:
 def write_private(path: Path, content: bytes) -> None:
     """Replace `path` durably by `content`, readable by its owner only."""
     scratch = path.with_name(path.name + ".new")
+    # Left by a crash; O_EXCL below refuses a file, or a link, that another process put there since.
     scratch.unlink(missing_ok=True)
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -108,6 +109,7 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
+    # The rename is an entry of the folder: without this a power failure can bring the old file back.
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,7 +1,7 @@
 """Query parameters that no route understands are refused.
 
-Ignoring one does something else than was asked: `?tenant_id=other` would write to the caller's own tenant, and
-`?limits=5` return everything.
+A parameter that is ignored changes what a request does: `?tenant_id=other` would write to the caller's own tenant,
+and `?limits=5` return everything.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+# The logging module keeps `extra` among the record's own attributes; only their names tell them apart.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -20,7 +21,7 @@ def log_to_stderr(*, level: str, format: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if format == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # uvicorn tells its own story of start and stop; ours says more.
+    # uvicorn logs start and stop too, without the address and the key file that our own lines have.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 

@@ -1,7 +1,7 @@
-"""What Prometheus sees.
+"""The metrics for Prometheus.
 
 The hot path adds to plain Python cells, three times cheaper than a client library's; one collector turns them,
-and the figures that other parts keep anyway, into metric families when somebody scrapes. Labels are bounded:
+and figures that other parts keep, into metric families at each scrape. Labels are bounded:
 routes and statuses are few, and experiments beyond the first `MAX_EXPERIMENTS` are summed up as "other".
 """
 

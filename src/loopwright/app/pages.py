@@ -1,7 +1,6 @@
-"""What the server gives to browsers: the feedback snippet, and the API's documentation with all that it needs.
+"""Static files for browsers: the feedback snippet, and the pages that show the API's documentation.
 
-Nothing is fetched from anywhere else, so the documentation opens where there is no internet, and nobody learns who
-reads it.
+Every file comes from this server: the documentation opens without internet, and no third party sees its readers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ RENDERERS: Final = (
     SwaggerRenderPlugin(
         path="/",
         js_url=_BUNDLE,
-        # The page names it and does not use it.
+        # The page loads this script and never calls it, so it gets the one that is loaded anyway.
         standalone_preset_js_url=_BUNDLE,
         css_url=f"{STATIC}/swagger-ui.css",
         favicon="<link rel='icon' href='data:,'>",
@@ -51,6 +50,7 @@ def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[byt
     content = _content(path)
     headers = {"cache-control": "public, max-age=3600", "x-content-type-options": "nosniff"}
     if path.endswith(".gz"):
+        # A cache on the way must keep the packed and the unpacked answer apart.
         headers["vary"] = "accept-encoding"
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers["content-encoding"] = "gzip"

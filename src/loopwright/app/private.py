@@ -1,4 +1,4 @@
-"""Which files of a data directory are their owner's alone, and how they become so."""
+"""File modes of a data directory: secrets and people's words are readable by their owner only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDERS: Final = ("segments", "warehouse", "surrogates")
 
 
 def keep_private(folder: Path) -> None:
-    """Let only its owner read what is kept in `folder`, whatever the mode of the folder itself.
+    """Take every permission on our files in `folder` from others, whatever the mode of the folder itself.
 
     A folder that was there before, such as one that an operator made with mode 755, keeps its mode: other files
     may be in it. A file of another owner is left alone; `loopwright doctor` names it.

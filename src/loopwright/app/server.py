@@ -8,16 +8,14 @@ import logging
 import signal
 import socket
 import sys
-from functools import partial
 from typing import Final
 
 import uvicorn
 import uvloop
 
 from loopwright.core.errors import SettingsInvalid
-from loopwright.feedback import AsSent
 
-from .acks import COMMIT_TIMEOUT_S, Acks
+from .acks import Acks
 from .address import forget_address, url_of, write_address
 from .asgi import App, Behind
 from .gauges import watch
@@ -59,6 +57,7 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has drained; by then it must not kill us before we have closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    # Before the stores are opened: a port that is taken must not leave a half-made data directory.
     with _listener(settings) as listener:
         services = Services(settings)
         try:
@@ -66,7 +65,7 @@ def serve(settings: Settings) -> None:
         finally:
             forget_address(settings.data_dir)
             services.close()
-            gc.unfreeze()  # what was set aside is to be taken down like everything else
+            gc.unfreeze()  # else nothing made at the start is ever collected, in a process that goes on
             logger.info("stopped")
 
 
@@ -84,47 +83,14 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from loopwright.signals.calibration import Calibrator
-
+        from .given import given_by, provided
         from .http import build_behind
 
-        # For handlers that run on a thread; the others wait for `append` on the event loop.
-        commit = partial(services.truth.writer.append, timeout_s=COMMIT_TIMEOUT_S)
-        reader = services.truth.reader
-        as_sent = AsSent(lambda after, limit: reader.facts(after, limit=limit))
-        calibrator = Calibrator(
-            services.keeper.surrogates,
-            warehouse=lambda: services.reports.warehouse,
-            clock=services.truth.clock,
-            audit=services.truth.catalog.record,
-        )
         return build_behind(
             front,
             endpoints,
-            catalog=services.truth.catalog,
             metrics=metrics,
-            dependencies={
-                "catalog": lambda: services.truth.catalog,
-                "learner": lambda: services.learner,
-                "signing_ring": lambda: services.door.ring,
-                "typed_intake": lambda: services.door.typed_intake,
-                "append": lambda: acks.append,
-                "as_sent": lambda: as_sent,
-                "commit": lambda: commit,
-                "people": lambda: services.truth.people,
-                "quarantine": lambda: services.door.quarantine,
-                "raw_copies": lambda: services.truth.raw,
-                "calibrator": lambda: calibrator,
-                "clearances": lambda: services.reports.clearances,
-                "clearing": lambda: services.reports.clearing,
-                "columnar": lambda: services.truth.columnar,
-                "count_rows": lambda: services.reports.rows_of,
-            },
-            # Opening it takes a while the first time, so not where requests are served.
-            slow_dependencies={
-                "warehouse": lambda: services.reports.warehouse,
-                "weighing": lambda: services.reports.trust(),
-            },
+            dependencies=provided(*given_by(services, acks.append)),
             body_limit=limit,
         )
 
@@ -162,9 +128,11 @@ async def _serve(services: Services, listener: socket.socket) -> None:
         lifespan="off",
         access_log=False,
         log_config=None,
+        # Taken from any client, X-Forwarded-For would let it choose the address that we see.
         proxy_headers=False,
         server_header=False,
         date_header=False,
+        # A client that keeps its connection busy must not hold up a restart for ever.
         timeout_graceful_shutdown=settings.drain_s,
     )
     services.start()
@@ -173,7 +141,7 @@ async def _serve(services: Services, listener: socket.socket) -> None:
 
 
 def _quiet_collector() -> None:
-    """Leave what the start made alone, and look for cycles seldom: requests make few.
+    """Freeze the objects of the start, and collect cycles rarely: requests make few.
 
     Without this, between a tenth and a quarter of a select goes into walking objects that live for ever.
     """
@@ -183,7 +151,7 @@ def _quiet_collector() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens: with port 0 nobody else can know."""
+    """Logs its address and writes it to the data directory: with port 0 the operating system chooses the port."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)

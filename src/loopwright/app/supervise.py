@@ -41,7 +41,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How one task does, at one moment."""
+    """The record of one task at one moment."""
 
     task: str
     is_vital: bool
@@ -56,7 +56,7 @@ class TaskHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """What a person who reads the readiness probe is told."""
+        """The task and why it fails, for the answer of the readiness probe."""
         return f"{self.task} {self.reason}"
 
 
@@ -81,7 +81,7 @@ class Supervised:
         return self._succeeded()
 
     def health(self, *, has_ended: bool = False) -> TaskHealth:
-        """Return the record; `has_ended` says that the thread is gone although nobody stopped it."""
+        """Return the record; `has_ended` says that the thread ended without `stop`."""
         with self._lock:
             return TaskHealth(
                 task=self.task.name,

@@ -34,6 +34,7 @@ class Services:
         self.settings = settings
         # One stack for the whole life: the reports open the warehouse late, and it must be closed with the rest.
         self._opened = ExitStack()
+        self._is_closed = False
         try:
             self._build(self._opened, clock, rng)
         except BaseException:
@@ -74,6 +75,9 @@ class Services:
 
     def close(self) -> None:
         """Store what waits, checkpoint, and let the data directory go; a second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.supervisor.stop()
         # Before the checkpoint: derived facts that a task has just handed over are stored, not refused.
         self.truth.writer.flush()

@@ -115,13 +115,14 @@ class DirectoryLock:
                 f"{directory} is in use by process {holder}; stop it, or serve from another directory",
                 holder=holder,
             )
+        self._owner = os.getpid()
         self._file.truncate(0)
-        self._file.write(str(os.getpid()))
+        self._file.write(str(self._owner))
         self._file.flush()
 
     def release(self) -> None:
-        """Let the directory go."""
-        self._file.close()
+        """Let the directory go, also when a forked child has inherited the file; in the child nothing is let go."""
+        _unlocked(self._file, self._owner)
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +140,7 @@ class FolderLease:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
+        self._owner = os.getpid()
         self._held: dict[str, tuple[int, IO[str]]] = {}
 
     def acquire(self, name: str, *, ttl_s: float) -> int | None:
@@ -167,7 +169,7 @@ class FolderLease:
     def release(self, name: str, epoch: int) -> None:
         """Let it go; nothing happens when it is not held."""
         if self.renew(name, epoch, ttl_s=0):
-            self._held.pop(name)[1].close()
+            _unlocked(self._held.pop(name)[1], self._owner)
 
 
 class Scratch:
@@ -215,6 +217,15 @@ def _locked(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _unlocked(file: IO[str], owner: int) -> None:
+    """Give up the lock of `file` and close it; a process other than `owner` only closes it."""
+    # A lock belongs to the open file, which a fork shares (flock(2)): closing our descriptor leaves it locked as long
+    # as a child has its own, and unlocking in a child would take it from the parent.
+    if not file.closed and os.getpid() == owner:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    file.close()
 
 
 @contextmanager

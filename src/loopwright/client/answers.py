@@ -1,4 +1,4 @@
-"""What the server answers, as values."""
+"""The server's answers, as values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do for one context.
+    """The arm to use for one context, and how it was chosen.
 
     `request_id` is the signed token to send back with feedback. It is None exactly when `is_fallback`: the
     server could not be asked, the local default arm stands in, and `reason` says why.
@@ -79,7 +79,7 @@ SKIPPED: Final = Receipt(skipped=True)
 
 
 class BatchReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each item of a batch, in the order sent."""
+    """The result of each item of a batch, in the order sent."""
 
     accepted: int
     duplicates: int
@@ -149,7 +149,7 @@ def _result(item: _ItemResult) -> Receipt | LoopError:
 
 
 class TypedReceipt(msgspec.Struct, frozen=True):
-    """What became of the items of one send, in order; a refused one has a `problem`."""
+    """The result of each item of one send, in order; a refused one has a `problem`."""
 
     accepted: int
     duplicates: int

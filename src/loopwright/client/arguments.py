@@ -1,4 +1,4 @@
-"""What a product hands to a call, checked before anything is sent.
+"""Checks of a call's arguments, before anything is sent.
 
 Everything wrong becomes `Invalid` with a sentence: a product that catches `LoopError` around a call must not meet a
 `TypeError` from inside it.
@@ -71,6 +71,7 @@ def listed(name: str, items: Any) -> list[Any]:
 
 def number(name: str, value: Any) -> float:
     """Return `value` as a finite float; raises `Invalid`, for text too."""
+    # Text has no `__float__`, but NumPy's strings do; and True is an int.
     if isinstance(value, bool | str) or not isinstance(value, SupportsFloat):
         raise Invalid(f"{name} is {shown(value)}; it must be a number")
     found = float(value)
@@ -129,6 +130,7 @@ def shown(value: Any) -> str:
 
 def _vector(vector: Any) -> list[float]:
     try:
+        # Both are sequences: "12" would become the vector [1, 2], and bytes their codes.
         if isinstance(vector, str | bytes):
             raise TypeError(f"it is {shown(vector)}")
         numbers = [float(component) for component in vector]

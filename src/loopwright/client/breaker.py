@@ -32,6 +32,7 @@ class Breaker:
         Once the pause is over one caller gets 0: its call is the probe, and while it lasts, for `patience_s` at
         most, the others still fail at once.
         """
+        # Read without the lock, as on every call of a healthy server; looked at again below.
         if self._timeouts < AFTER:
             return 0.0
         with self._lock:

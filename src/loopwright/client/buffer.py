@@ -102,6 +102,7 @@ class FeedbackBuffer:
             self._begin()
             self._queue.append((time.monotonic(), item))
             self._taken_in += 1
+            # Only these two change when the thread should wake; a wake-up per item would cost two thread switches.
             if len(self._queue) in (1, self._max_items):
                 self._changed.notify_all()
         return item.event_id
@@ -121,6 +122,7 @@ class FeedbackBuffer:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout_s
             self._changed.notify_all()
+        # Without a limit: the thread itself gives up at the deadline, and reports what it drops.
         if self._thread is not None:
             self._thread.join()
         atexit.unregister(self.close)
@@ -128,6 +130,7 @@ class FeedbackBuffer:
 
     def _renew(self) -> None:
         """Begin empty in a forked child: what is queued belongs to the parent, which sends it."""
+        # The parent's thread may have held it at the fork.
         self._changed = threading.Condition()
         self._queue.clear()
         self._taken_in = self._dealt_with = self._flush_through = 0

@@ -204,7 +204,7 @@ def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[T
     given = arguments.mappings("items", items)
     for item in given:
         # Before the first try: a retry after an answer that was lost must carry the same id.
-        member = "id" if path == "/feedback" and "type" in item else "event_id"
+        member = _id_member(path, item)
         if item.get(member) is None:
             item[member] = terms.new_id()
     return Call(
@@ -214,6 +214,14 @@ def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[T
         read=_read_typed,
         retry_on=IDEMPOTENT,
     )
+
+
+def _id_member(path: str, item: Mapping[str, Any]) -> str:
+    """Return the member by which the server knows an item again."""
+    # Only feedback events call it `id`. An action of the browser snippet has a `type` too, and `at_ms`; on the other
+    # two paths `id` is the id of the answer or the step, which further items may be about.
+    is_event = path == "/feedback" and "type" in item and "at_ms" not in item
+    return "id" if is_event else "event_id"
 
 
 _read_typed = msgspec.json.Decoder(TypedReceipt).decode

@@ -1,4 +1,4 @@
-"""What can go wrong between the product and the server, seen from the product's side."""
+"""The client's own errors, and the server's problem documents read as errors."""
 
 from __future__ import annotations
 

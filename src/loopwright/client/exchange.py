@@ -1,6 +1,6 @@
 """One call to the server as a conversation, without doing any IO.
 
-`converse` says what to do next (send this, wait so long) and is told what came of it; the blocking and the
+`converse` yields the next step (send this, wait so long) and receives its outcome; the blocking and the
 asynchronous client only carry its steps out. So deadlines, retries and fallbacks exist once.
 """
 
@@ -49,7 +49,7 @@ _ARM_MEMBERS: Final = frozenset({"id", "payload", "metadata"})
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """A request, how to read its answer, when to repeat it, and what stands in when nobody answers."""
+    """A request, how to read its answer, when to repeat it, and the fallback when there is none."""
 
     method: str
     path: str
@@ -107,13 +107,13 @@ class Failure:
 
     @property
     def is_timeout(self) -> bool:
-        """Whether the server kept the caller waiting in vain."""
+        """Whether the caller waited until its time ran out."""
         return self.hung or self.kind == "late"
 
 
 @dataclass(kw_only=True)
 class Terms:
-    """What every call of one client shares: patience, ids, local default arms, and counters."""
+    """State that all calls of one client share: patience, ids, local default arms, and counters."""
 
     base_url: str
     timeout_s: float = 5.0

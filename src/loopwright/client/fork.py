@@ -1,4 +1,4 @@
-"""What must be made anew in a forked child: threads are gone there, and locks may be held for ever.
+"""Renewal of clients in a forked child: it has none of the threads, and its copies of locks may stay held.
 
 Web servers fork their workers after the application is loaded, so a client or a buffer made at import is often
 used in a child.

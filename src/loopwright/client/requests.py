@@ -1,4 +1,4 @@
-"""How requests of one form are made: read this, change that."""
+"""The two forms of request of the control plane: reads and changes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _JSON: Final = {"content-type": "application/json"}
 
 
 class _Shell:
-    """What both clients are made of: the terms, and counters over them."""
+    """The part that both clients share: terms, and counters over them."""
 
     def __init__(
         self,

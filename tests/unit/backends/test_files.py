@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from loopwright.backends.files import DirectoryLock, FolderBlobStore
+from loopwright.backends.files import DirectoryLock, FolderBlobStore, FolderLease
 from loopwright.core.errors import DirectoryLocked, DiskFull
 
 
@@ -91,3 +93,59 @@ def test_a_released_directory_can_be_locked_again(tmp_path: Path) -> None:
     with DirectoryLock(tmp_path), pytest.raises(DirectoryLocked):
         DirectoryLock(tmp_path)
     DirectoryLock(tmp_path).release()
+
+
+def forked(do: Callable[[], object]) -> tuple[int, int]:
+    """Fork a child that does something and then stays until the pipe is closed; return its pid and the pipe."""
+    stays, told = os.pipe()
+    ready, says = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        do()
+        os.write(says, b".")
+        os.read(stays, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    for end in (stays, ready, says):
+        os.close(end)
+    return child, told
+
+
+def test_a_released_directory_can_be_locked_while_a_forked_child_lives(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+    child, pipe = forked(lambda: None)
+    try:
+        lock.release()
+        DirectoryLock(tmp_path).release()
+    finally:
+        os.close(pipe)
+        os.waitpid(child, 0)
+
+
+def test_a_forked_child_cannot_let_its_parents_directory_go(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+    child, pipe = forked(lock.release)
+    try:
+        with pytest.raises(DirectoryLocked):
+            DirectoryLock(tmp_path)
+    finally:
+        os.close(pipe)
+        os.waitpid(child, 0)
+        lock.release()
+    lock.release()  # a second time changes nothing
+
+
+def test_a_released_lease_can_be_taken_while_a_forked_child_lives(tmp_path: Path) -> None:
+    leases = FolderLease(tmp_path)
+    epoch = leases.acquire("loader", ttl_s=1)
+    assert epoch is not None
+    child, pipe = forked(lambda: None)
+    try:
+        leases.release("loader", epoch)
+        other = FolderLease(tmp_path)
+        assert other.acquire("loader", ttl_s=1) == epoch + 1
+        other.release("loader", epoch + 1)
+    finally:
+        os.close(pipe)
+        os.waitpid(child, 0)

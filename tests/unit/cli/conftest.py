@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loopwright.app.cli import run
+from loopwright.cli import run
 
 
 @dataclass

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from loopwright.app.cli.demo import Screen
-from loopwright.app.cli.show import console
-from loopwright.app.demo import BATCH, MOST_HELD, Probe, Progress, _images
+from loopwright.cli.demo import Screen
+from loopwright.cli.digits import BATCH, MOST_HELD, Probe, Progress, _images
+from loopwright.cli.show import console
 from loopwright.client import BatchReceipt, FeedbackItem
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from loopwright.app.cli.estimate import Tally
+from loopwright.cli.estimate import Tally
 
 
 def test_nothing_seen_is_nothing_known() -> None:

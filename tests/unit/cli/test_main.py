@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import loopwright
-from loopwright.app.cli import _COMMANDS, app
-from loopwright.app.cli.options import Server
-from loopwright.app.cli.show import bar, exit_code, sparkline
 from loopwright.app.keyring import ADMIN_KEY_FILE
+from loopwright.cli import _COMMANDS, app
+from loopwright.cli.options import Server
+from loopwright.cli.show import bar, exit_code, sparkline
 from loopwright.client import ApiError, Unreachable
 from loopwright.core.errors import (
     DirectoryLocked,
@@ -149,7 +149,7 @@ def test_the_local_key_is_used_for_this_machine_only(tmp_path: Path) -> None:
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
-        "from loopwright.app.cli import run\n"
+        "from loopwright.cli import run\n"
         "run(['--help'])\n"
         "heavy = {'numpy', 'duckdb', 'litestar', 'httpx', 'uvicorn', 'pydantic', 'msgspec'}\n"
         "sys.stderr.write(', '.join(heavy & set(sys.modules)))\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from loopwright.app.streams import BUNDLED, Columns, Row, Source, locate, outline, rows
+from loopwright.cli.streams import BUNDLED, Columns, Row, Source, locate, outline, rows
 from loopwright.core.errors import Invalid, NotFound
 
 LOGGED = Columns(arm="item", reward="click", propensity="p")

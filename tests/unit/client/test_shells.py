@@ -117,6 +117,36 @@ def test_a_forked_child_opens_connections_of_its_own(server: ScriptedServer) -> 
     assert [body["request_id"] for *_, body in server.seen] == ["parent", "child", "parent again"]
 
 
+def test_a_child_forked_while_an_asynchronous_client_runs_opens_connections_of_its_own(
+    server: ScriptedServer,
+) -> None:
+    async def use() -> None:
+        async with AsyncClient(server.url) as client:
+            await client.agent.feedback(request_id="parent", reward=1)
+
+            def child() -> None:
+                asyncio.run(client.agent.feedback(request_id="child", reward=1))
+
+            assert in_a_child(child) == 0
+            await client.agent.feedback(request_id="parent again", reward=1)
+
+    asyncio.run(use())
+    assert [body["request_id"] for *_, body in server.seen] == ["parent", "child", "parent again"]
+
+
+def test_a_child_that_closes_an_inherited_asynchronous_client_leaves_the_parents_open(
+    server: ScriptedServer,
+) -> None:
+    async def use() -> None:
+        async with AsyncClient(server.url) as client:
+            await client.agent.feedback(request_id="parent", reward=1)
+            assert in_a_child(lambda: asyncio.run(client.close())) == 0
+            await client.agent.feedback(request_id="parent again", reward=1)
+
+    asyncio.run(use())
+    assert len(server.seen) == 2
+
+
 def test_an_id_with_a_slash_stays_one_segment(server: ScriptedServer) -> None:
     server.otherwise = Act(200, {})
     with Client(server.url) as client:

@@ -49,7 +49,7 @@ class Door:
         quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
-        """How often the rules had to stand in for the endpoint that classifies, by reason."""
+        """Texts that the rules classified because the endpoint could not, by reason."""
         if settings.classifier_url is not None:
             self._classify_by_endpoint(truth, settings, opened)
         self.typed_intake = TypedIntake(

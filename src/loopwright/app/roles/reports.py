@@ -1,4 +1,4 @@
-"""What people read: the warehouse's tables, and the bursts that people cleared."""
+"""The role that reads for people: the warehouse's tables, and trust over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be rebuilt, and what every role shares: the event log, the catalog, the people, the raw copies."""
+"""The stores that cannot be rebuilt and that every role shares: event log, catalog, people, raw copies."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _fitted(data: Path, tenant: str | None, asked: _Asked) -> Surrogate:
 
 
 def _fetched(server: Server, tenant: str | None, asked: _Asked) -> Surrogate:
-    """Let a server fit."""
+    """Have the server fit it."""
     import msgspec
 
     from loopwright.signals.surrogate import Surrogate

@@ -15,12 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import Parameter
 
+from loopwright.core.errors import Invalid
 from loopwright.core.reward import RewardSpec
 
 from .estimate import Estimate, Tally
@@ -29,14 +31,14 @@ from .show import console, number, percent, put_json, say, table
 
 if TYPE_CHECKING:
     from loopwright.app.embedded import Loop
-    from loopwright.app.streams import Outline, Row, Source
+    from loopwright.cli.streams import Outline, Row, Source
 
 TAIL = 0.1
 """Share of the rows, at the end, over which the reward late in the stream is taken."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a replay."""
+    """The result of a replay."""
 
     rows: int
     matched: int
@@ -47,36 +49,66 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Mapped:
+    """How to read the file, and the meaning of its columns."""
+
+    format: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None,
+        Parameter(help="Format of the file; told from its name when not given."),
+    ] = None
+    kind: Annotated[
+        Literal["full-information", "logged"] | None,
+        Parameter(help="What a row tells; told from the columns named when not given."),
+    ] = None
+    label: Annotated[str | None, Parameter(help="Column of the right arm.")] = None
+    arm: Annotated[str | None, Parameter(help="Column of the arm that was shown.")] = None
+    reward: Annotated[str | None, Parameter(help="Column of what it earned.")] = None
+    propensity: Annotated[
+        str | None, Parameter(help="Column of the probability it was shown with.")
+    ] = None
+    vector: Annotated[
+        str | None, Parameter(help="Column that holds the context vector as a list.")
+    ] = None
+    features: Annotated[
+        str | None, Parameter(help="Pattern of the columns of the context, such as 'pixel_*'.")
+    ] = None
+    id: Annotated[str | None, Parameter(help="Column of the context's id.")] = None
+    unit_norm: Annotated[
+        bool | None, Parameter(help="Scale each vector to length 1.", negative=())
+    ] = None
+
+    def source(self, stream: str, limit: int | None) -> Source:
+        """Return the stream called `stream`, read as these options say; raises `Invalid`."""
+        from loopwright.cli.streams import locate
+
+        if limit is not None and limit < 1:
+            raise Invalid(f"--limit is {limit}; read at least one row")
+        bundled = locate(stream, self.format)
+        named = {field: getattr(self, field) for field in bundled.columns.__struct_fields__}
+        source = msgspec.structs.replace(
+            bundled,
+            columns=msgspec.structs.replace(
+                bundled.columns, **{field: column for field, column in named.items() if column}
+            ),
+            unit_norm=bundled.unit_norm if self.unit_norm is None else self.unit_norm,
+            limit=limit,
+        )
+        if self.kind not in (None, source.columns.kind):
+            raise Invalid(
+                f"--kind is {self.kind}, but the columns named describe a {source.columns.kind} stream"
+            )
+        return source
+
+
 def replay(
     stream: Annotated[
         str, Parameter(help="A CSV, JSONL or Parquet file (may end in .gz), or a bundled name.")
     ],
     /,
     *,
-    format: Annotated[
-        Literal["csv", "jsonl", "parquet"] | None,
-        Parameter(help="Format of the file; told from its name when not given."),
-    ] = None,
-    kind: Annotated[
-        Literal["full-information", "logged"] | None,
-        Parameter(help="What a row tells; told from the columns named when not given."),
-    ] = None,
-    label: Annotated[str | None, Parameter(help="Column of the right arm.")] = None,
-    arm: Annotated[str | None, Parameter(help="Column of the arm that was shown.")] = None,
-    reward: Annotated[str | None, Parameter(help="Column of what it earned.")] = None,
-    propensity: Annotated[
-        str | None, Parameter(help="Column of the probability it was shown with.")
-    ] = None,
-    vector: Annotated[
-        str | None, Parameter(help="Column that holds the context vector as a list.")
-    ] = None,
-    features: Annotated[
-        str | None, Parameter(help="Pattern of the columns of the context, such as 'pixel_*'.")
-    ] = None,
-    id: Annotated[str | None, Parameter(help="Column of the context's id.")] = None,
-    unit_norm: Annotated[
-        bool | None, Parameter(help="Scale each vector to length 1.", negative=())
-    ] = None,
+    columns: Mapped = Mapped(),
     policy: Annotated[str, Parameter(help="Policy that chooses and learns.")] = "auto",
     experiment: Annotated[
         str | None, Parameter(help="Id of the experiment; the stream's name when not given.")
@@ -93,31 +125,9 @@ def replay(
 
     Bundled streams: digits, open-bandit-random, open-bandit-bts.
     """
-    from loopwright.app.streams import Columns, locate, outline
-    from loopwright.core.errors import Invalid
+    from loopwright.cli.streams import outline
 
-    source = locate(stream, format)
-    mapped = Columns(
-        label=label,
-        arm=arm,
-        reward=reward,
-        propensity=propensity,
-        vector=vector,
-        features=features,
-        id=id,
-    )
-    source = msgspec.structs.replace(
-        source,
-        columns=_over(source.columns, mapped),
-        unit_norm=source.unit_norm if unit_norm is None else unit_norm,
-        limit=limit,
-    )
-    if limit is not None and limit < 1:
-        raise Invalid(f"--limit is {limit}; read at least one row")
-    if kind not in (None, source.columns.kind):
-        raise Invalid(
-            f"--kind is {kind}, but the columns named describe a {source.columns.kind} stream"
-        )
+    source = columns.source(stream, limit)
     found = outline(source)
     experiment_id = experiment or source.path.name.split(".")[0]
     with _data_dir(data) as folder, _opened(folder, seed) as loop:
@@ -135,11 +145,6 @@ def replay(
         put_json(report)
     else:
         _show(report, found)
-
-
-def _over(bundled: Any, mapped: Any) -> Any:
-    given = {name: value for name, value in msgspec.structs.asdict(mapped).items() if value}
-    return msgspec.structs.replace(bundled, **given)
 
 
 def _data_dir(data: Path | None) -> Any:
@@ -167,7 +172,7 @@ def _reward_spec(found: Outline, source: Source) -> RewardSpec:
 
 
 def _play(loop: Loop, experiment_id: str, source: Source, found: Outline, *, quiet: bool) -> Played:
-    from loopwright.app.streams import rows
+    from loopwright.cli.streams import rows
 
     all_rows, late_rows = Tally(), Tally()
     late_from = found.rows - max(round(found.rows * TAIL), 1)

@@ -22,6 +22,8 @@ POINTS: Final = 24
 """Points of the curves that are shown."""
 TAIL: Final = 0.1
 """Share of the rounds, at the end, over which the share of the best arm is taken."""
+_COMPARED: Final = ("BetaThompson", "KLUCB", "UCB1Tuned", "EpsilonGreedy", "Uniform")
+"""Policies that are tried when none is named: one of each family, and chance as the yardstick."""
 
 
 @dataclass
@@ -61,15 +63,14 @@ def simulate(
 
     means = _means(arms)
     _check(rounds=rounds, batch=batch, runs=runs, delay=delay)
-    names = policy or ["BetaThompson", "KLUCB", "UCB1Tuned", "EpsilonGreedy", "Uniform"]
     results = []
-    for name in names:
-        policy_made = make(name, {})
-        if policy_made.spec.context == "required":
-            raise Invalid(f"{policy_made.spec.name} needs a context; simulate has none")
+    for name in policy or _COMPARED:
+        chosen = make(name, {})
+        if chosen.spec.context == "required":
+            raise Invalid(f"{chosen.spec.name} needs a context; simulate has none")
         played = [
             _play(
-                policy_made,
+                chosen,
                 means,
                 rounds=rounds,
                 delay=delay,
@@ -79,15 +80,17 @@ def simulate(
             )
             for number in range(runs)
         ]
-        results.append(_result(policy_made.spec.name, played, rounds))
+        results.append(_result(chosen.spec.name, played, rounds))
     if json:
         put_json({"arms": means, "rounds": rounds, "runs": runs, "results": results})
-        return
-    shown = table(
-        "policy", "best arm over time", "reward", "regret", "±", "best at end",
-        title=f"{len(means)} arms, {rounds:,} rounds, mean of {runs} runs, delay {delay:g}",
-        left=2,
-    )  # fmt: skip
+    else:
+        title = f"{len(means)} arms, {rounds:,} rounds, mean of {runs} runs, delay {delay:g}"
+        _show(results, title)
+
+
+def _show(results: list[dict[str, Any]], title: str) -> None:
+    columns = ("policy", "best arm over time", "reward", "regret", "±", "best at end")
+    shown = table(*columns, title=title, left=2)
     for result in sorted(results, key=lambda result: result["regret"]):
         shown.add_row(
             result["policy"],

@@ -1,4 +1,4 @@
-"""`loopwright keys …`: API keys and the signing key, over HTTP or in a data directory nobody serves from."""
+"""`loopwright keys …`: API keys and the signing key, over HTTP, or in a data directory that no server holds."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ _COMMANDS: Final = {
         "export:export",
         "Write decisions, feedback, interactions or steps as Parquet, JSON lines or CSV.",
     ),
-    "calibrate": ("calibrate:calibrate", "Learn what early signals let expect of a late outcome."),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Fit the surrogate that predicts a late outcome from early signals.",
+    ),
     "keys": ("keys:app", "Create, list, rotate and revoke API keys; rotate the signing key."),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
@@ -103,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as head, has what it wanted; nobody is left to flush to.
+        # The reader, such as head, has closed the pipe; at exit Python would fail to flush to it.
         sys.stdout = None
         return 128 + signal.SIGPIPE
     except OSError as error:

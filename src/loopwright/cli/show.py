@@ -1,4 +1,4 @@
-"""How commands talk: tables for people, JSON for programs, one sentence for an error."""
+"""Output of the commands: tables for people, JSON for programs, one sentence for an error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def say(line: str = "") -> None:
 
 
 def console() -> Console:
-    """Return a console on stdout that prints text literally, and wide where nobody looks."""
+    """Return a console on stdout that prints text literally; wide when stdout is no terminal."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH

@@ -43,14 +43,29 @@ _MARKS: Final = {"met": "✓ met", "missed": "✗ missed", "unclear": "? unclear
 _LEVELS: Final = {"alarm": "✗", "warning": "!", "good": "✓", "note": "i"}
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
-class _Asked:
-    days: int | None
-    since: str | None
-    until: str | None
-    task: str | None
-    tz: str | None
-    trust: Literal["on", "off"]
+class Asked:
+    """Scope of the report; the fields are the query parameters of the server's report."""
+
+    days: Annotated[int | None, Parameter(help="The last so many days; 30 by default.")] = None
+    since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time.")] = None
+    until: Annotated[str | None, Parameter(help="End, itself not included; now by default.")] = None
+    tz: Annotated[
+        str | None,
+        Parameter(
+            help="Time zone whose midnights days begin at, as Europe/Berlin; UTC by default."
+        ),
+    ] = None
+    task: Annotated[str | None, Parameter(help="Only this task.")] = None
+    trust: Annotated[
+        bool, Parameter(help="Show what the figures are by trust beside what was said.")
+    ] = True
+
+    def params(self) -> dict[str, str]:
+        """Return what was given, as a query."""
+        given = asdict(self) | {"trust": "on" if self.trust else "off"}
+        return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def report(
@@ -59,21 +74,7 @@ def report(
     ] = None,
     /,
     *,
-    days: Annotated[int | None, Parameter(help="The last so many days; 30 by default.")] = None,
-    since: Annotated[str | None, Parameter(help="Start: a date or an ISO 8601 time.")] = None,
-    until: Annotated[
-        str | None, Parameter(help="End, itself not included; now by default.")
-    ] = None,
-    tz: Annotated[
-        str | None,
-        Parameter(
-            help="Time zone whose midnights days begin at, as Europe/Berlin; UTC by default."
-        ),
-    ] = None,
-    task: Annotated[str | None, Parameter(help="Only this task.")] = None,
-    trust: Annotated[
-        bool, Parameter(help="Show what the figures are by trust beside what was said.")
-    ] = True,
+    asked: Asked = Asked(),
     format: Annotated[
         Format | None, Parameter(help="What to write; by default what --out ends in, or a table.")
     ] = None,
@@ -108,7 +109,6 @@ def report(
     """Report on quality: metrics against targets, trends, versions, failure patterns, drift."""
     wanted = "json" if json else format or _format_of(out)
     server = Server(url, api_key, data)
-    asked = _Asked(days, since, until, task, tz, "on" if trust else "off")
     found = _fetched(server, tenant, asked) if url else _read(server, tenant, asked)
     if wanted == "table" and out is None:
         _show(found)
@@ -162,7 +162,7 @@ def _csv(found: QualityReport) -> str:
     return text.getvalue()
 
 
-def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
+def _read(server: Server, tenant: str | None, asked: Asked) -> QualityReport:
     """Read the data directory itself, or ask the server that holds it."""
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.insights.trusted import trusted_report
@@ -178,7 +178,7 @@ def _read(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
                 tz=asked.tz,
             )
             name = tenant or DEFAULT_TENANT
-            if asked.trust == "on":
+            if asked.trust:
                 return trusted_report(insights, weighing, name, of, task=asked.task)
             return insights.report(name, of, task=asked.task)
     except DirectoryLocked:
@@ -209,7 +209,7 @@ def _insights(data: Path) -> Iterator[tuple[Insights, Trust]]:
         yield Insights(warehouse, clock=SystemClock()), weighing
 
 
-def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport:
+def _fetched(server: Server, tenant: str | None, asked: Asked) -> QualityReport:
     """Ask a server."""
     from urllib.parse import quote
 
@@ -219,9 +219,8 @@ def _fetched(server: Server, tenant: str | None, asked: _Asked) -> QualityReport
     from loopwright.insights.report import QualityReport
 
     path = f"/api/v1/feedback/quality/{quote(tenant or DEFAULT_TENANT, safe='')}"
-    params = {name: str(value) for name, value in asdict(asked).items() if value is not None}
     try:
-        content = server.ask("GET", path, timeout_s=TIMEOUT_S, params=params)
+        content = server.ask("GET", path, timeout_s=TIMEOUT_S, params=asked.params())
     except NotFound as error:
         if tenant is None:
             raise NotFound("name the tenant: the key is not of the default one") from error

@@ -1,4 +1,4 @@
-"""`python -m loopwright.app.cli`."""
+"""`python -m loopwright.cli`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop in front of your eyes: a real server learns to read digits over HTTP.
+"""The demo: a real server learns to read digits over HTTP.
 
 Each image is a context of 64 numbers, each digit an arm, and the reward is 1 when the arm is the digit shown. The
 server knows nothing else. Everything goes through the public API of a server process, as a product would.
@@ -21,11 +21,11 @@ from typing import Final
 
 import httpx
 
+from loopwright.app.address import read_address
+from loopwright.app.keyring import ADMIN_KEY_FILE
 from loopwright.client import BatchReceipt, Client, FeedbackItem
 from loopwright.core.errors import Broken, Conflict
 
-from .address import read_address
-from .keyring import ADMIN_KEY_FILE
 from .streams import BUNDLED, rows
 
 STREAM: Final = "digits"
@@ -142,7 +142,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
         raise Conflict(f"port {port} is taken; choose another with --port, or 0 for a free one")
     port = port or _free_port()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    command = [sys.executable, "-m", "loopwright.app.cli", "serve"]
+    command = [sys.executable, "-m", "loopwright.cli", "serve"]
     command += ["--data", str(data), "--host", "127.0.0.1", "--port", str(port)]
     output = data / "server.log"
     with output.open("wb") as log:
@@ -156,7 +156,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
 
 
 def play(served: Served, *, rounds: int, seed: int, show: Callable[[Progress], None]) -> Progress:
-    """Run the loop over HTTP and return what came of it; `show` is called after every round."""
+    """Run the loop over HTTP and return its figures; `show` is called after every round."""
     with Client(served.url, served.api_key, timeout_s=15.0) as client:
         experiment_id = _create(client)
         progress = Progress(rounds)
@@ -246,8 +246,9 @@ def _free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens on `port` of this machine."""
+    """Return whether no process listens on `port` of this machine."""
     with socket.socket() as probe:
+        # As servers do: a port whose last connections are still in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -267,6 +268,7 @@ def _wait_until_ready(served: Served, data: Path) -> None:
                 raise Broken(f"the server did not start: {_last_line(output)}")
             try:
                 ready = http.get(f"{served.url}/health/ready").status_code == 200
+                # A port alone proves nothing: an older server may answer there.
                 if ready and read_address(data) == served.url and _holds(lock, served.process.pid):
                     return
             except httpx.TransportError:

@@ -20,7 +20,7 @@ from .show import FAILED, bar, console, number, percent, put_json, say, sparklin
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from loopwright.app.demo import Progress, Served
+    from loopwright.cli.digits import Progress, Served
 
 PORT: Final = 8400
 LEARNED: Final = 0.8
@@ -50,7 +50,7 @@ def demo(
     It shows 1,797 handwritten digits five times; the server learns which digit is which from nothing but whether
     it was right.
     """
-    from loopwright.app.demo import ROUNDS, is_free, play, server
+    from loopwright.cli.digits import ROUNDS, is_free, play, server
 
     rounds = ROUNDS if rounds is None else rounds
     if rounds < 1:

@@ -1,0 +1,132 @@
+"""The dependencies of the control plane's handlers: one typed table, keyed once.
+
+Litestar hands a dependency over by the name of the parameter. The name is a field here, so a test can compare the
+type of every field with what the handlers of that name expect (docs/decisions/0014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from litestar import Request
+from litestar.di import Provide
+
+from loopwright.catalog import Catalog
+from loopwright.catalog.routes import SigningRing
+from loopwright.core.ports import Columnar
+from loopwright.core.principal import Principal
+from loopwright.feedback import AsSent, Quarantine, TypedIntake
+from loopwright.feedback.routes import Append
+from loopwright.learning import Learner
+from loopwright.people.consent import Append as Commit
+from loopwright.people.erasure import CountRows
+from loopwright.people.people import People
+from loopwright.people.raw import RawCopies
+from loopwright.signals.calibration import Calibrator
+from loopwright.trust.clearances import Clearances, Clearing
+from loopwright.trust.view import Trust
+from loopwright.warehouse import Warehouse
+
+from .acks import COMMIT_TIMEOUT_S
+from .hot import authenticated
+from .unprefixed import KEYLESS
+from .wiring import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The dependencies: a handler gets the field that its parameter is named like."""
+
+    catalog: Catalog
+    learner: Learner
+    signing_ring: SigningRing
+    typed_intake: TypedIntake
+    as_sent: Callable[[Sequence[Mapping[str, Any]]], list[Any]]
+    """Returns rows of the warehouse as their facts were sent."""
+    append: Append
+    """Waits for the commit on the event loop."""
+    commit: Commit
+    """Waits for the commit on the thread that calls it, for handlers that have one."""
+    people: People
+    quarantine: Quarantine
+    raw_copies: RawCopies | None
+    calibrator: Calibrator
+    clearances: Clearances
+    clearing: Clearing
+    columnar: Columnar
+    """Writes the tables that people export."""
+    count_rows: CountRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenLate:
+    """Dependencies made for each request, on a thread: the first opens the warehouse, which can take seconds."""
+
+    warehouse: Callable[[], Warehouse]
+    weighing: Callable[[], Trust]
+
+
+def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
+    """Return what `services` give to handlers; `append` stores facts for those on the event loop."""
+    truth, door, reports = services.truth, services.door, services.reports
+    given = Given(
+        catalog=truth.catalog,
+        learner=services.learner,
+        signing_ring=door.ring,
+        typed_intake=door.typed_intake,
+        as_sent=AsSent(lambda after, limit: truth.reader.facts(after, limit=limit)),
+        append=append,
+        commit=partial(truth.writer.append, timeout_s=COMMIT_TIMEOUT_S),
+        people=truth.people,
+        quarantine=door.quarantine,
+        raw_copies=truth.raw,
+        calibrator=Calibrator(
+            services.keeper.surrogates,
+            warehouse=lambda: reports.warehouse,
+            clock=truth.clock,
+            audit=truth.catalog.record,
+        ),
+        clearances=reports.clearances,
+        clearing=reports.clearing,
+        columnar=truth.columnar,
+        count_rows=reports.rows_of,
+    )
+    return given, GivenLate(warehouse=lambda: reports.warehouse, weighing=reports.trust)
+
+
+def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
+    """Return the table as Litestar wants it, with the principal of each request."""
+
+    async def principal(request: Request[Any, Any, Any]) -> Principal:
+        tenant = request.scope.get(KEYLESS)
+        if isinstance(tenant, str):
+            # Only for the paths of `unprefixed`, and only when the settings name a tenant that needs no key.
+            return Principal(given.catalog.tenant(tenant).id, "", frozenset({"feedback", "read"}))
+        header = request.headers.get("authorization")
+        return authenticated(
+            given.catalog.authenticate, None if header is None else header.encode("latin-1")
+        )
+
+    return {
+        "principal": Provide(principal),
+        **{field.name: _ready(getattr(given, field.name)) for field in fields(given)},
+        **{field.name: _made(getattr(late, field.name)) for field in fields(late)},
+    }
+
+
+# Litestar reads the annotations of what provides, so it takes functions and no `partial`.
+def _ready(value: Any) -> Provide:
+    def give() -> Any:
+        return value
+
+    return Provide(give, sync_to_thread=False)
+
+
+def _made(make: Callable[[], Any]) -> Provide:
+    def give() -> Any:
+        return make()
+
+    return Provide(give, sync_to_thread=True)
