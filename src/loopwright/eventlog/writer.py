@@ -40,6 +40,8 @@ Done = Callable[[Committed | LoopError], None]
 """Called once per submission, on the writer's thread."""
 
 
+# `gc=False`: a submission is part of no cycle, and the collector would walk a full queue of them again and
+# again.
 class _Submission(msgspec.Struct, frozen=True, gc=False):
     facts: Sequence[Fact]
     keys: Sequence[bytes | None]
@@ -74,7 +76,10 @@ class Writer:
         self._lock = threading.Lock()
         self._settling = threading.Condition(self._lock)
         self._wake = threading.Event()
+        # Two flags, because the two kinds wake differently: any submission ends a sleep, an offer only a sleep
+        # without a timeout.
         self._is_asleep = self._is_dormant = self._is_closing = False
+        # Counters and not queue lengths: `flush` waits for what came before it while more keeps coming in.
         self._submissions_in = self._submissions_out = 0
         self._offers_taken = self._offers_out = 0
         self._underway_since_ms: int | None = None
@@ -118,6 +123,7 @@ class Writer:
             self.queued += n
             self._submissions_in += 1
             self._submitted.append(submission)
+        # Waking costs a thread switch. A writer that is committing looks at the queue by itself afterwards.
         if self._is_asleep:
             self._wake.set()
 
@@ -137,6 +143,8 @@ class Writer:
             settled.set()
 
         self.submit(facts, keys, done)
+        # A submission cannot be withdrawn: its commit may be at the disk already. So this is not a failure, and
+        # the keys make it safe to send the facts again.
         if not settled.wait(timeout_s):
             raise OutcomeUnknown(
                 f"the commit was not confirmed within {timeout_s:g} s, so it is unknown whether the facts are "
@@ -150,6 +158,8 @@ class Writer:
 
     def offer(self, fact: Fact) -> bool:
         """Hand over a fact that may be lost under pressure; False when it was shed. Never waits."""
+        # No lock: appending to a deque is atomic, and a select must not wait for the writer. A few threads at
+        # once may exceed the capacity by as many facts.
         if len(self._offered) >= self._shed_capacity or self._is_closing:
             self._count_shed(1)
             return False
@@ -178,6 +188,7 @@ class Writer:
         since_ms = self._underway_since_ms
         if since_ms is None:
             try:
+                # Not a check and then a look: the writer may take the last submission in between.
                 since_ms = self._submitted[0].at_ms
             except IndexError:
                 return 0
@@ -186,6 +197,7 @@ class Writer:
     @property
     def retry_after_s(self) -> float:
         """When the present queue should have drained, from 0.05 to 60 seconds."""
+        # Before the first commit there is no rate to go by; one second is a guess.
         expected_s = self.queued / self.drain_rate if self.drain_rate else 1.0
         return min(max(expected_s, 0.05), 60.0)
 
@@ -193,6 +205,8 @@ class Writer:
         """Wait until all that came before this call is settled; False when `timeout_s` passes first."""
         with self._settling:
             submissions = self._submissions_in
+            # `_take` moves offers from the queue into the counter under this same lock, so each is counted
+            # once.
             offers = self._offers_taken + len(self._offered)
             self._wake.set()
             return self._settling.wait_for(
@@ -210,6 +224,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._rest()
+            # `_rest` has cleared the event before this: a producer that queues after the take sets it again for
+            # the next round.
             submissions, offers = self._take()
             if submissions or offers:
                 self._settle(submissions, offers)
@@ -229,6 +245,7 @@ class Writer:
                 self._wake.wait()
                 self._wake.clear()
             self._is_dormant = False
+        # Only offers wait by now. A submission cuts this short, since `_is_asleep` is still set.
         if not (self._submitted or self._is_closing or len(self._offered) >= self._max_batch):
             self._wake.wait(GATHER_S)
         self._wake.clear()
@@ -238,10 +255,14 @@ class Writer:
         """Take about `max_batch` facts, a half of them for each kind when both are plenty."""
         submissions: list[_Submission] = []
         room = self._max_batch
+        # Without a share of their own, decisions would be shed for as long as feedback keeps every batch full.
         kept_for_offers = min(len(self._offered), room // 2)
         while self._submitted and room > kept_for_offers:
             submission = self._submitted[0]
+            # Before the pop: otherwise `oldest_age_ms` could see neither a queue nor a commit under way and say
+            # 0.
             self._underway_since_ms = self._underway_since_ms or submission.at_ms
+            # A submission is never split: all its facts are stored in one commit or none is.
             submissions.append(self._submitted.popleft())
             room -= len(submission.facts)
         with self._lock:
@@ -265,6 +286,7 @@ class Writer:
             for subscriber in self._subscribers:
                 _call(subscriber, self._head)
         with self._settling:
+            # Last, so that `flush` returns after the callbacks and subscribers of its facts have run.
             self._submissions_out += len(submissions)
             self._offers_out += len(offers)
             self._settling.notify_all()
@@ -306,6 +328,8 @@ class Writer:
         """Append one batch, leaving out facts whose key is taken."""
         taken: set[bytes] = set()
         while True:
+            # Repetitions are rare, so nothing asks the log beforehand: it refuses the whole batch and names the
+            # keys it has, and a batch without them follows.
             facts, keys, duplicates = _assemble(submissions, taken)
             facts += offers
             if not facts:
@@ -329,6 +353,8 @@ class Writer:
         self.commit_seconds = seconds
         self.commit_seconds_total += seconds
         rate = n / max(seconds, 1e-6)
+        # The first commit counts whole: an average that starts at 0 would make `retry_after_s` too long for a
+        # dozen commits.
         self.drain_rate += (rate - self.drain_rate) * (0.2 if self.drain_rate else 1.0)
 
     def _count_shed(self, n: int) -> None:
@@ -354,6 +380,8 @@ def _assemble(
 ) -> tuple[list[Fact], list[bytes], list[list[bool]]]:
     """Return the facts to store, their keys, and for each submission which facts are duplicates."""
     facts: list[Fact] = []
+    # A dict keeps the order of arrival. That of a set of bytes changes with each process, and equal runs would
+    # write unequal batches.
     seen: dict[bytes, None] = {}
     duplicates: list[list[bool]] = []
     for submission in submissions:
