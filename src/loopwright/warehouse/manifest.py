@@ -51,7 +51,7 @@ class File(parts.Part, frozen=True, kw_only=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """A file that others replaced; it stays a while for readers that are still at it."""
+    """A file that others replaced; it stays for a while, for readers that have it open."""
 
     name: str
     at_ms: int
@@ -106,6 +106,7 @@ def read(blobs: BlobStore) -> Manifest:
 def adopt(blobs: BlobStore) -> Manifest:
     """Return the newest manifest, after publishing anew one of the earlier form; the old file stays."""
     found = read(blobs)
+    # An empty warehouse has nothing to adopt; its first load takes number 1.
     if found.number or found == Manifest():
         return found
     adopted = publish(blobs, found)
@@ -123,12 +124,14 @@ def publish(blobs: BlobStore, found: Manifest, **changes: object) -> Manifest:
     """
     new = found.following(**changes)
     parts.publish(blobs, new, expect=found.number)
+    # After the publication: a crash in between leaves one manifest too many and never one too few.
     parts.tidy(blobs)
     return new
 
 
 def check(engine: QueryEngine, file: File) -> None:
     """Raise `WarehouseCorrupt` unless `file` is there and is what was written."""
+    # The size is no proof: a disk that returns a wrong block keeps it.
     found = engine.digest(file.name)
     if found is None:
         raise missing(file)

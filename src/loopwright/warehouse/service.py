@@ -32,7 +32,7 @@ FRESH_MS: Final = 400
 """How old the rows may be that a question shares with the one before."""
 
 _ASKED_OF: Final = ("tenant_id", "person", "consent_store", "consent_analyze")
-"""What tells whether somebody's consent lets a row into reports."""
+"""The columns that decide whether consent lets a row into reports."""
 
 _AT_ONCE: Final = 10_000
 _KEPT_SLICES: Final = 4
@@ -42,7 +42,7 @@ _Key = tuple[str, int, int, str | None]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The rows of a query, and how much of the log they are of."""
+    """The rows of a query, and the log offset through which they hold."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -80,6 +80,7 @@ class Warehouse:
         self._loader = loader
         self._tail = tail
         self._check_digests = check_digests
+        # Re-entrant, because `query` refreshes while it holds it.
         self._lock = threading.RLock()
         self._number: int | None = None
         self._manifest = Manifest()
@@ -167,6 +168,7 @@ class Warehouse:
 
     def _see_files(self) -> None:
         number = parts.newest_number(self._blobs)
+        # The listing of names is cheap; the manifest itself is read only when it is a new one.
         if number == self._number:
             return
         new = manifest.read(self._blobs)
@@ -175,7 +177,11 @@ class Warehouse:
             new = manifest.read(self._blobs)
         self._check([file for file in new.parts if file.name not in self._sound])
         self._sound = {file.name for file in new.parts}
+        # The files were deleted and are made anew. The tail lacks the facts between the two watermarks, so it
+        # is read again.
         is_rebuilt = new.watermark < self._manifest.watermark
+        # Only after the check: files that are not sound leave the old manifest in force, and the next question
+        # checks again.
         self._manifest, self._number = new, new.number
         self._forget_tail(all_of_it=is_rebuilt)
         self._know_people()
@@ -234,7 +240,7 @@ class Warehouse:
             raise
 
     def _mend(self) -> None:
-        """Remove from the tail what a failure left there of facts that were not taken in as a whole."""
+        """Remove from the tail the rows of a chunk that a failure left incomplete."""
         if self._is_torn:
             for name in sorted(self._with_tail):
                 self._engine.query(
@@ -245,7 +251,7 @@ class Warehouse:
             self._is_torn = False
 
     def _know_people(self) -> None:
-        """Make the table of everyone whose consent changed: their latest consent holds for all they ever said."""
+        """Make the table of people whose consent changed: their latest consent applies to all their rows."""
         columns = ", ".join(CONSENTS.names)
         source = self._source(CONSENTS, BEGINNING, END, names=CONSENTS.names)
         self._engine.query(
@@ -293,10 +299,12 @@ class Warehouse:
         return found
 
     def _is_shared(self, found: Slice, query: Query, *, now_ms: int, as_of: int | None) -> bool:
-        """Say whether a copy will do: it is young or asked for, and what it lacks can still be read as of then."""
+        """Return whether a copy can answer: it is young or named by `as_of`, and can still gain what it lacks."""
         if self._is_torn:
             return False
         is_young = 0 <= now_ms - found.made_at_ms <= FRESH_MS
+        # A relation made now would hold facts that the copied ones lack, and the numbers of one report would
+        # contradict each other.
         can_grow = found.offset == self._seen or found.made.issuperset(query.reads)
         return can_grow and (is_young or found.offset == as_of)
 
@@ -306,6 +314,7 @@ class Warehouse:
             self._engine.query("DROP SCHEMA IF EXISTS everything CASCADE")
             self._engine.query("CREATE SCHEMA everything")
             return "everything"
+        # A dict keeps its order, so the first keys are the oldest; one place stays free for the new copy.
         old = [key] if key in self._slices else list(self._slices)[: 1 - _KEPT_SLICES]
         for gone in old:
             self._engine.query(f"DROP SCHEMA {self._slices.pop(gone).schema} CASCADE")
@@ -339,6 +348,8 @@ class Warehouse:
         whole, files = self._files(table, start, end)
         if not is_allowed:
             whole = []
+        # In each part and not around the union, so that the engine can skip row groups of a file by their least
+        # and greatest time.
         where = f" WHERE {within(table, start, end)}"
         tenant = "" if tenant_id is None else f" AND tenant_id = {layout.quoted(tenant_id)}"
         is_asked = "consent_analyze" in table.names and table is not CONSENTS
@@ -371,7 +382,9 @@ class Warehouse:
     def _agreed(
         self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
     ) -> str:
-        """Return `names` of the rows of `source` (`read`) that their people let into reports, or do not."""
+        """Return the SELECT of `names` from `source` with columns `read`: the rows that consent lets into reports, or,
+        without `is_allowed`, those that it keeps out.
+        """
         if self._has_people:
             source = layout.allowed_sql(source, read, people="main.people")
         agreed = "consent_store AND consent_analyze"

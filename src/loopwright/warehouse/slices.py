@@ -203,6 +203,7 @@ def relation_sql(of: Slice, name: str, source: Source) -> str:
             if of.task is None:
                 return latest
             start, end = _window(of, "calls")
+            # A step has no task of its own; that of the call it led to counts.
             called = _of_task(of, rows(INTERACTIONS, ("task", "interaction_id")))
             return f"{latest} AND interaction_id IN (SELECT c.interaction_id FROM ({called}) AS c)"  # noqa: S608
         case "withheld":
@@ -219,6 +220,8 @@ def relation_sql(of: Slice, name: str, source: Source) -> str:
 
 def _window(of: Slice, name: str) -> tuple[int, int]:
     """Return the time that a relation holds: wider than the period where the other end of a link may be."""
+    # A day beyond the period on the other side: senders' clocks disagree, and feedback may seem older than its
+    # call.
     if name in ("calls", "choices"):
         return of.start - LOOKBACK_MS, of.end + DAY_MS
     if name == "links":
@@ -244,6 +247,7 @@ def within(table: Table, start: int, end: int) -> str:
 def _latest_steps(source: str) -> str:
     return (
         "SELECT * FROM (SELECT *, row_number() OVER "  # noqa: S608 - our own names
+        # A step is reported again once its outcome is known; the latest report is the whole step.
         "(PARTITION BY tenant_id, step_id ORDER BY log_offset DESC) AS place "
         f"FROM ({source}) AS every) AS placed WHERE place = 1"
     )
