@@ -43,6 +43,7 @@ def emptiness(
     if now.counted > 0:
         return None
     days = calendar or Calendar()
+    # Withheld facts are not joined to calls, so nobody knows whether some of them are of this task.
     if task is not None and not ever.facts:
         return Emptiness(
             reason="no feedback at all",
@@ -61,6 +62,7 @@ def emptiness(
             f"{date(days, ever.last_ms)}; choose a period that meets it.",
         )
     left = f"All {now.facts:,} facts of this period are left out: "
+    # The commoner cause gives the advice; the sentence names both numbers.
     if now.withheld >= now.quarantined:
         return Emptiness(
             reason="consent",

@@ -64,6 +64,7 @@ def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
         found.append(_of_joins(parts.joins))
     found += [_of_failed(name, why) for name, why in parts.failed.items()]
     found += [
+        # The latest change alone: earlier ones are history that the plot shows.
         _of_turn(line, line.course.turns[-1], calendar)
         for line in parts.lines
         if line.course is not None and line.course.turns
@@ -71,6 +72,7 @@ def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
     found += [changed(change) for change in parts.versions if change.verdict == "improved"]
     found += _of_drift(parts.drift)
     found += _of_targets(parts.lines, found)
+    # The sort is stable: within a level the order above holds, a regression before a missed target.
     return tuple(sorted(found, key=lambda finding: _LEVELS.index(finding.level)))
 
 
@@ -90,6 +92,7 @@ def _of_targets(lines: Sequence[MetricLine], found: Sequence[Finding]) -> list[F
     """Return what is on target or not known yet, where nothing more urgent is to be said."""
     made = []
     unclear = [line for line in lines if line.verdict == "unclear" and line.value is not None]
+    # "Too early to say" beside a finding would only dilute it.
     if unclear and not found:
         names = _listed([metric(line.name).phrase for line in unclear])
         meet = "meets its" if len(unclear) == 1 else "meet their"
@@ -102,6 +105,7 @@ def _of_targets(lines: Sequence[MetricLine], found: Sequence[Finding]) -> list[F
             )
         )
     met = [line for line in lines if line.verdict == "met"]
+    # Good news beside an alarm reads as an all-clear.
     if met and not any(finding.level in ("alarm", "warning") for finding in found):
         made.append(
             Finding(
@@ -118,6 +122,7 @@ def _of_version(change: VersionChange, *, calendar: Calendar) -> Finding:
     what = change.dimension.replace("_", " ").capitalize()
     apart = change.difference
     points = 0.0 if apart is None else abs(apart.estimate) * 100
+    # When the verdict became certain, which is later than when the version came.
     at_ms = change.detected_at_ms
     when = "" if at_ms is None else f", certain since {date(calendar, at_ms)}"
     is_worse = change.verdict == "regressed"
@@ -148,6 +153,8 @@ def _of_miss(line: MetricLine, parts: Parts) -> Finding:
 
 def _advice(of: Metric, parts: Parts) -> tuple[str, Section | None]:
     """Return what to do when a metric misses its target, pointing only at what the report shows."""
+    # Advice names a section only if it has something to show: a link to an empty section costs the reader's
+    # trust.
     if of.see == "failures" and parts.failures is not None:
         if parts.failures.patterns:
             phrase = parts.failures.patterns[0].phrase[:_SHOWN_TEXT]

@@ -32,6 +32,7 @@ def preference_pairs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Pair]:
         if row["kind"] != "rating" or not text or not output or not row["consent_train"]:
             continue
         if row["quarantined"] is None and row["satisfaction"] is not None:
+            # Two people's ratings of two texts say who is easier to please, not which text is better.
             key = output, row["person"]
             inputs[key][text].append(row["satisfaction"])
             prompts[key] = row["query"] or f"offer_id: {output}"
@@ -39,5 +40,6 @@ def preference_pairs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Pair]:
         means = {text: sum(said) / len(said) for text, said in texts.items()}
         best = max(means, key=lambda text: means[text])
         for text, mean in means.items():
+            # Equal ratings state no preference, and a pair from them would teach noise.
             if mean < means[best]:
                 yield Pair(prompt=prompts[key], chosen=best, rejected=text)

@@ -120,6 +120,7 @@ def quality_report(
     A section that cannot be made of what facts hold is left out, and a finding says so.
     """
     attempts = Attempts()
+    # First: a section whose query failed must not be made from the empty default of its material.
     attempts.failed.update(material.failed)
     make = attempts.make
     lines = make(("metrics",), lambda: _lines(tenant_id, of, material, weights=weights))
@@ -175,6 +176,7 @@ def _lines(
             material.rated,
             weights,
             positive_from=POSITIVE,
+            # A seed of its own: with or without weights, the raw figures stay the same.
             rng=seeded(tenant_id, of, "weighted satisfaction"),
         )
         weighted = {} if rate is None else {"satisfaction": rate}
@@ -206,6 +208,7 @@ def _breakdowns(tenant_id: str, of: Period, material: Material) -> tuple[Breakdo
     if material.segments is None:
         return None
     rated = [tally for tally in material.tallies or () if tally.metric == "satisfaction"]
+    # One design effect for all segments: most are too small to estimate their own.
     design = design_effect(estimate(rated, rng=seeded(tenant_id, of, "satisfaction")))
     return tuple(
         breakdown(dimension, tallies, design=design)
@@ -240,6 +243,7 @@ def _drift(tenant_id: str, of: Period, material: Material) -> Drifts | None:
     times, values = material.ratings
     return Drifts(
         since_ms=of.previous.from_ms,
+        # The greatest drift first, since a reader looks at the first rows.
         items=tuple(sorted(items, key=lambda item: -item.psi)),
         rating_changes_ms=rating_changes(times, values),
     )

@@ -56,6 +56,7 @@ def breakdown(
     dimension: str, tallies: Sequence[SegmentTally], *, design: float = 1.0, most: int = 20
 ) -> Breakdown:
     """Return the segments of a dimension; intervals count `design` events as one independent observation."""
+    # Ties by name, so that equal facts make equal reports in every engine.
     ranked = sorted(tallies, key=lambda tally: (-tally.facts, tally.segment or ""))
     return Breakdown(
         dimension=dimension,
@@ -67,6 +68,7 @@ def breakdown(
 def _segment(tally: SegmentTally, design: float) -> SegmentLine:
     rate = None
     if tally.ratings:
+        # Wilson's interval at the effective size (Kish 1965); it takes sizes that are no whole numbers.
         n = max(tally.ratings / design, 1.0)
         rate = wilson(tally.positive / tally.ratings * n, n)
     return SegmentLine(

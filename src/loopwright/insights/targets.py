@@ -165,6 +165,7 @@ def declare(of: Metric) -> Metric:
     if not of.reads or (foreign := sorted(set(of.reads) - set(RELATIONS))):
         found = foreign[0] if of.reads else "nothing"
         raise Invalid(f"{of.name} reads {found}; expected some of {', '.join(RELATIONS)}")
+    # The same declaration again is harmless: a module may be imported twice.
     if _declared.setdefault(of.name, of) != of:
         raise Conflict(f"there is a metric '{of.name}' already, with another definition")
     return of
@@ -190,6 +191,7 @@ def judge(of: Metric, interval: Interval | None) -> Judged:
     if interval is None:
         return Judged(metric=of, verdict="unclear", interval=None, reason="no data in this period")
     is_above = of.direction == "above"
+    # The whole interval must lie on the good side: a rate that only looks good on few events has met nothing.
     clears = interval.low > of.target if is_above else interval.high < of.target
     fails = interval.high <= of.target if is_above else interval.low >= of.target
     verdict: Literal["met", "missed", "unclear"] = (
