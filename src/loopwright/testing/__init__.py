@@ -4,9 +4,10 @@ policy and every engine passes, and in `loopwright.testing.simulation` the simul
 from __future__ import annotations
 
 from .clock import ManualClock
+from .database import check_database
 from .engines import check_columnar, check_lease, check_query_engine
 from .policies import check_policy
-from .ports import check_blob_store, check_database, check_event_log, check_keys
+from .ports import check_blob_store, check_event_log, check_keys
 
 __all__ = [
     "ManualClock",
