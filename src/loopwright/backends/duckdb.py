@@ -282,14 +282,14 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def _out_of_room(what: str, said: str) -> LoopError:
-    """It spills before it runs out of memory, so what is short may be the disk."""
+    """Return the error for a lack of memory or disk: the engine spills first, so either may be full."""
     if "temp_directory" in said or "disk" in said.lower():
         return DiskFull(f"{what}: the engine cannot spill to disk: {said}; free some space")
     return Unavailable(f"{what}: the engine is out of memory: {said}; ask for a shorter period")
 
 
 def _io(what: str, said: str) -> LoopError:
-    """The engine tells only in words why the operating system refused."""
+    """Return the error for a refused read or write, whose cause the engine gives only as text."""
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES):
         if os.strerror(number) in said:
             return refusal(number, f"{what}: {said}")

@@ -181,7 +181,7 @@ class Links:
             self._room.release()
 
     def close(self) -> None:
-        """Close what is idle; what is lent is closed when it comes back."""
+        """Close idle connections now, and lent ones when they come back."""
         self._closed.set()
         self._forget_idle()
 

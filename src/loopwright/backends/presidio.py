@@ -24,7 +24,7 @@ ENTITIES: Final = (
     "US_ITIN",
     "US_SSN",
 )
-"""What is looked for unless a list is given, by Presidio's names.
+"""The entities that are searched for by default, by Presidio's names.
 
 Not `UK_NHS`: one in eleven numbers of ten digits passes its check, and order numbers have ten digits.
 """
@@ -131,7 +131,7 @@ class _NoLanguage:
         return True
 
     def process_text(self, text: str, language: str) -> Any:
-        """Return that the text has no words that anything is known about."""
+        """Return a result without any known word."""
         return self._artifacts(
             entities=[],
             tokens=[],
@@ -144,7 +144,7 @@ class _NoLanguage:
     def process_batch(
         self, texts: Iterable[str], language: str, **_: Any
     ) -> Iterator[tuple[str, Any]]:
-        """Yield the same of each text."""
+        """Yield each text with its result."""
         for text in texts:
             yield text, self.process_text(text, language)
 

@@ -104,7 +104,7 @@ def query_engine(url: str, name: str) -> QueryEngine:
 
 
 def loading_engine(url: str, name: str) -> Callable[[], QueryEngine]:
-    """Return what opens an engine that writes the parts called `name` at `url`."""
+    """Return a function that opens an engine that writes the parts called `name` at `url`."""
     folder = _folder(url, name)
 
     def opened() -> QueryEngine:
@@ -136,7 +136,7 @@ def verified(url: str) -> Verified | None:
 
 
 def damage(url: str, name: str) -> str:
-    """Return what is damaged in the database called `name`; empty when nothing is, or its engine checks itself."""
+    """Return the damage found in the database called `name`; empty without any, or when its engine checks itself."""
     if _scheme(url) != "sqlite":
         return ""
     with closing(database(url, name)) as opened:

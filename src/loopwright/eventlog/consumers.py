@@ -1,7 +1,7 @@
 """How far each named consumer of the log has come.
 
-A position lives beside what the consumer made of the facts and advances in the same transaction, so each
-fact takes effect exactly once whatever crashes.
+A position is stored beside the tables of its consumer and advances in the same transaction, so each fact takes
+effect exactly once, wherever a crash comes.
 """
 
 from __future__ import annotations

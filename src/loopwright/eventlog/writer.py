@@ -202,7 +202,7 @@ class Writer:
         return min(max(expected_s, 0.05), 60.0)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all that came before this call is settled; False when `timeout_s` passes first."""
+        """Wait until every fact that came before this call is settled; False when `timeout_s` passes first."""
         with self._settling:
             submissions = self._submissions_in
             # `_take` moves offers from the queue into the counter under this same lock, so each is counted
@@ -415,7 +415,7 @@ def _flaw(facts: Sequence[Fact]) -> Invalid | None:
 
 
 def _call(callback: Callable[[_T], None], argument: _T) -> None:
-    """Call a callback; whatever it raises is logged, because the commit stands all the same."""
+    """Call a callback and log its error, which does not undo the commit."""
     try:
         callback(argument)
     except Exception:

@@ -18,7 +18,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int = 0
     """Kept, but not counted for now."""
     withheld: int = 0
-    """Of people, or facts, whose consent does not cover reports."""
+    """Facts that consent, their own or that of their person, keeps out of reports."""
     calls: int = 0
     first_ms: int | None = None
     last_ms: int | None = None

@@ -1,4 +1,4 @@
-"""How a metric went over a period: its days or weeks, the trend, and when it changed."""
+"""A metric over a period: its values by day or week, the trend, and the changes of its level."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _turns(
 
 
 def _without_weekdays(days: Sequence[int], values: Floats, sizes: Floats) -> Floats:
-    """Return `values` less what is usual on their weekday: the test takes days as interchangeable.
+    """Return `values` less the mean of their weekday, since the test takes days as interchangeable.
 
     Over fewer than three weeks a weekday's usual value is not known, so they are left as they are.
     """

@@ -1,4 +1,4 @@
-"""The members that clients of earlier systems read, at the top of answers that have ours too."""
+"""Answers with the members that clients of earlier systems read, beside ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .report import QualityReport
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric and what it should be."""
+    """A metric and its target."""
 
     value: float | None
     """Null without data."""

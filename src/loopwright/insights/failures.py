@@ -54,7 +54,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failures(msgspec.Struct, frozen=True, kw_only=True):
-    """What negative texts have in common, over the newest texts of the period."""
+    """The phrases and groups that negative texts share, over the newest texts of the period."""
 
     negative: int
     positive: int

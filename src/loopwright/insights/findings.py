@@ -1,4 +1,4 @@
-"""What a reader should know first: each finding is one sentence, and what to do about it."""
+"""The findings of a report: each is one sentence and one action."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN_TEXT: Final = 60
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing worth knowing, and what to do about it."""
+    """One sentence that a reader should know, and the action that follows."""
 
     level: Level
     kind: str
@@ -40,7 +40,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """The sections of a report that findings are read from. None is one that was not asked for, or failed."""
+    """The sections that findings are made from. None means not asked for, or failed."""
 
     empty: Emptiness | None = None
     lines: Sequence[MetricLine] = ()
@@ -53,7 +53,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
-    """Return what is worth knowing, most urgent first."""
+    """Return the findings, most urgent first."""
     found: list[Finding] = []
     if parts.empty is not None:
         found.append(Finding(level="note", kind="empty", sentence=parts.empty.sentence, action=""))
@@ -89,7 +89,7 @@ def headline(found: Sequence[Finding]) -> str:
 
 
 def _of_targets(lines: Sequence[MetricLine], found: Sequence[Finding]) -> list[Finding]:
-    """Return what is on target or not known yet, where nothing more urgent is to be said."""
+    """Return findings about targets that are met or unclear, unless something more urgent was found."""
     made = []
     unclear = [line for line in lines if line.verdict == "unclear" and line.value is not None]
     # "Too early to say" beside a finding would only dilute it.
@@ -152,7 +152,7 @@ def _of_miss(line: MetricLine, parts: Parts) -> Finding:
 
 
 def _advice(of: Metric, parts: Parts) -> tuple[str, Section | None]:
-    """Return what to do when a metric misses its target, pointing only at what the report shows."""
+    """Return the action for a missed target, and the section that supports it, if the report shows one."""
     # Advice names a section only if it has something to show: a link to an empty section costs the reader's
     # trust.
     if of.see == "failures" and parts.failures is not None:
@@ -192,7 +192,7 @@ def _of_failed(name: Section, why: str) -> Finding:
 
 
 def _of_turn(line: MetricLine, turn: Turn, calendar: Calendar) -> Finding:
-    """Tell of the latest change of a metric that the changepoint test found."""
+    """Return the finding about the latest change of a metric that the changepoint test found."""
     is_better = (turn.after > turn.before) == (line.direction == "above")
     return Finding(
         level="good" if is_better else "warning",

@@ -42,7 +42,7 @@ Method = Literal["wilson", "wilson by person", "bootstrap by person", "linearise
 
 
 class RatedFact(msgspec.Struct, frozen=True):
-    """One rating: which fact, whose, and how good on [0, 1]."""
+    """One rating: the fact, its unit, and the value on [0, 1]."""
 
     event_id: str
     unit: str
@@ -60,7 +60,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of a report: what it is, against what it should be, and how sure that is."""
+    """One metric of a report: its value with an interval, its target and the verdict."""
 
     name: str
     title: str = ""
@@ -117,7 +117,7 @@ def metric_lines(
 def estimate(tallies: Sequence[UnitTally], *, rng: np.random.Generator) -> Estimate | None:
     """Return the rate over all units with its interval; None without any event.
 
-    Raises `Invalid` for a tally that cannot be.
+    Raises `Invalid` for an impossible tally.
     """
     if any(not 0 <= tally.hits <= tally.n or tally.units < 0 for tally in tallies):
         raise Invalid("found a tally with more hits than events, or below 0; expected counts")

@@ -1,4 +1,4 @@
-"""Preference pairs for training: of two texts for the same input, which was rated higher."""
+"""Preference pairs for training: two texts for the same input, the higher rated one first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def preference_pairs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Pair]:
     """Yield the pairs in ratings of one tenant: for each input its best text with every text that is rated lower.
 
     An input is an offer for one person: texts for other people are never compared, as they were never alternatives.
-    Only rows whose consent allows training count. A text's rating is the mean of what was said about it.
+    Only rows whose consent allows training count. A text's rating is the mean of its ratings.
     """
     inputs: dict[tuple[str, str | None], dict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)

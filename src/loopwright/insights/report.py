@@ -1,6 +1,6 @@
-"""The quality report: everything a person should know about one tenant and one period, and what to do first.
+"""The quality report of one tenant and one period: figures, findings and actions.
 
-`quality_report` is a pure function of what the named queries returned; `service` asks them.
+`quality_report` is a pure function of the answers of the named queries; `service` runs these.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .versions import VersionChange, VersionValues, version_changes
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """What the named queries returned. A part that is None was not asked for."""
+    """The answers of the named queries. A part that is None was not asked for."""
 
     now: Census
     """In the period."""
@@ -64,7 +64,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     ratings: tuple[Sequence[int], Sequence[float]] = ((), ())
     """Times and values of all ratings, in order."""
     failed: Mapping[Section, str] = {}
-    """Why a section has nothing to be made of: its query could not be answered."""
+    """The error of each section whose query failed."""
 
 
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     joins: JoinHealth | None
     drift: Drifts | None
     trust: TrustSummary | None = None
-    """What counts by trust, and what is held back."""
+    """The facts that count by trust, and those held back."""
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -115,9 +115,9 @@ def quality_report(
     weights: Mapping[str, float] | None = None,
     least_join_rate: float = LEAST_RATE,
 ) -> QualityReport:
-    """Return the report that `material` makes. `weights` are trust weights by event id; 1 where unknown.
+    """Return the report made from `material`. `weights` are trust weights by event id; 1 where unknown.
 
-    A section that cannot be made of what facts hold is left out, and a finding says so.
+    A section that fails on a stored fact is left out, and a finding says so.
     """
     attempts = Attempts()
     # First: a section whose query failed must not be made from the empty default of its material.

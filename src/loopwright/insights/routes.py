@@ -1,4 +1,4 @@
-"""What people read, over HTTP: the quality report, statistics, agent decisions, join health, exports.
+"""The quality report, statistics, agent decisions, join health and exports over HTTP.
 
 Handlers ask for `warehouse`, `catalog` and `principal` by name; the application provides them. A key sees only
 its own tenant; a request for another one is answered as if that tenant did not exist.

@@ -1,4 +1,4 @@
-"""Satisfaction by the values of a dimension: what is said about each prompt, model, category, device."""
+"""Satisfaction by the values of a dimension, such as prompt, model, category or device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loopwright.stats.intervals import Interval, wilson
 
 
 class SegmentTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about one value of a dimension; None counts the facts that do not name a value."""
+    """Counts of feedback for one value of a dimension; None is for facts that name no value."""
 
     segment: str | None
     facts: int = 0

@@ -1,6 +1,6 @@
-"""Asking the warehouse: reports, statistics, agent decisions, join health, exports.
+"""Answers from the warehouse: reports, statistics, agent decisions, join health, exports.
 
-Everything here reads; nothing is kept between two questions.
+It only reads, and keeps no state between two calls.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ class AgentDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDecisions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent decided in one session, in order."""
+    """The decisions of an agent in one session, in order."""
 
     session_id: str
     steps: tuple[SessionStep, ...]
     decisions: tuple[AgentDecision, ...]
     """The same, under the names of earlier systems."""
     outcomes: dict[str, int]
-    """How many steps ended how; `unknown` for those without an outcome."""
+    """The number of steps by outcome; `unknown` for steps without one."""
 
 
 class Insights:
@@ -131,9 +131,9 @@ class Insights:
     ) -> QualityReport:
         """Return the quality report; `include` names sections, all when None; `weights` is trust by event id.
 
-        With `task` it is about the calls of that task and the feedback that is of it.
+        With `task` it covers the calls of that task and their feedback.
 
-        Raises `Invalid` for a section that there is not.
+        Raises `Invalid` for an unknown section.
         """
         return quality_report(
             tenant_id,
@@ -226,7 +226,7 @@ class Insights:
         )
 
     def join_health(self, tenant_id: str, of: Period) -> JoinHealth:
-        """Return how well outcomes join to model versions, per task, and what still waits."""
+        """Return how well outcomes join to model versions, per task, and how many facts wait."""
         tallies = Asking(self._warehouse, tenant_id, of).typed("join_health", JoinTally)
         return join_health(tallies, now_ms=self._now_ms(), least_rate=self._least_join_rate)
 

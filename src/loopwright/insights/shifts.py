@@ -25,7 +25,7 @@ class BinShare(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far something moved since the period before, and what moved most.
+    """How far a distribution moved since the period before, and its bins that moved most.
 
     `noise` is what `psi` reaches in one of twenty comparisons without any drift.
     """

@@ -1,4 +1,4 @@
-"""What tests of Loopwright, and of anything built on it, start from: a clock you move by hand, the checks that every
+"""The kit for tests of Loopwright and of packages built on it: a clock that you move by hand, the checks that every
 policy and every engine passes, and in `loopwright.testing.simulation` the simulation of the whole loop."""
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def check_columnar(factory: Callable[[], Columnar]) -> None:
 
 
 def check_lease(factory: Callable[[], Callable[[], Lease]]) -> None:
-    """Check everything `Lease` promises. Each call of `factory` makes a place, and returns what makes holders in it."""
+    """Check everything `Lease` promises. Each call of `factory` makes a place and returns a maker of holders in it."""
     for check in (
         _one_holder_has_the_lease,
         _a_released_lease_is_free,
@@ -172,7 +172,7 @@ def _other_files_are_refused(columnar: Columnar) -> None:
         columnar.decode(b"no such file", ("offset",), after=0)
     except PartCorrupt:
         return
-    raise AssertionError("what is no such file must raise PartCorrupt")
+    raise AssertionError("a file of another format must raise PartCorrupt")
 
 
 class _Holders:

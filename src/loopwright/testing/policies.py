@@ -1,4 +1,4 @@
-"""The checks that every policy passes, whoever wrote it."""
+"""The checks that every policy passes, built-in or from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the rows of a table travel to the engine and how they lie in its files."""
+"""How rows of a table reach the engine, and their layout in its files."""
 
 from __future__ import annotations
 

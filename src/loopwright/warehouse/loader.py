@@ -49,7 +49,7 @@ class LoaderBusy(Conflict):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What one run did."""
+    """The result of one run."""
 
     facts: int
     watermark: int
@@ -240,7 +240,7 @@ class Loader:
         return new
 
     def _sweep(self, found: Manifest) -> Manifest:
-        """Delete what no manifest names, and what was replaced long enough ago."""
+        """Delete files that no manifest names, and files that were replaced longer ago than the grace period."""
         due = self._now_ms() - self._grace_ms
         waiting = tuple(d for d in found.dropped if d.at_ms > due)
         named = {file.name for file in found.parts} | {dropped.name for dropped in waiting}

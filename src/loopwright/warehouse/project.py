@@ -56,7 +56,7 @@ _NO_TEXTS: Final = (None,) * 7
 
 
 def _row_type(table: Table) -> Callable[..., Any]:
-    """Rows leave out what is NULL when they are encoded: most columns of most rows are."""
+    """Return the type of a table's rows. Encoded rows omit NULLs, which most columns of most rows are."""
     fields = [(c.name, Any, None) for c in table.columns if not c.name.endswith("_key")]
     return msgspec.defstruct(
         f"{table.name}_row",

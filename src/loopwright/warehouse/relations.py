@@ -23,7 +23,7 @@ REFERENCES: Final = {
     "message": "message_key",
     "output": "output_key",
 }
-"""What can join feedback to a call, first choice first."""
+"""The references that can join feedback to a call, in order of preference."""
 
 _PLACE: Final = 2**56
 _WHAT: Final = 2**59

@@ -343,7 +343,7 @@ class Warehouse:
     ) -> str:
         """Return the SELECT of a table's rows from files and tail, the consent of their people applied.
 
-        `is_allowed` False returns those that consent keeps out of reports; the erased are in neither.
+        `is_allowed` False selects the rows that consent keeps out of reports. Rows of erased people are in neither.
         """
         whole, files = self._files(table, start, end)
         if not is_allowed:

@@ -98,7 +98,7 @@ _TOLD: Final = (
     "country",
     "is_waiting",
 )
-"""What reports read of calls and of feedback: each column costs about a millisecond to copy. A query that names
+"""The columns of calls and feedback that reports read: each column costs about a millisecond to copy. A query that names
 another fails for one tenant, and a test asks every query."""
 
 _MADE_OF: Final = {

@@ -27,7 +27,7 @@ def main() -> int:
     if given.jobs > 1:
         violations = _shared(given.first, given.schedules, given.jobs)
     else:
-        # The simulated engines fail all the time, and the house says so each time.
+        # The simulated engines fail all the time, and Loopwright says so each time.
         logging.disable(logging.CRITICAL)
         violations = _run(given.first, given.schedules)
     seconds = time.perf_counter() - started

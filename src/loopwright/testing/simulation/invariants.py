@@ -1,4 +1,4 @@
-"""What must hold whenever the loop has come to rest: after every restart, and at the end.
+"""The invariants of a loop at rest: after every restart, and at the end.
 
 An invariant is data: `Invariant("name", check)`, with `check(world)` raising `Violated`. It runs in the process.
 """
@@ -45,7 +45,7 @@ def stored_once(world: World) -> None:
     for event_id in book.reported:
         if event_id not in found:
             raise Violated("acknowledged = stored once", expected=event_id, found="nothing")
-    # Ids of the schedule's own feedback begin with "f"; the house derives others.
+    # Ids of the schedule's own feedback begin with "f"; Loopwright derives others.
     unknown = [e for e in found if e[0] == "f" and e not in book.sent]
     if unknown:
         raise Violated("acknowledged = stored once", expected="what was sent", found=unknown)
@@ -201,4 +201,4 @@ INVARIANTS: Final = (
     Invariant("erased = gone", erased_is_gone),
     Invariant("report = recount", report_is_recount),
 )
-"""What holds whenever the loop has come to rest."""
+"""Checked whenever the loop has come to rest."""

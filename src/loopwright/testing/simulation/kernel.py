@@ -1,4 +1,4 @@
-"""Real threads of which one runs at a time, in an order that a seed decides.
+"""Real threads that run one at a time, in an order that a seed decides.
 
 A thread gives way only where threads meet: when it takes or releases a lock, waits, starts another thread, or calls an
 engine. Between two such points it runs alone, so equal seeds give equal interleavings, as in Microsoft's Coyote or

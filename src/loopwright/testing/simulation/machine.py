@@ -1,8 +1,8 @@
 """The machine that a simulated process runs on: engines that implement the ports in memory and survive the process.
 
 A call of an engine is a point: another thread may run there, the process may end there, before the effect or after it,
-and the engine may refuse there. What a loss of power takes is what the engine never promised: the latest commits of a
-database that is not synchronous.
+and the engine may refuse there. A loss of power takes only what no engine promised to keep: the latest commits of
+a database that is not synchronous.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Records(MemoryEventLog):
 
 
 class Machine:
-    """What is kept outside the process, by the name of its file or folder; it begins as a copy of `like`.
+    """The storage outside the process, by the name of its file or folder; it begins as a copy of `like`.
 
     `refuse` makes an engine fail; `lose_power` takes what was not synced.
     """
@@ -107,7 +107,7 @@ class Machine:
         self._refusals.clear()
 
     def call(self, engine: str, verb: str) -> None:
-        """Be at a call of an engine; raises what the engine refuses it with."""
+        """Pass the point of an engine's call; raises the refusal that is planned for it."""
         kernel = active()
         # Outside a simulated thread no engine refuses.
         if kernel is None:

@@ -1,4 +1,4 @@
-"""What may happen: requests, changes of the control plane, time, failing engines, crashes.
+"""The operations: requests, changes of the control plane, time, failing engines, crashes.
 
 An operation is data. Write your own as `Operation("name", weight=…, apply=…)`: `apply(world, rng)` runs as a client on
 a thread of the process, or, with `by="controller"`, outside the process, where it may end and start it.
@@ -22,7 +22,7 @@ Apply = Callable[[World, random.Random], None]
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of thing that may happen, and how often, compared with others."""
+    """One kind of operation, and its weight among the others."""
 
     name: str
     apply: Apply

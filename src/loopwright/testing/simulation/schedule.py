@@ -87,9 +87,9 @@ class Failure:
 
 
 class Simulation:
-    """A context in which schedules run. `operations` and `invariants` are added to those of the house.
+    """A context in which schedules run. `operations` and `invariants` are added to those of Loopwright.
 
-    Use it in a `with` block: in it, the modules of the house use simulated threads, time and engines on the threads of
+    Use it in a `with` block: in it, the modules of Loopwright use simulated threads, time and engines on the threads of
     the simulation, and the real ones on any other thread.
     """
 

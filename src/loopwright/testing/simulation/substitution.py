@@ -1,4 +1,4 @@
-"""Puts simulated threads, time and engines in the place of the real ones, in the house's modules only.
+"""Puts simulated threads, time and engines in the place of the real ones, in Loopwright's modules only.
 
 The composition root names its engines, and each slice makes its own locks and threads. So the simulation runs the very
 code that production runs, without a seam in it: wherever a module of `loopwright` names `threading`, a clock of `time`, a
@@ -165,7 +165,7 @@ class _Asyncio:
 
 
 class _DuckDB(types.ModuleType):
-    """The module `duckdb`, each statement of which is a point: others run between writing a file and reading it."""
+    """The module `duckdb` with a point at each statement: others run between writing a file and reading it."""
 
     def __init__(self, real: types.ModuleType) -> None:
         super().__init__("duckdb")

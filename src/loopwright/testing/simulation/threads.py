@@ -1,4 +1,4 @@
-"""The part of `threading` that the house uses, on the tasks of a kernel.
+"""The part of `threading` that Loopwright uses, on the tasks of a kernel.
 
 An object made outside a simulation is a real one, so that code under substitution behaves as ever elsewhere.
 """
@@ -197,7 +197,7 @@ class Thread:
 
 
 class Future(Generic[T]):
-    """What a call on another thread comes to."""
+    """The outcome of a call on another thread."""
 
     def __init__(self) -> None:
         self._is_done = False
@@ -238,7 +238,7 @@ class Executor:
         before, made = self._latest, Future[T]()
 
         def run() -> None:
-            # One after the other: the house's pools have one worker.
+            # One after the other: Loopwright's pools have one worker.
             if before is not None:
                 simulated().wait(before.done)
             made.fill(lambda: call(*args, **kwargs))
@@ -265,7 +265,7 @@ class Executor:
 
 
 class Threading:
-    """Stands in for the module `threading` where a module of the house names it."""
+    """Stands in for the module `threading` where a module of Loopwright names it."""
 
     Thread = staticmethod(
         lambda *args, **kwargs: _either(Thread, threading.Thread)(*args, **kwargs)

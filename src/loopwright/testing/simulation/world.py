@@ -88,7 +88,7 @@ class Book:
 
 
 class World:
-    """What operations act on and invariants look at."""
+    """The process, its machine and its clients, for operations and invariants."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class World:
             return False
         for attempt in range(2 * _PATIENCE):
             if attempt == _PATIENCE and self._complaint():
-                # Readiness says what has stopped, so that whoever watches it restarts the process.
+                # Readiness names the task that has stopped, and an operator who sees it restarts the process.
                 self.stop()
                 self.start()
             settled = self.call(self._is_settled)

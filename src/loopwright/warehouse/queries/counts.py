@@ -1,4 +1,4 @@
-"""Counting feedback: in all, by day, by what it is of, by tenant."""
+"""Counts of feedback: in all, by day, by dimension, by tenant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that came with a verdict, and questions that were asked: what failure patterns are found in."""
+"""Texts with a verdict, and questions: the input of failure patterns."""
 
 from __future__ import annotations
 

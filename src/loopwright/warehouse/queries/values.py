@@ -1,4 +1,4 @@
-"""Numbers one by one or unit by unit: what intervals, tests of change and comparisons of versions read."""
+"""Numbers, single or by unit: the input of intervals, tests of change and comparisons of versions."""
 
 from __future__ import annotations
 
