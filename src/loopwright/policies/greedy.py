@@ -37,6 +37,7 @@ class EpsilonGreedy(ContextFree, frozen=True, kw_only=True, forbid_unknown_field
 
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:
         """Return the mean of each arm as its score, infinite for those never tried."""
+        # Untried arms tie at infinity, so they share the draw evenly until each has been tried.
         scores = [m if n else math.inf for m, n in zip(tallies.means, tallies.counts, strict=True)]
         return Judgement(scores, epsilon=self.epsilon)
 

@@ -84,23 +84,30 @@ class Model:
             mean = total / n
             variance = max(squares / n - mean * mean, _LEAST_VARIANCE)
             if problem.intercept:
+                # The sum of (r - mean) x is b - mean * sum of x; column -2 is the constant, so its products are
+                # those sums.
                 targets = targets - mean * products[:, :d, -2]
                 squares -= n * mean * mean
         self._ridge = _pad(products, ridge, dimension=d)
         self.inverse = self._inverted(products[:, :d, :d], previous)
         self.theta = np.matmul(self.inverse, targets[:, :, None])[:, :, 0]
+        # Q - b'theta is the residual sum of squares plus the ridge's penalty. Rounding may make it negative.
         residual = max(squares - float(np.vdot(targets, self.theta)), 0.0)
         # Inverse-gamma posterior with a prior worth two observations.
         self.noise = math.sqrt((2 * variance + residual) / (2 + n))
+        # One sum for all entries: infinity and NaN survive every addition.
         if not math.isfinite(np.add.reduce(self.theta, axis=None) + self.noise):
             raise Diverged("the linear estimates are not finite; rewards or contexts are too large")
 
     def _inverted(self, padded: Floats, previous: Model | None) -> Floats:
+        # Rebuilt and not updated by Sherman and Morrison's formula, whose rounding errors add up and depend on
+        # the order of events.
         if previous is None or previous._ridge != self._ridge:
             return _inverse(padded)
         old, new = previous._sums, self._sums
         if old.low.shape != new.low.shape:
             return _inverse(padded)
+        # The sums are exact, so an arm without new events has equal bits and keeps its inverse.
         changed = ((old.low != new.low) | (old.high != new.high)).any(axis=1)
         inverse = previous.inverse.copy()
         if changed.any():
@@ -146,6 +153,7 @@ class Optimist:
         self._width = width
 
     def __call__(self, means: Floats, variances: Floats) -> list[list[float]]:
+        # The index of LinUCB (Li and others 2010, algorithm 1).
         scores = means + self._width * np.sqrt(variances)
         return [_shared_by_best(row) for row in scores.tolist()]
 
@@ -239,6 +247,7 @@ class LinearLaw:
         self, vector: Sequence[float] | bytes | None, u: float, *, mask: Sequence[int] | None = None
     ) -> Draw:
         """Draw an arm for `vector` with the uniform `u`."""
+        # The usual case: no mask, no shares. It skips the edits of the law.
         if mask is None and self._is_plain:
             return self._drawn(self._rule(*self._judged((vector,)))[0], u)
         law = self.law(vector, mask=mask)
@@ -271,6 +280,7 @@ class LinearLaw:
         allowed = self._exploration.allowed(mask)
         if mask is not None:
             left = set(allowed)
+            # Masked before the rule and not after: P(best) among two arms is not that among ten, scaled.
             places = [i for i, k in enumerate(self._exploration.enabled) if k in left]
             means, variances = means[:, places], variances[:, places]
         weights = self._rule(means, variances)[0]
@@ -281,11 +291,14 @@ class LinearLaw:
 
     def best(self, vector: Sequence[float]) -> list[float]:
         """Return, by position, the probability that each enabled arm is best for `vector`."""
+        # With the noise itself: `reshape` sharpens what is drawn, not what is known.
         weights = Matcher(self.model.noise)(*self._judged((vector,)))[0]
         return _placed(weights, self._exploration.enabled, count=len(self.arms))
 
     def _drawn(self, weights: Sequence[float], u: float) -> Draw:
         floor = self._floor
+        # The floor is a mixture: the first part of the uniform draws evenly, and the rest, stretched to [0, 1),
+        # by weight.
         if u < floor:
             place = int(u / floor * self._count)
         else:
@@ -382,6 +395,7 @@ def summaries(problem: Problem, sums: Sums, served: LinearLaw) -> list[ArmSummar
     """Return what is known of each arm, with the law of `served` at the average context."""
     tallies = Tallies(sums, one=problem.features)
     features = sums.floats()[:, : problem.features, problem.features].sum(axis=0)
+    # From the same exact sums, so that summaries need no contexts of their own.
     average = (features / max(sums.events, 1)).tolist()
     best = served.best(average)
     return [
