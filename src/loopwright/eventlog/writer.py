@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final, TypeVar
 
-import msgspec
-
 from loopwright.core import upcast
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Broken, Invalid, LoopError, OutcomeUnknown, Overloaded
+from loopwright.core.errors import Broken, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed, EventLog, KeyTaken
+
+from .groups import UNENCODABLE, Done, Submission, assemble, flaw_of, outcomes_of
 
 GATHER_S: Final = 0.2
 """How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
@@ -29,24 +29,9 @@ two thread switches each. A commit, and the learner's reading of it, costs 1 to 
 200 ms rather than 50 leaves 4 % more of a busy processor to selects. Feedback wakes the writer, and
 decisions ride along."""
 
-_UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-
 _T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
-
-
-Done = Callable[[Committed | LoopError], None]
-"""Called once per submission, on the writer's thread."""
-
-
-# `gc=False`: a submission is part of no cycle, and the collector would walk a full queue of them again and
-# again.
-class _Submission(msgspec.Struct, frozen=True, gc=False):
-    facts: Sequence[Fact]
-    keys: Sequence[bytes | None]
-    done: Done
-    at_ms: int
 
 
 class Writer:
@@ -70,7 +55,7 @@ class Writer:
         self._capacity = capacity
         self._shed_capacity = shed_capacity
         self._max_batch = max_batch
-        self._submitted: deque[_Submission] = deque()
+        self._submitted: deque[Submission] = deque()
         self._offered: deque[Fact] = deque()
         self._subscribers: list[Callable[[int], None]] = []
         self._lock = threading.Lock()
@@ -115,7 +100,7 @@ class Writer:
             raise ValueError(
                 f"{n} facts came with {len(keys)} keys; give one key, or None, per fact"
             )
-        submission = _Submission(facts, keys, done, self._now_ms())
+        submission = Submission(facts, keys, done, self._now_ms())
         with self._lock:
             # A submission beyond the capacity passes alone: it could never pass otherwise.
             if self._is_closing or (self.queued and self.queued + n > self._capacity):
@@ -251,9 +236,9 @@ class Writer:
         self._wake.clear()
         self._is_asleep = False
 
-    def _take(self) -> tuple[list[_Submission], list[Fact]]:
+    def _take(self) -> tuple[list[Submission], list[Fact]]:
         """Take about `max_batch` facts, a half of them for each kind when both are plenty."""
-        submissions: list[_Submission] = []
+        submissions: list[Submission] = []
         room = self._max_batch
         # Without a share of their own, decisions would be shed for as long as feedback keeps every batch full.
         kept_for_offers = min(len(self._offered), room // 2)
@@ -270,7 +255,7 @@ class Writer:
             self._offers_taken += n
             return submissions, [self._offered.popleft() for _ in range(n)]
 
-    def _settle(self, submissions: list[_Submission], offers: list[Fact]) -> None:
+    def _settle(self, submissions: list[Submission], offers: list[Fact]) -> None:
         """Commit one group and call each `done` and subscriber."""
         n = sum(len(submission.facts) for submission in submissions)
         written = self.written
@@ -292,7 +277,7 @@ class Writer:
             self._settling.notify_all()
 
     def _try_commit(
-        self, submissions: list[_Submission], offers: list[Fact]
+        self, submissions: list[Submission], offers: list[Fact]
     ) -> Sequence[Committed | LoopError]:
         try:
             outcomes = self._commit(submissions, offers)
@@ -309,31 +294,31 @@ class Writer:
         return [self.failure] * len(submissions)
 
     def _commit(
-        self, submissions: list[_Submission], offers: list[Fact]
+        self, submissions: list[Submission], offers: list[Fact]
     ) -> Sequence[Committed | LoopError]:
         try:
             return self._store(submissions, offers)
-        except _UNENCODABLE:
+        except UNENCODABLE:
             # One fact that cannot be written must not take the rest of its group with it.
-            flaws = [_flaw(submission.facts) for submission in submissions]
+            flaws = [flaw_of(submission.facts) for submission in submissions]
             sound = [s for s, flaw in zip(submissions, flaws, strict=True) if flaw is None]
-            sound_offers = [fact for fact in offers if _flaw([fact]) is None]
+            sound_offers = [fact for fact in offers if flaw_of([fact]) is None]
             if len(sound) == len(submissions) and len(sound_offers) == len(offers):
                 raise
             stored = iter(self._store(sound, sound_offers))
             self._count_shed(len(offers) - len(sound_offers))
             return [flaw or next(stored) for flaw in flaws]
 
-    def _store(self, submissions: list[_Submission], offers: list[Fact]) -> list[Committed]:
+    def _store(self, submissions: list[Submission], offers: list[Fact]) -> list[Committed]:
         """Append one batch, leaving out facts whose key is taken."""
         taken: set[bytes] = set()
         while True:
             # Repetitions are rare, so nothing asks the log beforehand: it refuses the whole batch and names the
             # keys it has, and a batch without them follows.
-            facts, keys, duplicates = _assemble(submissions, taken)
+            facts, keys, duplicates = assemble(submissions, taken)
             facts += offers
             if not facts:
-                return _outcomes(duplicates, 0)
+                return outcomes_of(duplicates, 0)
             body = upcast.encode(facts)
             try:
                 first = self._log.append(
@@ -346,7 +331,7 @@ class Writer:
                 continue
             self._head = first + len(facts) - 1
             self.written += len(facts)
-            return _outcomes(duplicates, first)
+            return outcomes_of(duplicates, first)
 
     def _measure(self, seconds: float, n: int) -> None:
         self.commits += 1
@@ -373,45 +358,6 @@ class Writer:
             retry_after_s=retry_after_s,
             queued=self.queued,
         )
-
-
-def _assemble(
-    submissions: Sequence[_Submission], taken: set[bytes]
-) -> tuple[list[Fact], list[bytes], list[list[bool]]]:
-    """Return the facts to store, their keys, and for each submission which facts are duplicates."""
-    facts: list[Fact] = []
-    # A dict keeps the order of arrival. That of a set of bytes changes with each process, and equal runs would
-    # write unequal batches.
-    seen: dict[bytes, None] = {}
-    duplicates: list[list[bool]] = []
-    for submission in submissions:
-        flags: list[bool] = []
-        for fact, key in zip(submission.facts, submission.keys, strict=True):
-            is_duplicate = key is not None and (key in seen or key in taken)
-            flags.append(is_duplicate)
-            if not is_duplicate:
-                facts.append(fact)
-                if key is not None:
-                    seen[key] = None
-        duplicates.append(flags)
-    return facts, list(seen), duplicates
-
-
-def _outcomes(duplicates: list[list[bool]], first: int) -> list[Committed]:
-    outcomes = []
-    for flags in duplicates:
-        stored = flags.count(False)
-        outcomes.append(Committed(first if stored else None, flags))
-        first += stored
-    return outcomes
-
-
-def _flaw(facts: Sequence[Fact]) -> Invalid | None:
-    try:
-        upcast.encode(facts)
-    except _UNENCODABLE as error:
-        return Invalid(f"the fact cannot be stored: {error}; send JSON-like values only")
-    return None
 
 
 def _call(callback: Callable[[_T], None], argument: _T) -> None:

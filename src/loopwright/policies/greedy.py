@@ -16,6 +16,7 @@ from .base import Allocation, ArmSummary, Batch, Problem, Served, Spec
 from .exact import Sums
 from .explore import Exploration
 from .free import ContextFree, Judgement
+from .linear_model import Model
 from .tallies import Tallies
 
 
@@ -62,7 +63,7 @@ class EpsilonGreedy(ContextFree, frozen=True, kw_only=True, forbid_unknown_field
             return super().prepare(problem, state, allocation)
         exploration = Exploration(problem, allocation)
         earlier = linear.model_of(previous)
-        model = linear.Model(problem, state, ridge=self.ridge, previous=earlier)
+        model = Model(problem, state, ridge=self.ridge, previous=earlier)
         rule = linear.Greedy(self.epsilon)
         return linear.LinearLaw(problem, model, rule=rule, exploration=exploration)
 

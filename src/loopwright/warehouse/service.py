@@ -16,7 +16,6 @@ import msgspec
 
 from loopwright.core import parts
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Invalid
 from loopwright.core.ports import BlobStore, QueryEngine
 from loopwright.eventlog import Reader
 
@@ -25,7 +24,7 @@ from .loader import Loader, LoaderBusy
 from .manifest import File, Manifest
 from .project import Rows, project
 from .queries import Query, named
-from .slices import BEGINNING, END, Slice, kind_of, made_of, relation_sql, within
+from .slices import BEGINNING, END, Slice, bounds, kind_of, made_of, relation_sql, within
 from .tables import CONSENTS, TABLES, TABLES_VERSION, Table
 
 FRESH_MS: Final = 400
@@ -144,7 +143,7 @@ class Warehouse:
         """
         query = named(name) if isinstance(name, str) else name
         sql, values = query.bind(params)
-        start, end = _period(from_ms, to_ms)
+        start, end = bounds(from_ms, to_ms)
         with self._lock, manifest.translated(query.name):
             found = self._slice(query, tenant_id, (start, end), task=task, as_of=as_of)
             # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
@@ -394,13 +393,3 @@ class Warehouse:
 
 def _threads(of: Slice) -> int | None:
     return 1 if of.kind == "TABLE" else None
-
-
-def _period(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
-    start = BEGINNING if from_ms is None else from_ms
-    end = END if to_ms is None else to_ms
-    if not BEGINNING <= start < end <= END:
-        raise Invalid(
-            f"the period from {from_ms} to {to_ms} is empty; to_ms is the end, after from_ms, in milliseconds"
-        )
-    return start, end

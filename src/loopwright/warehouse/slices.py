@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from loopwright.core.clock import DAY_MS
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import Invalid, NotFound
 
 from . import layout, relations
 from .tables import (
@@ -234,6 +234,17 @@ def _of_task(of: Slice, sql: str) -> str:
     if of.task is None:
         return sql
     return f"SELECT * FROM ({sql}) AS every WHERE task = {layout.quoted(of.task)}"  # noqa: S608
+
+
+def bounds(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
+    """Return the ends of a period, open where none is given. Raises `Invalid` when it is empty."""
+    start = BEGINNING if from_ms is None else from_ms
+    end = END if to_ms is None else to_ms
+    if not BEGINNING <= start < end <= END:
+        raise Invalid(
+            f"the period from {from_ms} to {to_ms} is empty; to_ms is the end, after from_ms, in milliseconds"
+        )
+    return start, end
 
 
 def within(table: Table, start: int, end: int) -> str:
