@@ -67,6 +67,7 @@ class DuckDB:
                 "memory_limit": memory,
                 "threads": self._threads,
                 "temp_directory": str(self._scratch.folder / "spill"),
+                # The engine would fetch them over the network, and a query must not depend on that.
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "preserve_insertion_order": keeps_order,
@@ -122,6 +123,8 @@ class DuckDB:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             make_folders(path.parent)
+            # The bytes are synced before the name exists, and the name after it: no crash leaves a name without
+            # its bytes.
             partial.replace(path)
             fsync_directory(path.parent)
         return stored
@@ -154,6 +157,7 @@ class Parquet:
         import numpy as np
 
         arrays = {
+            # A typed array reaches the engine without a Python object per value; text and bytes stay objects.
             name: np.array(values, dtype=np.int64 if kind in ("BIGINT", "INTEGER") else object)
             for (name, kind), values in zip(columns.items(), zip(*rows, strict=True), strict=True)
         }
@@ -255,7 +259,7 @@ def _private() -> Iterator[Path]:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Turn what the engine says of disks and files into errors that say what to do. The rest is our bug."""
+    """Turn the engine's errors about disks and files into errors that say what to do. The others are our bugs."""
     import duckdb
 
     try:
@@ -278,14 +282,14 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def _out_of_room(what: str, said: str) -> LoopError:
-    """It spills before it runs out of memory, so what is short may be the disk."""
+    """Return the error for a lack of memory or disk: the engine spills first, so either may be full."""
     if "temp_directory" in said or "disk" in said.lower():
         return DiskFull(f"{what}: the engine cannot spill to disk: {said}; free some space")
     return Unavailable(f"{what}: the engine is out of memory: {said}; ask for a shorter period")
 
 
 def _io(what: str, said: str) -> LoopError:
-    """The engine tells only in words why the operating system refused."""
+    """Return the error for a refused read or write, whose cause the engine gives only as text."""
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES):
         if os.strerror(number) in said:
             return refusal(number, f"{what}: {said}")

@@ -90,6 +90,8 @@ class EndpointClassifier:
             # A proxy named by the environment cannot reach this machine's own loopback address.
             trust_env=httpx.URL(self._url).host not in _LOOPBACK,
         )
+        # The client's timeout counts from byte to byte, so a trickling answer could last for ever; a thread can
+        # be left behind. One thread is enough, as one request is open at a time.
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="loopwright-classifier")
         self._open: Future[str] | None = None
         self._known: OrderedDict[bytes, str] = OrderedDict()
@@ -100,6 +102,7 @@ class EndpointClassifier:
 
     def classify(self, text: str) -> Scores:
         """Return the model's answer, at once when it is known, else after `timeout_s` at most; or the fallback's."""
+        # Digests, so that the cache keeps nobody's words in memory.
         digest = blake2b(text[:READ_CHARS].encode("utf-8", "replace"), digest_size=16).digest()
         found = self._ask(text, digest)
         if found in self.labels:
@@ -143,16 +146,19 @@ class EndpointClassifier:
         now_ms = self._clock.now_ms()
         if now_ms < self._paused_until_ms:
             return "paused"
+        # A request that timed out here may still be open; queueing behind it would time out as well.
         if self._open is not None and not self._open.done():
             return "busy"
         return "waited" if now_ms < self._waits_again_ms else None
 
     def _learn(self, digest: bytes, outcome: str | _Failed, waited_s: float) -> str | None:
         now_ms = self._clock.now_ms()
+        # After a wait of w, none for 9 w: intake spends a tenth of its time here at most.
         self._waits_again_ms = now_ms + round(waited_s * (1 / WAIT_SHARE - 1) * 1000)
         if isinstance(outcome, _Failed):
             self.fell_back[outcome.why] += 1
             self._failures += 1
+            # A server that says how long to leave it alone is believed at once.
             if self._failures >= FAILURES or outcome.pause_s is not None:
                 self._pause(outcome, now_ms)
             return None
@@ -183,6 +189,7 @@ class EndpointClassifier:
                 _check(response)
                 for part in response.iter_bytes():
                     content += part
+                    # Counted while it arrives: a length header may be missing or wrong.
                     if len(content) > ANSWER_BYTES:
                         raise _Failed("garbage", f"the answer exceeds {ANSWER_BYTES} bytes")
                     if time.perf_counter() > ends:
@@ -198,6 +205,7 @@ class EndpointClassifier:
             return parse_choice(json.loads(content), self.labels)
         except Invalid as error:
             raise _Failed("garbage", error.message) from error
+        # Deeply nested JSON exhausts the parser's recursion.
         except (ValueError, RecursionError) as error:
             raise _Failed("garbage", f"the answer is not JSON: {error}") from error
 
@@ -218,6 +226,7 @@ def _check(response: httpx.Response) -> None:
     status = response.status_code
     if status == 200:
         return
+    # The two statuses that RFC 9110 and RFC 6585 let carry Retry-After for a busy server.
     if status in (429, 503):
         pause_s = _retry_after(response.headers)
         why: Why = "rate_limited" if status == 429 else "status"
@@ -231,10 +240,12 @@ def _check(response: httpx.Response) -> None:
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds the endpoint asks for; the usual pause when it says nothing, or gives a date."""
     said = headers.get("retry-after", "")
+    # A pattern and not `float` alone, which also takes "inf" and "nan" (RFC 9110, section 10.2.3).
     return float(said) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", said) else PAUSE_S
 
 
 def _version(model: str, labels: tuple[str, ...]) -> str:
+    # Labels from another question are not comparable, so a change of its wording changes the version.
     question: dict[str, Any] = chat_request("", labels, model=model)
     return f"endpoint-{model}-{blake2b(msgspec.json.encode(question), digest_size=4).hexdigest()}"
 
@@ -265,6 +276,7 @@ def chat_request(text: str, labels: Sequence[str], *, model: str) -> dict[str, A
     quoted = json.dumps({"text": text[:READ_CHARS]}, ensure_ascii=False)
     return {
         "model": model,
+        # Equal texts should get equal labels.
         "temperature": 0,
         "max_tokens": 16,
         "messages": [
@@ -288,6 +300,7 @@ def parse_choice(response: Mapping[str, Any], labels: Sequence[str]) -> str:
     if not isinstance(answer, str):
         raise Invalid(f"the model answered {answer!r}; expected one of {list(labels)}")
     said = answer.casefold()
+    # Not `\b`, which would find no edge beside a label that begins or ends with punctuation.
     named = [x for x in labels if re.search(rf"(?<!\w){re.escape(x.casefold())}(?!\w)", said)]
     if len(named) != 1:
         raise Invalid(f"the model answered {answer[:80]!r}; expected one of {list(labels)}")

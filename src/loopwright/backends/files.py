@@ -1,4 +1,4 @@
-"""A folder as blob store, its locks, and scratch folders for files that end with who made them."""
+"""A folder as blob store, its locks, and scratch folders for files that live no longer than their owner."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import IO, Final, Self
 from loopwright.core.errors import DirectoryLocked, DiskFull, LoopError, Unavailable
 
 SCRATCH: Final = ".scratch"
-"""Folder, beside what is kept, for files that end with who made them."""
+"""Folder, beside the stored files, for files that live no longer than their owner."""
 
 _PARTIAL: Final = ".partial-"
+# A quota and a limit on file sizes look like a full disk to the caller, and the same remedy helps.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,12 +39,16 @@ class FolderBlobStore:
         path = self._path(name)
         with translated(path):
             make_folders(path.parent)
+            # In the folder of the final name, because a hard link cannot cross file systems.
             descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
+                    # Before the name exists: after a power cut, a name whose bytes were not on the disk could
+                    # stand for zeros.
                     os.fsync(file.fileno())
+                # Not a rename, which would silently replace what another writer stored under the name.
                 os.link(partial, path)
             except FileExistsError:
                 return False
@@ -105,6 +110,7 @@ class DirectoryLock:
     def __init__(self, directory: str | Path) -> None:
         path = Path(directory) / "lock"
         with translated(path):
+            # Opened without truncating, because a refused process still reads there who holds the lock.
             self._file = path.open("a+", encoding="ascii")
             is_ours = _locked(self._file)
         if not is_ours:
@@ -153,12 +159,14 @@ class FolderLease:
                 file.close()
                 return None
             file.seek(0)
+            # An empty file is one whose first holder died before it wrote; its epoch was never used.
             said = file.read().strip()
             epoch = int(said) + 1 if said.isdecimal() else 1
             file.truncate(0)
             file.write(str(epoch))
             file.flush()
             os.fsync(file.fileno())
+        # Only now, with the epoch on the disk: the holder after a crash must get a greater one.
         self._held[name] = epoch, file
         return epoch
 
@@ -173,10 +181,10 @@ class FolderLease:
 
 
 class Scratch:
-    """A private folder under `root` for files that end with its owner, this object.
+    """A private folder under `root` for files that live no longer than this object.
 
-    It holds a lock on its folder, which the operating system drops when the process dies; the next one to be made
-    removes the folders whose lock is free. So no file of a living owner is ever removed by another.
+    It holds a lock on its folder, which the operating system drops when the process dies. The next `Scratch` under the
+    same root removes the folders whose lock is free, so it never removes a file of a living owner.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -213,6 +221,8 @@ def _sweep(home: Path) -> None:
 
 def _locked(file: IO[str]) -> bool:
     try:
+        # `flock` and not `lockf`: it belongs to the open file, so two holders in one process exclude each other
+        # too, and closing another descriptor of the file does not drop it.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

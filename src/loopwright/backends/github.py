@@ -50,6 +50,7 @@ class GitHubWorkflow:
         headers = {
             "authorization": f"Bearer {self._token}",
             "accept": "application/vnd.github+json",
+            # Pinned, because without it GitHub chooses the version.
             "x-github-api-version": "2022-11-28",
         }
         try:

@@ -8,6 +8,8 @@ from loopwright.core.schema import apply_schema
 
 _SCHEMA = (
     (
+        # The epoch fences: a store that sees a lower epoch than before can refuse the write of a holder that
+        # was too slow.
         "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, epoch BIGINT NOT NULL, "
         "until_ms BIGINT NOT NULL)",
     ),
@@ -47,6 +49,8 @@ class DatabaseLease:
         now_ms = self._now_ms()
         with self._database.transaction() as session:
             kept = session.execute(
+                # A lease that ran out is not renewed, even when nobody took it: its holder was too slow once,
+                # and has to start over under a new epoch.
                 "UPDATE leases SET until_ms = ? WHERE name = ? AND holder = ? AND epoch = ? AND until_ms > ?",
                 (now_ms + int(ttl_s * 1000), name, self._holder, epoch, now_ms),
             )
@@ -56,6 +60,8 @@ class DatabaseLease:
         """Let it go; nothing happens when it is already lost."""
         with self._database.transaction() as session:
             session.execute(
+                # Name, holder and epoch together: a holder that lost its lease must not end that of its
+                # successor, not even its own later one.
                 "UPDATE leases SET until_ms = 0 WHERE name = ? AND holder = ? AND epoch = ?",
                 (name, self._holder, epoch),
             )

@@ -23,6 +23,8 @@ class MemoryEventLog:
     def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         """Store one batch and its keys; return its first offset. Raises `KeyTaken`, storing nothing."""
         with self._lock:
+            # Checked before anything changes, under one lock: as with an engine on disk, a batch is stored
+            # whole or not at all.
             if not self._keys.isdisjoint(keys):
                 raise KeyTaken(self._keys.intersection(keys))
             batch = Batch(first=Offset(self._head + 1), count=count, version=version, body=body)
@@ -46,6 +48,8 @@ class MemoryEventLog:
     def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond `after`, oldest first, up to about `limit` records."""
         with self._lock:
+            # Batches lie in the order of their offsets, so the search need not pass over a long log for each
+            # read.
             start = bisect_right(self._batches, after, key=lambda batch: batch.last)
             found: list[Batch] = []
             for batch in self._batches[start:]:
@@ -91,6 +95,7 @@ class MemoryBlobStore:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the stored names that start with `prefix`, sorted."""
+        # A copy: another thread may put a blob while the caller iterates.
         yield from sorted(name for name in list(self._blobs) if name.startswith(prefix))
 
     def delete(self, name: str) -> None:

@@ -19,6 +19,7 @@ _TYPES: Final = {
     "REAL": "DOUBLE PRECISION",
     "TEXT": 'TEXT COLLATE "C"',
 }
+# Quoted text and comments match first and whole, so a question mark inside them is no parameter.
 _TOKEN: Final = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\w+|\?|%""", re.DOTALL
 )
@@ -48,6 +49,7 @@ def storable(text: str) -> str:
 
     NUL becomes U+0001 U+0001, and U+0001 becomes U+0001 U+0002: every text has its own, and their order stays.
     """
+    # Both are escaped, in this order: otherwise a text that holds the escape itself would come back changed.
     if "\0" in text or "\1" in text:
         return text.replace("\1", "\1\2").replace("\0", "\1\1")
     return text

@@ -63,6 +63,7 @@ class PostgresDatabase:
         self._turn = threading.Lock()
         self._own = threading.local()
         self._is_to_rewrite = False
+        # Not `hash`, which differs from process to process: all of them must take the same lock.
         key = int.from_bytes(blake2b(schema.encode(), digest_size=8).digest(), "big", signed=True)
         # Not REPEATABLE READ, whatever the server's default: its snapshot would be older than the lock.
         self._begin = (
@@ -205,6 +206,7 @@ class PostgresSession:
         """Run one statement; return the number of rows it changed."""
         with self._link.cursor(binary=True) as cursor:
             cursor.execute(for_postgres(sql), params)
+            # The row count of a SELECT says how many rows it returned, none of which it changed.
             is_query = (cursor.statusmessage or "").startswith("SELECT")
             return 0 if is_query else max(cursor.rowcount, 0)
 
@@ -266,6 +268,7 @@ def _vacuumed(link: Link, schema: str, table: str, full: bool) -> bool:
 
     link.add_notice_handler(hear)
     try:
+        # VERBOSE is the only way to hear how many deleted rows had to stay.
         options = "(FULL, VERBOSE)" if full else "(SKIP_LOCKED)"
         link.execute(f'VACUUM {options} "{schema}"."{table}"'.encode())
     except psycopg.errors.LockNotAvailable:

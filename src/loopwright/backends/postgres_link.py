@@ -77,6 +77,8 @@ class Server(msgspec.Struct, frozen=True):
     def connect(self) -> Link:
         """Open a connection whose statements outside a transaction can only read."""
         try:
+            # Autocommit: otherwise each read opens a transaction, and its snapshot would keep VACUUM from
+            # removing rows.
             link = psycopg.connect(autocommit=True, **self.options)
         except psycopg.OperationalError as error:
             raise self._unreached(str(error)) from error
@@ -151,6 +153,7 @@ class Links:
     def __init__(self, server: Server, *, most: int) -> None:
         self._server = server
         self._most = most
+        # Bounded, so that giving back twice is an error and not one connection more.
         self._room = threading.BoundedSemaphore(most)
         self._idle: list[Link] = []
         self._closed = threading.Event()
@@ -178,7 +181,7 @@ class Links:
             self._room.release()
 
     def close(self) -> None:
-        """Close what is idle; what is lent is closed when it comes back."""
+        """Close idle connections now, and lent ones when they come back."""
         self._closed.set()
         self._forget_idle()
 
@@ -207,6 +210,7 @@ class Links:
     def _give_back(self, link: Link) -> None:
         if link.closed:
             return
+        # A connection that comes back within a transaction would hand its locks to the next borrower.
         is_idle = link.info.transaction_status is pq.TransactionStatus.IDLE
         if self._closed.is_set() or not is_idle or len(self._idle) >= _KEPT:
             link.close()

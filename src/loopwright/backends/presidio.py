@@ -24,7 +24,7 @@ ENTITIES: Final = (
     "US_ITIN",
     "US_SSN",
 )
-"""What is looked for unless a list is given, by Presidio's names.
+"""The entities that are searched for by default, by Presidio's names.
 
 Not `UK_NHS`: one in eleven numbers of ten digits passes its check, and order numbers have ten digits.
 """
@@ -47,10 +47,14 @@ class PresidioRedactor:
         """
         if not LEAST_SCORE <= least_score <= 1:
             raise SettingsInvalid(f"least_score is {least_score}; give {LEAST_SCORE} to 1")
+        # Imported here and not above: the extra may be missing, and loading takes seconds.
         analyzer = _presidio()
         nlp = _NoLanguage(import_module("presidio_analyzer.nlp_engine").NlpArtifacts)
         registry = analyzer.RecognizerRegistry()
+        # Without an engine given, Presidio loads the large English model of spaCy.
         registry.load_predefined_recognizers(languages=["en"], nlp_engine=nlp)
+        # Names and places need a language model. An entity without a pattern would be accepted and never found,
+        # so it is refused.
         patterned = {
             name
             for recognizer in registry.recognizers
@@ -68,6 +72,7 @@ class PresidioRedactor:
         )
         self._rules = rules
         said = f"{self._entities}{least_score}".encode()
+        # Its patterns change with its releases: the same settings and another release are another redaction.
         installed = metadata.version("presidio-analyzer")
         digest = blake2b(said, digest_size=4).hexdigest()
         self.version = f"{self._rules.version}+presidio-{installed}-{digest}"
@@ -80,6 +85,7 @@ class PresidioRedactor:
         by_rules = self._rules.redact(text, key)
         if not text.strip():
             return Redacted(text, {}, self.version)
+        # Most texts have nothing to hide; then the second scan by the rules is saved.
         ours: list[Span] = self._rules.find(text) if by_rules.counts else []
         added = list(_beside(ours, self._found(text)))
         if not added:
@@ -87,7 +93,11 @@ class PresidioRedactor:
         parts: list[str] = []
         counts: dict[str, int] = {}
         done = 0
+        # Both kinds of finds are replaced in one pass: a second pass could find digits within the tokens of the
+        # first.
         for kind, start, end, normal in sorted([*ours, *added], key=lambda span: span[1]):
+            # Keyed: a bare digest of a number of ten digits is reversed by trying all of them. NUL keeps kind
+            # and value apart.
             token = hmac.digest(key, f"{kind}\0{normal}".encode("utf-8", "surrogatepass"), "sha256")
             parts += text[done:start], f"<{kind}:{token.hex()[:10]}>"
             counts[kind] = counts.get(kind, 0) + 1
@@ -100,7 +110,9 @@ class PresidioRedactor:
         found = self._engine.analyze(
             text, language="en", entities=self._entities, score_threshold=self._least_score
         )
+        # `_beside` keeps the first of two that overlap.
         for one in sorted(found, key=lambda one: (-one.score, one.start - one.end, one.start)):
+            # Spaces and dashes do not make another number, so they do not make another token.
             normal = "".join(c for c in text[one.start : one.end] if c.isalnum())
             yield one.entity_type, one.start, one.end, normal
 
@@ -119,7 +131,7 @@ class _NoLanguage:
         return True
 
     def process_text(self, text: str, language: str) -> Any:
-        """Return that the text has no words that anything is known about."""
+        """Return a result without any known word."""
         return self._artifacts(
             entities=[],
             tokens=[],
@@ -132,7 +144,7 @@ class _NoLanguage:
     def process_batch(
         self, texts: Iterable[str], language: str, **_: Any
     ) -> Iterator[tuple[str, Any]]:
-        """Yield the same of each text."""
+        """Yield each text with its result."""
         for text in texts:
             yield text, self.process_text(text, language)
 

@@ -102,9 +102,12 @@ class SqliteEventLog:
         with _translated(self._path, damage=LogCorrupt):
             self._write = _connect(self._path)
             _set(self._write, "journal_mode", "wal")
+            # FULL. With NORMAL a commit in WAL mode is not synced, so a power cut could take acknowledged
+            # facts.
             _set(self._write, "synchronous", 2)
             _set(self._write, "wal_autocheckpoint", _AUTOCHECKPOINT_PAGES)
             _set(self._write, "journal_size_limit", wal_limit_bytes)
+            # On macOS, fsync alone leaves the bytes in the cache of the drive.
             _set(self._write, "fullfsync", 1)
             _set(self._write, "cache_size", -16_000)
             if max_bytes is not None:
@@ -121,12 +124,15 @@ class SqliteEventLog:
             try:
                 with _begun(self._write) as write:
                     first: int = write.execute(_HEAD).fetchone()[0] + 1
+                    # Keys before the body: a repetition is refused before a long batch is written.
                     _insert_keys(write, keys)
                     write.execute(
                         "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
                         (first, count, version, _crc(first, count, version, body), body),
                     )
             except sqlite3.IntegrityError as error:
+                # SQLite's error names one key at most, and callers need all; they are looked up after the
+                # rollback.
                 raise KeyTaken(self.taken(keys)) from error
             self._hold_wal()
         return Offset(first)
@@ -139,6 +145,7 @@ class SqliteEventLog:
             _begun(self._write) as write,
         ):
             found = _taken(write, keys)
+            # One call may name a key twice, which the unique index would refuse.
             _insert_keys(write, [key for key in dict.fromkeys(keys) if key not in found])
         return found
 
@@ -273,6 +280,7 @@ class SqliteDatabase:
             _set(self._connection, "synchronous", {"NORMAL": 1, "FULL": 2}[synchronous])
             _set(self._connection, "journal_size_limit", 16 << 20)
             if is_private:
+                # Zeros over deleted rows: SQLite otherwise only marks their space as free.
                 _set(self._connection, "secure_delete", 1)
                 # Temporary tables in memory: no copy of it in another folder.
                 _set(self._connection, "temp_store", 2)
@@ -377,6 +385,8 @@ class _Readers:
             try:
                 yield connection
             finally:
+                # No lock: a list's `append` and `pop` are atomic, and a reader that finds the list empty opens
+                # a connection.
                 self._idle.append(connection)
                 self._close_idle()
 
@@ -429,6 +439,8 @@ def _begun(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
         connection.execute("COMMIT")
+    # Also KeyboardInterrupt: a transaction left open would swallow those of the next callers. After some
+    # errors, such as a full disk, SQLite has rolled back by itself.
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -437,6 +449,7 @@ def _begun(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def _taken(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
     found: set[bytes] = set()
+    # SQLite before 3.32 takes at most 999 parameters in a statement.
     for start in range(0, len(keys), 500):
         chunk = keys[start : start + 500]
         marks = ",".join("?" * len(chunk))
@@ -473,6 +486,7 @@ def _translated(path: Path, *, damage: type[LoopError]) -> Iterator[None]:
 
 def _translate(error: sqlite3.DatabaseError, path: Path, damage: type[LoopError]) -> Exception:
     name = getattr(error, "sqlite_errorname", "")
+    # The low byte is the primary code; the rest of an extended code refines it.
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_IOERR if "READ" in name:
             return Broken(f"{path} cannot be read from the disk ({name}): check the disk")
@@ -521,6 +535,8 @@ def _create(path: Path) -> None:
         with _begun(connection):
             for statement in _SCHEMA:
                 connection.execute(statement)
+    # Closing the last connection has moved the write-ahead log into the file, so this one file is the whole
+    # log.
     with fresh.open("rb+") as file:
         os.fsync(file.fileno())
     fresh.rename(path)
@@ -566,6 +582,8 @@ def _check_headers(path: Path, wal: Path) -> None:
     if len(wal_header) == 32 and wal_header[:4] not in _WAL_MAGICS:
         # SQLite would take it for empty, and forget what was acknowledged.
         raise _damaged(wal, "it does not start like a write-ahead log")
+    # File format, section 1.3: bytes 16-17 are the page size, where 1 stands for 65536, and bytes 28-31 the
+    # pages.
     page_size, pages = struct.unpack(">H10xI", header[16:32])
     expected = pages * (65536 if page_size == 1 else page_size)
     # While a write-ahead log is there, pages may be in it and not yet in the file.

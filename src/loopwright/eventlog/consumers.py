@@ -1,7 +1,7 @@
 """How far each named consumer of the log has come.
 
-A position lives beside what the consumer made of the facts and advances in the same transaction, so each
-fact takes effect exactly once whatever crashes.
+A position is stored beside the tables of its consumer and advances in the same transaction, so each fact takes
+effect exactly once, wherever a crash comes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Consumers:
 
         Raises `StaleVersion` when it had already come further: another process consumes under that name.
         """
+        # One statement compares and writes, so no second process comes between. An equal position passes: a run
+        # that found nothing new may say so.
         moved = session.execute(
             "INSERT INTO consumers VALUES (?, ?) ON CONFLICT (name) "
             "DO UPDATE SET position = excluded.position WHERE consumers.position <= excluded.position",
@@ -56,5 +58,6 @@ class Consumers:
 
     def slowest(self) -> Offset:
         """Return the least position; 0 when no consumer is registered: then nothing is known to be consumed."""
+        # The minimum of no rows is NULL. Position 0 then keeps the whole log, which is the safe side.
         rows = self._database.query("SELECT min(position) FROM consumers")
         return Offset(int(rows[0][0] or 0))

@@ -32,6 +32,8 @@ class Reader:
         self._segments = segments
         self._news = threading.Condition()
         self._head: int = START
+        # Offset and facts in one tuple, replaced whole, so that threads without a lock never see the facts of
+        # another offset.
         self._latest: tuple[int, list[Fact]] = (START, [])
 
     def facts(self, after: int, *, limit: int) -> list[tuple[int, Fact]]:
@@ -45,6 +47,8 @@ class Reader:
             head = self._log.head()
             if head == after:
                 return []
+            # An older log was put back. Its next facts would get offsets that this consumer has passed, and be
+            # skipped.
             if head < after:
                 raise LogCorrupt(
                     f"the log ends at offset {head}, but its reader has already seen offset {after}: "
@@ -60,6 +64,7 @@ class Reader:
         for batch in batches:
             if batch.first > after + 1:
                 raise LogCorrupt(f"the log goes from offset {after} to {batch.first}")
+            # A position may lie within a batch, because consumers stop where their `limit` ends.
             facts = self._decode(batch)[after + 1 - batch.first :]
             found += zip(range(after + 1, batch.last + 1), facts, strict=True)
             after = batch.last
@@ -70,6 +75,8 @@ class Reader:
         """Wait until the log reaches beyond offset `after`; False when `timeout_s` passes first."""
         deadline = monotonic() + timeout_s
         with self._news:
+            # What `wake` said is enough in most rounds and saves a query; the poll finds what another process
+            # wrote.
             while self._head <= after:
                 self._head = max(self._head, self._log.head())
                 left_s = deadline - monotonic()
@@ -89,8 +96,11 @@ class Reader:
 
         Goes up to the head at the time of the call, or a little beyond.
         """
+        # Asked once: behind a log that grows faster than it is read, a moving end would never be reached.
         head = self._log.head()
         if self._segments is not None:
+            # Segments first: facts that are sealed and not yet trimmed are then not read a second time from the
+            # log.
             for offset, fact in self._segments.replay(after):
                 yield offset, fact
                 after = offset

@@ -30,6 +30,7 @@ _OLD_MANIFESTS: Final = "manifests/"
 _raw_facts: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 _Row = tuple[int, str, str, str | None, str | None, int, int, bytes, str]
+# The offset stands first: `Columnar.decode` filters and sorts by the first column.
 _COLUMNS: Final = {
     "offset": "BIGINT",
     "kind": "VARCHAR",
@@ -95,6 +96,8 @@ class Segments:
             return found
         adopted = found.following()
         try:
+            # Number 1 can be published once; of two processes that adopt at the same time, the second reads the
+            # first's.
             parts.publish(self._blobs, adopted, expect=0)
         except StaleVersion:
             return self.manifest()
@@ -123,12 +126,16 @@ class Segments:
             raise LogCorrupt(
                 f"{segment.name}: {error.message}; restore it from a backup"
             ) from error
+        # The digest proves that these are the sealed bytes; this, that they are the facts that the manifest
+        # names.
         offsets = [offset for offset, _, _ in rows]
         if offsets != list(range(max(segment.first, after + 1), segment.last + 1)):
             raise LogCorrupt(
                 f"{segment.name} does not hold offsets {segment.first} to {segment.last}"
             )
         facts: list[Fact] = []
+        # A segment may span an upgrade. Facts of one version are joined into one array, so the decoder runs
+        # once per version and not once per fact.
         for version, run in groupby(rows, key=itemgetter(1)):
             bodies = [body for _, _, body in run]
             facts += upcast.decode(_array_header(len(bodies)) + b"".join(bodies), version=version)
@@ -159,6 +166,7 @@ class Segments:
             )
         content = self._columnar.encode(_COLUMNS, rows)
         segment = Segment(
+            # Twenty digits hold every offset of 64 bits, so the names sort as the offsets do.
             name=f"{_FACTS}{first:020}-{last:020}.parquet",
             first=first,
             last=last,
@@ -169,6 +177,7 @@ class Segments:
         # A file of this name is what a crash left behind before any manifest named it.
         self._blobs.delete(segment.name)
         self._blobs.put(segment.name, content)
+        # Read back before a manifest names it: trimming then deletes the only other copy.
         self.content(segment)
         grown = manifest.following(parts=(*manifest.parts, segment))
         parts.publish(self._blobs, grown, expect=manifest.number)
@@ -226,6 +235,7 @@ class Sealer:
         made = []
         end = self._log.head() - self._keep
         last: Offset = self._segments.adopt().last
+        # Only full segments: many small files would make every replay and every query over them slower.
         while end - last >= self._segment_rows:
             made.append(self._segments.add(self._log.read(last, limit=self._segment_rows)))
             last = Offset(made[-1].last)
@@ -235,6 +245,8 @@ class Sealer:
     def trim(self) -> int:
         """Drop from the log what is sealed and consumed, but for the newest `keep`; return facts dropped."""
         sealed = self._segments.manifest().last
+        # The least of the three: trimming beyond `sealed` would lose facts, and beyond `consumed` send a live
+        # consumer to the segments.
         return self._log.trim(min(sealed, self._consumed(), Offset(self._log.head() - self._keep)))
 
 
@@ -268,4 +280,6 @@ def _plain(value: Any) -> Any:
 
 def _array_header(n: int) -> bytes:
     """The MessagePack header of an array of `n` items."""
+    # The form `array 32`, which takes any length in five bytes; MessagePack lets a writer use a longer form
+    # than needed.
     return struct.pack(">BI", 0xDD, n)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final, TypeVar
 
-import msgspec
-
 from loopwright.core import upcast
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Broken, Invalid, LoopError, OutcomeUnknown, Overloaded
+from loopwright.core.errors import Broken, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed, EventLog, KeyTaken
+
+from .groups import UNENCODABLE, Done, Submission, assemble, flaw_of, outcomes_of
 
 GATHER_S: Final = 0.2
 """How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
@@ -29,22 +29,9 @@ two thread switches each. A commit, and the learner's reading of it, costs 1 to 
 200 ms rather than 50 leaves 4 % more of a busy processor to selects. Feedback wakes the writer, and
 decisions ride along."""
 
-_UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-
 _T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
-
-
-Done = Callable[[Committed | LoopError], None]
-"""Called once per submission, on the writer's thread."""
-
-
-class _Submission(msgspec.Struct, frozen=True, gc=False):
-    facts: Sequence[Fact]
-    keys: Sequence[bytes | None]
-    done: Done
-    at_ms: int
 
 
 class Writer:
@@ -68,13 +55,16 @@ class Writer:
         self._capacity = capacity
         self._shed_capacity = shed_capacity
         self._max_batch = max_batch
-        self._submitted: deque[_Submission] = deque()
+        self._submitted: deque[Submission] = deque()
         self._offered: deque[Fact] = deque()
         self._subscribers: list[Callable[[int], None]] = []
         self._lock = threading.Lock()
         self._settling = threading.Condition(self._lock)
         self._wake = threading.Event()
+        # Two flags, because the two kinds wake differently: any submission ends a sleep, an offer only a sleep
+        # without a timeout.
         self._is_asleep = self._is_dormant = self._is_closing = False
+        # Counters and not queue lengths: `flush` waits for what came before it while more keeps coming in.
         self._submissions_in = self._submissions_out = 0
         self._offers_taken = self._offers_out = 0
         self._underway_since_ms: int | None = None
@@ -110,7 +100,7 @@ class Writer:
             raise ValueError(
                 f"{n} facts came with {len(keys)} keys; give one key, or None, per fact"
             )
-        submission = _Submission(facts, keys, done, self._now_ms())
+        submission = Submission(facts, keys, done, self._now_ms())
         with self._lock:
             # A submission beyond the capacity passes alone: it could never pass otherwise.
             if self._is_closing or (self.queued and self.queued + n > self._capacity):
@@ -118,6 +108,7 @@ class Writer:
             self.queued += n
             self._submissions_in += 1
             self._submitted.append(submission)
+        # Waking costs a thread switch. A writer that is committing looks at the queue by itself afterwards.
         if self._is_asleep:
             self._wake.set()
 
@@ -137,6 +128,8 @@ class Writer:
             settled.set()
 
         self.submit(facts, keys, done)
+        # A submission cannot be withdrawn: its commit may be at the disk already. So this is not a failure, and
+        # the keys make it safe to send the facts again.
         if not settled.wait(timeout_s):
             raise OutcomeUnknown(
                 f"the commit was not confirmed within {timeout_s:g} s, so it is unknown whether the facts are "
@@ -150,6 +143,8 @@ class Writer:
 
     def offer(self, fact: Fact) -> bool:
         """Hand over a fact that may be lost under pressure; False when it was shed. Never waits."""
+        # No lock: appending to a deque is atomic, and a select must not wait for the writer. A few threads at
+        # once may exceed the capacity by as many facts.
         if len(self._offered) >= self._shed_capacity or self._is_closing:
             self._count_shed(1)
             return False
@@ -178,6 +173,7 @@ class Writer:
         since_ms = self._underway_since_ms
         if since_ms is None:
             try:
+                # Not a check and then a look: the writer may take the last submission in between.
                 since_ms = self._submitted[0].at_ms
             except IndexError:
                 return 0
@@ -186,13 +182,16 @@ class Writer:
     @property
     def retry_after_s(self) -> float:
         """When the present queue should have drained, from 0.05 to 60 seconds."""
+        # Before the first commit there is no rate to go by; one second is a guess.
         expected_s = self.queued / self.drain_rate if self.drain_rate else 1.0
         return min(max(expected_s, 0.05), 60.0)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all that came before this call is settled; False when `timeout_s` passes first."""
+        """Wait until every fact that came before this call is settled; False when `timeout_s` passes first."""
         with self._settling:
             submissions = self._submissions_in
+            # `_take` moves offers from the queue into the counter under this same lock, so each is counted
+            # once.
             offers = self._offers_taken + len(self._offered)
             self._wake.set()
             return self._settling.wait_for(
@@ -210,6 +209,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._rest()
+            # `_rest` has cleared the event before this: a producer that queues after the take sets it again for
+            # the next round.
             submissions, offers = self._take()
             if submissions or offers:
                 self._settle(submissions, offers)
@@ -229,19 +230,24 @@ class Writer:
                 self._wake.wait()
                 self._wake.clear()
             self._is_dormant = False
+        # Only offers wait by now. A submission cuts this short, since `_is_asleep` is still set.
         if not (self._submitted or self._is_closing or len(self._offered) >= self._max_batch):
             self._wake.wait(GATHER_S)
         self._wake.clear()
         self._is_asleep = False
 
-    def _take(self) -> tuple[list[_Submission], list[Fact]]:
+    def _take(self) -> tuple[list[Submission], list[Fact]]:
         """Take about `max_batch` facts, a half of them for each kind when both are plenty."""
-        submissions: list[_Submission] = []
+        submissions: list[Submission] = []
         room = self._max_batch
+        # Without a share of their own, decisions would be shed for as long as feedback keeps every batch full.
         kept_for_offers = min(len(self._offered), room // 2)
         while self._submitted and room > kept_for_offers:
             submission = self._submitted[0]
+            # Before the pop: otherwise `oldest_age_ms` could see neither a queue nor a commit under way and say
+            # 0.
             self._underway_since_ms = self._underway_since_ms or submission.at_ms
+            # A submission is never split: all its facts are stored in one commit or none is.
             submissions.append(self._submitted.popleft())
             room -= len(submission.facts)
         with self._lock:
@@ -249,7 +255,7 @@ class Writer:
             self._offers_taken += n
             return submissions, [self._offered.popleft() for _ in range(n)]
 
-    def _settle(self, submissions: list[_Submission], offers: list[Fact]) -> None:
+    def _settle(self, submissions: list[Submission], offers: list[Fact]) -> None:
         """Commit one group and call each `done` and subscriber."""
         n = sum(len(submission.facts) for submission in submissions)
         written = self.written
@@ -265,12 +271,13 @@ class Writer:
             for subscriber in self._subscribers:
                 _call(subscriber, self._head)
         with self._settling:
+            # Last, so that `flush` returns after the callbacks and subscribers of its facts have run.
             self._submissions_out += len(submissions)
             self._offers_out += len(offers)
             self._settling.notify_all()
 
     def _try_commit(
-        self, submissions: list[_Submission], offers: list[Fact]
+        self, submissions: list[Submission], offers: list[Fact]
     ) -> Sequence[Committed | LoopError]:
         try:
             outcomes = self._commit(submissions, offers)
@@ -287,29 +294,31 @@ class Writer:
         return [self.failure] * len(submissions)
 
     def _commit(
-        self, submissions: list[_Submission], offers: list[Fact]
+        self, submissions: list[Submission], offers: list[Fact]
     ) -> Sequence[Committed | LoopError]:
         try:
             return self._store(submissions, offers)
-        except _UNENCODABLE:
+        except UNENCODABLE:
             # One fact that cannot be written must not take the rest of its group with it.
-            flaws = [_flaw(submission.facts) for submission in submissions]
+            flaws = [flaw_of(submission.facts) for submission in submissions]
             sound = [s for s, flaw in zip(submissions, flaws, strict=True) if flaw is None]
-            sound_offers = [fact for fact in offers if _flaw([fact]) is None]
+            sound_offers = [fact for fact in offers if flaw_of([fact]) is None]
             if len(sound) == len(submissions) and len(sound_offers) == len(offers):
                 raise
             stored = iter(self._store(sound, sound_offers))
             self._count_shed(len(offers) - len(sound_offers))
             return [flaw or next(stored) for flaw in flaws]
 
-    def _store(self, submissions: list[_Submission], offers: list[Fact]) -> list[Committed]:
+    def _store(self, submissions: list[Submission], offers: list[Fact]) -> list[Committed]:
         """Append one batch, leaving out facts whose key is taken."""
         taken: set[bytes] = set()
         while True:
-            facts, keys, duplicates = _assemble(submissions, taken)
+            # Repetitions are rare, so nothing asks the log beforehand: it refuses the whole batch and names the
+            # keys it has, and a batch without them follows.
+            facts, keys, duplicates = assemble(submissions, taken)
             facts += offers
             if not facts:
-                return _outcomes(duplicates, 0)
+                return outcomes_of(duplicates, 0)
             body = upcast.encode(facts)
             try:
                 first = self._log.append(
@@ -322,13 +331,15 @@ class Writer:
                 continue
             self._head = first + len(facts) - 1
             self.written += len(facts)
-            return _outcomes(duplicates, first)
+            return outcomes_of(duplicates, first)
 
     def _measure(self, seconds: float, n: int) -> None:
         self.commits += 1
         self.commit_seconds = seconds
         self.commit_seconds_total += seconds
         rate = n / max(seconds, 1e-6)
+        # The first commit counts whole: an average that starts at 0 would make `retry_after_s` too long for a
+        # dozen commits.
         self.drain_rate += (rate - self.drain_rate) * (0.2 if self.drain_rate else 1.0)
 
     def _count_shed(self, n: int) -> None:
@@ -349,45 +360,8 @@ class Writer:
         )
 
 
-def _assemble(
-    submissions: Sequence[_Submission], taken: set[bytes]
-) -> tuple[list[Fact], list[bytes], list[list[bool]]]:
-    """Return the facts to store, their keys, and for each submission which facts are duplicates."""
-    facts: list[Fact] = []
-    seen: dict[bytes, None] = {}
-    duplicates: list[list[bool]] = []
-    for submission in submissions:
-        flags: list[bool] = []
-        for fact, key in zip(submission.facts, submission.keys, strict=True):
-            is_duplicate = key is not None and (key in seen or key in taken)
-            flags.append(is_duplicate)
-            if not is_duplicate:
-                facts.append(fact)
-                if key is not None:
-                    seen[key] = None
-        duplicates.append(flags)
-    return facts, list(seen), duplicates
-
-
-def _outcomes(duplicates: list[list[bool]], first: int) -> list[Committed]:
-    outcomes = []
-    for flags in duplicates:
-        stored = flags.count(False)
-        outcomes.append(Committed(first if stored else None, flags))
-        first += stored
-    return outcomes
-
-
-def _flaw(facts: Sequence[Fact]) -> Invalid | None:
-    try:
-        upcast.encode(facts)
-    except _UNENCODABLE as error:
-        return Invalid(f"the fact cannot be stored: {error}; send JSON-like values only")
-    return None
-
-
 def _call(callback: Callable[[_T], None], argument: _T) -> None:
-    """Call a callback; whatever it raises is logged, because the commit stands all the same."""
+    """Call a callback and log its error, which does not undo the commit."""
     try:
         callback(argument)
     except Exception:

@@ -1,4 +1,4 @@
-"""Putting the named queries of one report: one tenant, one period, one moment."""
+"""Runs the named queries of one report: one tenant, one period, one moment."""
 
 from __future__ import annotations
 
@@ -56,14 +56,15 @@ def material(
     task: str | None = None,
     is_weighted: bool = False,
 ) -> Material:
-    """Ask everything that the wanted sections are made of; all answers are of one moment.
+    """Run the queries that the wanted sections need; all answers hold at one log offset.
 
-    A question that what facts hold makes unanswerable leaves out the sections that need it.
+    A query that fails on a stored fact leaves out the sections that need it.
     """
     ask = Asking(warehouse, tenant_id, of, task=task)
     now = ask.census()
+    # Only an empty report has to know whether there ever was feedback, and this question reads every file.
     ever = now if now.counted else Asking(warehouse, tenant_id, None, task=task).census()
-    # The period before last, so that the rows of this one are copied once.
+    # The previous period is asked last, so that the warehouse copies the rows of this one once.
     past = Asking(warehouse, tenant_id, of.previous, task=task)
     tried = Attempts(wanted)
     make = tried.make
@@ -106,7 +107,7 @@ def material(
 
 
 def _beside(before: Mapping[str, T] | None, now: Mapping[str, T] | None) -> dict[str, tuple[T, T]]:
-    """Return what was asked of both periods, side by side by dimension."""
+    """Return the answers of both periods as pairs, by dimension."""
     return {name: (found, (now or {})[name]) for name, found in (before or {}).items()}
 
 
@@ -139,6 +140,7 @@ class Asking:
                     if key in fields
                 },
                 kind,
+                # The engines share no boolean sum, so queries return 0 and 1.
                 strict=False,
             )
             for row in found.dicts()
@@ -224,5 +226,5 @@ class Asking:
 
 
 def _finite(value: Any) -> Any:
-    """Return None for what a sum or mean of huge numbers overflows to: JSON has no infinity."""
+    """Return None for infinity and NaN, to which sums of huge numbers overflow: JSON has neither."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

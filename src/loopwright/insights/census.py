@@ -18,7 +18,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int = 0
     """Kept, but not counted for now."""
     withheld: int = 0
-    """Of people, or facts, whose consent does not cover reports."""
+    """Facts that consent, their own or that of their person, keeps out of reports."""
     calls: int = 0
     first_ms: int | None = None
     last_ms: int | None = None
@@ -43,6 +43,7 @@ def emptiness(
     if now.counted > 0:
         return None
     days = calendar or Calendar()
+    # Withheld facts are not joined to calls, so nobody knows whether some of them are of this task.
     if task is not None and not ever.facts:
         return Emptiness(
             reason="no feedback at all",
@@ -61,6 +62,7 @@ def emptiness(
             f"{date(days, ever.last_ms)}; choose a period that meets it.",
         )
     left = f"All {now.facts:,} facts of this period are left out: "
+    # The commoner cause gives the advice; the sentence names both numbers.
     if now.withheld >= now.quarantined:
         return Emptiness(
             reason="consent",

@@ -1,4 +1,4 @@
-"""How a metric went over a period: its days or weeks, the trend, and when it changed."""
+"""A metric over a period: its values by day or week, the trend, and the changes of its level."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def course_of(
     sized = np.array([float(point.n) for point in points])
     per_week = _per_week(np.array(numbers, dtype=np.float64), values, sized)
     level = _without_weekdays(numbers, values, sized) if every == "day" else values
+    # The test shuffles; a seed of the report's own makes the same report find the same changes.
     rng = seeded(tenant_id, of, f"{metric.name} turns")
     return Course(
         every=every,
@@ -101,6 +102,7 @@ def _point(start_ms: int, hits: int, n: int) -> TrendPoint:
 
 def _per_week(days: Floats, values: Floats, sizes: Floats) -> Interval | None:
     try:
+        # Weighted by size: a day with three ratings says less than one with three hundred.
         return slope(days / _WEEK_DAYS, values, weights=sizes)
     except TooFew:
         return None
@@ -109,6 +111,7 @@ def _per_week(days: Floats, values: Floats, sizes: Floats) -> Interval | None:
 def _direction(metric: Metric, per_week: Interval | None) -> Trend:
     if per_week is None:
         return "too few"
+    # A slope whose interval holds 0 may be noise, so no direction is claimed.
     if per_week.low <= 0 <= per_week.high:
         return "steady"
     is_up = per_week.low > 0
@@ -142,10 +145,11 @@ def _turns(
 
 
 def _without_weekdays(days: Sequence[int], values: Floats, sizes: Floats) -> Floats:
-    """Return `values` less what is usual on their weekday: the test takes days as interchangeable.
+    """Return `values` less the mean of their weekday, since the test takes days as interchangeable.
 
     Over fewer than three weeks a weekday's usual value is not known, so they are left as they are.
     """
+    # With fewer than three values per weekday, taking out its mean takes out the change that is looked for.
     if len(days) < _STEADY_DAYS:
         return values
     weekdays = np.array(days) % _WEEK_DAYS

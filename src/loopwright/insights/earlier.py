@@ -1,4 +1,4 @@
-"""The members that clients of earlier systems read, at the top of answers that have ours too."""
+"""Answers with the members that clients of earlier systems read, beside ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .report import QualityReport
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric and what it should be."""
+    """A metric and its target."""
 
     value: float | None
     """Null without data."""
@@ -53,6 +53,7 @@ def insights_answer(report: QualityReport) -> InsightsAnswer:
     satisfaction, accuracy = lines.get("satisfaction"), lines.get("sql_accuracy")
     course = None if satisfaction is None else satisfaction.course
     return InsightsAnswer(
+        # `asdict` copies the fields alone: nested structs are shared, not converted.
         **asdict(report),
         overall_satisfaction=None if satisfaction is None else satisfaction.value,
         accuracy_rate=None if accuracy is None else accuracy.value,
@@ -83,5 +84,6 @@ def _figure(lines: Mapping[str, MetricLine], name: str) -> Figure | None:
     line = lines.get(name)
     if line is None:
         return None
+    # Null and not false: clients of earlier systems would show an unclear target as a missed one.
     is_met = None if line.verdict == "unclear" else line.verdict == "met"
     return Figure(value=line.value, target=line.target, direction=line.direction, is_met=is_met)

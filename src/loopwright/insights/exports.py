@@ -24,6 +24,7 @@ EXPORTED: Final = tuple(name for name in TABLES["feedback"].names if not name.en
 _DECODED: Final = frozenset(
     ("labels", "tags", "flags", "redactions", "wire", "metadata", "vector", "retrieval_ids", "data")
 )
+# Tab, CR and LF too: spreadsheets drop them and read the next character as the first.
 _FORMULA: Final = re.compile(r" *[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -37,6 +38,8 @@ def json_lines(rows: Sequence[Mapping[str, Any]], *, is_first: bool = False) -> 
     """Return rows as JSON, one per line, without their nulls; columns that hold JSON become objects."""
     plain = [
         {
+            # The column holds JSON already. Decoding it would cost time, and change numbers that a float cannot
+            # hold.
             name: msgspec.Raw(value.encode()) if name in _DECODED else value
             for name, value in row.items()
             if value is not None
@@ -52,6 +55,7 @@ def json_list(pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     is_first = True
     for page in pages:
         if page:
+            # Without the brackets of the page's own list.
             yield (b"" if is_first else b",") + msgspec.json.encode(page)[1:-1]
             is_first = False
     yield b"]"
@@ -81,6 +85,7 @@ def inert(value: Any) -> Any:
     Reference: OWASP, "CSV Injection". Spreadsheets in Japanese take the full-width signs as well, and some
     skip leading spaces.
     """
+    # A negative number is no formula, and behind an apostrophe it would be a text that cannot be summed.
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return "'" + value
     return value

@@ -54,7 +54,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failures(msgspec.Struct, frozen=True, kw_only=True):
-    """What negative texts have in common, over the newest texts of the period."""
+    """The phrases and groups that negative texts share, over the newest texts of the period."""
 
     negative: int
     positive: int
@@ -70,6 +70,7 @@ def failure_patterns(
     bad = [text for text in texts if text.is_negative]
     good = [text for text in texts if not text.is_negative]
     bad_texts, bad_weights = [t.text for t in bad], [known.get(t.event_id, 1.0) for t in bad]
+    # Both sides by trust: copies that one bot sent must neither make a phrase nor hide one.
     found = failures(
         bad_texts,
         [t.text for t in good],
@@ -77,6 +78,8 @@ def failure_patterns(
         positive_weights=[known.get(t.event_id, 1.0) for t in good],
         top=top,
     )
+    # Grouping over negative texts alone: with praise among them, the largest groups would be about nothing
+    # wrong.
     alike = clusters(bad_texts, weights=bad_weights)
     return Failures(
         negative=len(bad),
@@ -117,5 +120,7 @@ def corrected_queries(asked: Sequence[Asked], *, top: int = 10) -> tuple[Correct
 
 def shown(text: str) -> str:
     """Return `text` on one line, cut to `SHOWN_CHARACTERS`."""
+    # Cut before it is split, so that a text of a megabyte costs no more than a short one; white space folds
+    # into one.
     line = " ".join(text[: 4 * SHOWN_CHARACTERS].split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

@@ -56,6 +56,7 @@ def points(found: Interval) -> str:
 
 def count(line: MetricLine) -> str:
     """Return how many events stand behind a metric, and how many independent ones they are worth."""
+    # Nobody repeats, so the number of people adds nothing.
     if line.effective_n >= line.n:
         return f"n = {line.n:,}"
     return f"n = {line.n:,} from {line.people:,} people, worth {line.effective_n:,.0f} independent ones"

@@ -1,4 +1,4 @@
-"""What a reader should know first: each finding is one sentence, and what to do about it."""
+"""The findings of a report: each is one sentence and one action."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN_TEXT: Final = 60
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing worth knowing, and what to do about it."""
+    """One sentence that a reader should know, and the action that follows."""
 
     level: Level
     kind: str
@@ -40,7 +40,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """The sections of a report that findings are read from. None is one that was not asked for, or failed."""
+    """The sections that findings are made from. None means not asked for, or failed."""
 
     empty: Emptiness | None = None
     lines: Sequence[MetricLine] = ()
@@ -53,7 +53,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
-    """Return what is worth knowing, most urgent first."""
+    """Return the findings, most urgent first."""
     found: list[Finding] = []
     if parts.empty is not None:
         found.append(Finding(level="note", kind="empty", sentence=parts.empty.sentence, action=""))
@@ -64,6 +64,7 @@ def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
         found.append(_of_joins(parts.joins))
     found += [_of_failed(name, why) for name, why in parts.failed.items()]
     found += [
+        # The latest change alone: earlier ones are history that the plot shows.
         _of_turn(line, line.course.turns[-1], calendar)
         for line in parts.lines
         if line.course is not None and line.course.turns
@@ -71,6 +72,7 @@ def findings(parts: Parts, calendar: Calendar) -> tuple[Finding, ...]:
     found += [changed(change) for change in parts.versions if change.verdict == "improved"]
     found += _of_drift(parts.drift)
     found += _of_targets(parts.lines, found)
+    # The sort is stable: within a level the order above holds, a regression before a missed target.
     return tuple(sorted(found, key=lambda finding: _LEVELS.index(finding.level)))
 
 
@@ -87,9 +89,10 @@ def headline(found: Sequence[Finding]) -> str:
 
 
 def _of_targets(lines: Sequence[MetricLine], found: Sequence[Finding]) -> list[Finding]:
-    """Return what is on target or not known yet, where nothing more urgent is to be said."""
+    """Return findings about targets that are met or unclear, unless something more urgent was found."""
     made = []
     unclear = [line for line in lines if line.verdict == "unclear" and line.value is not None]
+    # "Too early to say" beside a finding would only dilute it.
     if unclear and not found:
         names = _listed([metric(line.name).phrase for line in unclear])
         meet = "meets its" if len(unclear) == 1 else "meet their"
@@ -102,6 +105,7 @@ def _of_targets(lines: Sequence[MetricLine], found: Sequence[Finding]) -> list[F
             )
         )
     met = [line for line in lines if line.verdict == "met"]
+    # Good news beside an alarm reads as an all-clear.
     if met and not any(finding.level in ("alarm", "warning") for finding in found):
         made.append(
             Finding(
@@ -118,6 +122,7 @@ def _of_version(change: VersionChange, *, calendar: Calendar) -> Finding:
     what = change.dimension.replace("_", " ").capitalize()
     apart = change.difference
     points = 0.0 if apart is None else abs(apart.estimate) * 100
+    # When the verdict became certain, which is later than when the version came.
     at_ms = change.detected_at_ms
     when = "" if at_ms is None else f", certain since {date(calendar, at_ms)}"
     is_worse = change.verdict == "regressed"
@@ -147,7 +152,9 @@ def _of_miss(line: MetricLine, parts: Parts) -> Finding:
 
 
 def _advice(of: Metric, parts: Parts) -> tuple[str, Section | None]:
-    """Return what to do when a metric misses its target, pointing only at what the report shows."""
+    """Return the action for a missed target, and the section that supports it, if the report shows one."""
+    # Advice names a section only if it has something to show: a link to an empty section costs the reader's
+    # trust.
     if of.see == "failures" and parts.failures is not None:
         if parts.failures.patterns:
             phrase = parts.failures.patterns[0].phrase[:_SHOWN_TEXT]
@@ -185,7 +192,7 @@ def _of_failed(name: Section, why: str) -> Finding:
 
 
 def _of_turn(line: MetricLine, turn: Turn, calendar: Calendar) -> Finding:
-    """Tell of the latest change of a metric that the changepoint test found."""
+    """Return the finding about the latest change of a metric that the changepoint test found."""
     is_better = (turn.after > turn.before) == (line.direction == "above")
     return Finding(
         level="good" if is_better else "warning",

@@ -27,9 +27,9 @@ _LEVEL_MARKS: Final = {"alarm": "✗", "warning": "!", "good": "✓", "note": "i
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Characters that no reader sees. The marks of direction among them can turn the text around them about, so
-that a complaint or a version's name shows as something else ("Trojan Source", CVE-2021-42574); lone surrogates
-fit no UTF-8 file."""
+"""Characters that no reader sees. The direction marks among them can reverse the text around them, so that a
+complaint or a version's name shows as something else ("Trojan Source", CVE-2021-42574); lone surrogates have no
+UTF-8 encoding."""
 
 
 def html(report: QualityReport) -> str:
@@ -55,7 +55,9 @@ def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("loopwright.insights"),
         autoescape=True,
+        # A misspelt name in a template raises here; by default it would print nothing.
         undefined=StrictUndefined,
+        # Runs on each printed value before it is escaped, so no template can forget it.
         finalize=_seen,
         keep_trailing_newline=True,
     )
@@ -91,7 +93,7 @@ def _course(line: MetricLine, date: Any) -> CoursePlot:
 
 
 def _said_breakdowns(report: QualityReport) -> list[Breakdown]:
-    """Return the dimensions that have a value at all: nobody reads a table of what was never said."""
+    """Return the dimensions that have at least one value; a table without one tells nothing."""
     return [
         found
         for found in report.breakdowns or ()

@@ -62,11 +62,14 @@ def join_health(
     tasks.sort(
         key=lambda task: (
             not task.has_alarm,
+            # Beyond every rate, so that tasks without a joinable outcome come last.
             task.rate.estimate if task.rate else 2.0,
             task.task or "",
         )
     )
     outcomes, joined = sum(t.outcomes for t in tallies), sum(t.joined for t in tallies)
+    # Outcomes of a decision alone need no call. Counted here, they would raise the alarm for tenants who send
+    # no calls at all.
     joinable = outcomes - sum(t.apart for t in tallies)
     ages = [task.oldest_waiting_s for task in tasks if task.oldest_waiting_s is not None]
     rate = wilson(joined, joinable) if joinable else None
@@ -93,6 +96,7 @@ def _task(tally: JoinTally, now_ms: int, least_rate: float) -> TaskJoin:
         rate=rate,
         facts=tally.facts,
         waiting=tally.waiting,
+        # Never below 0: our clock may have been set back since the fact came.
         oldest_waiting_s=None if oldest is None else max(now_ms - oldest, 0) / 1000,
         # An outcome that joins to nothing mostly has no task either: it counts in the rate of all.
         has_alarm=tally.task is not None and _is_below(rate, least_rate),
@@ -100,4 +104,5 @@ def _task(tally: JoinTally, now_ms: int, least_rate: float) -> TaskJoin:
 
 
 def _is_below(rate: Interval | None, least_rate: float) -> bool:
+    # The whole interval: one unjoined outcome of three is no alarm.
     return rate is not None and rate.high < least_rate

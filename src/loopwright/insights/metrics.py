@@ -42,7 +42,7 @@ Method = Literal["wilson", "wilson by person", "bootstrap by person", "linearise
 
 
 class RatedFact(msgspec.Struct, frozen=True):
-    """One rating: which fact, whose, and how good on [0, 1]."""
+    """One rating: the fact, its unit, and the value on [0, 1]."""
 
     event_id: str
     unit: str
@@ -60,7 +60,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of a report: what it is, against what it should be, and how sure that is."""
+    """One metric of a report: its value with an interval, its target and the verdict."""
 
     name: str
     title: str = ""
@@ -102,6 +102,7 @@ def metric_lines(
     now, then = _by_metric(tallies), _by_metric(before)
     made = []
     for metric in catalogue():
+        # A generator per metric: declaring another one leaves the intervals of the rest as they were.
         found = estimate(now[metric.name], rng=seeded(tenant_id, of, metric.name))
         past = estimate(then[metric.name], rng=seeded(tenant_id, of.previous, metric.name))
         course = course_of(
@@ -116,7 +117,7 @@ def metric_lines(
 def estimate(tallies: Sequence[UnitTally], *, rng: np.random.Generator) -> Estimate | None:
     """Return the rate over all units with its interval; None without any event.
 
-    Raises `Invalid` for a tally that cannot be.
+    Raises `Invalid` for an impossible tally.
     """
     if any(not 0 <= tally.hits <= tally.n or tally.units < 0 for tally in tallies):
         raise Invalid("found a tally with more hits than events, or below 0; expected counts")
@@ -126,18 +127,22 @@ def estimate(tallies: Sequence[UnitTally], *, rng: np.random.Generator) -> Estim
     people = sum(tally.units for tally in counted)
     if not n:
         return None
+    # Nobody repeats, so events are independent and Wilson's interval (1927) holds, for small counts too.
     if n == people:
         return _estimate(wilson(hits, n), n=n, people=people, method="wilson")
+    # Where all agree, every resample is the same and a bootstrap's interval has no width.
     if people < FEW_UNITS or hits in (0, n):
         by_person = wilson(hits / n * people, people)
         return _estimate(by_person, n=n, people=people, method="wilson by person")
     repeats = [tally.units for tally in counted]
+    # Tallies group people with equal figures; resampling needs each of them.
     rates = np.repeat([tally.hits / tally.n for tally in counted], repeats)
     sizes = np.repeat([float(tally.n) for tally in counted], repeats)
     if people < MANY_UNITS:
         found = bootstrap(rates, np.arange(people), rng=rng, weights=sizes)
         return _estimate(found, n=n, people=people, method="bootstrap by person")
     found = clustered(rates, np.arange(people), weights=sizes)
+    # A linearised interval is symmetric about the rate and may leave [0, 1].
     within = msgspec.structs.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
     return _estimate(within, n=n, people=people, method="linearised by person")
 
@@ -158,6 +163,7 @@ def weighted_rate_of(
 
     Drawn over people. None when fewer than two people count.
     """
+    # By first appearance and not by hash, so that the same facts give the same resamples.
     codes = {unit: code for code, unit in enumerate(dict.fromkeys(fact.unit for fact in facts))}
     try:
         return bootstrap(
@@ -179,6 +185,7 @@ def _by_metric(tallies: Sequence[UnitTally]) -> defaultdict[str, list[UnitTally]
 
 def _estimate(interval: Interval, *, n: int, people: int, method: Method) -> Estimate:
     if method in ("bootstrap by person", "linearised by person"):
+        # Kish's effective size, n = p (1 - p) / SE^2, with the standard error taken back from the interval.
         error = (interval.high - interval.low) / (2 * normal_quantile(interval.level))
         spread = interval.estimate * (1 - interval.estimate)
         effective = min(spread / error**2, float(n)) if error else float(people)

@@ -39,7 +39,7 @@ class Lone(msgspec.Struct, frozen=True):
 
 
 class CoursePlot(msgspec.Struct, frozen=True, kw_only=True):
-    """How a metric went, in pixels; `said` tells it to those who do not see it."""
+    """How a metric went, in pixels; `said` is the plot in words, for screen readers."""
 
     said: str
     ticks: tuple[Tick, ...]
@@ -77,6 +77,7 @@ def course_plot(line: MetricLine, course: Course, *, date: Callable[[int], str])
     """Return where the points, interval, changes and target of a metric stand. `course` has a point at least."""
     points = course.points
     values = [p.low for p in points] + [p.high for p in points] + [line.target]
+    # Only the part of the axis that is needed: from 0 to 1, a change of three points is a flat line.
     low, high = max(min(values) - 0.02, 0.0), min(max(values) + 0.02, 1.0)
     width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
     start, end = points[0].start_ms, points[-1].start_ms
@@ -89,6 +90,7 @@ def course_plot(line: MetricLine, course: Course, *, date: Callable[[int], str])
     def y(value: float) -> float:
         return round(_TOP + (high - value) / (high - low or 1) * height, 1)
 
+    # One polygon: forward along the upper ends, back along the lower.
     band = [(x(p.start_ms), y(p.high)) for p in points]
     band += [(x(p.start_ms), y(p.low)) for p in reversed(points)]
     lone = points[0]
@@ -131,9 +133,12 @@ def bar_width(value: float, most: float) -> float:
 def ticks(low: float, high: float) -> list[float]:
     """Return round values within [low, high], five at most."""
     for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5):
+        # The least multiple of `step` from `low` on: floor division of the negative rounds up.
         first = -(-low // step)
         found = [
-            round((first + k) * step, 4) for k in range(int((high - first * step) // step) + 1)
+            # 3 * 0.1 is 0.30000000000000004.
+            round((first + k) * step, 4)
+            for k in range(int((high - first * step) // step) + 1)
         ]
         if len(found) <= _MOST_TICKS:
             return found

@@ -1,6 +1,6 @@
-"""The quality report: everything a person should know about one tenant and one period, and what to do first.
+"""The quality report of one tenant and one period: figures, findings and actions.
 
-`quality_report` is a pure function of what the named queries returned; `service` asks them.
+`quality_report` is a pure function of the answers of the named queries; `service` runs these.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .versions import VersionChange, VersionValues, version_changes
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """What the named queries returned. A part that is None was not asked for."""
+    """The answers of the named queries. A part that is None was not asked for."""
 
     now: Census
     """In the period."""
@@ -64,7 +64,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     ratings: tuple[Sequence[int], Sequence[float]] = ((), ())
     """Times and values of all ratings, in order."""
     failed: Mapping[Section, str] = {}
-    """Why a section has nothing to be made of: its query could not be answered."""
+    """The error of each section whose query failed."""
 
 
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     joins: JoinHealth | None
     drift: Drifts | None
     trust: TrustSummary | None = None
-    """What counts by trust, and what is held back."""
+    """The facts that count by trust, and those held back."""
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -115,11 +115,12 @@ def quality_report(
     weights: Mapping[str, float] | None = None,
     least_join_rate: float = LEAST_RATE,
 ) -> QualityReport:
-    """Return the report that `material` makes. `weights` are trust weights by event id; 1 where unknown.
+    """Return the report made from `material`. `weights` are trust weights by event id; 1 where unknown.
 
-    A section that cannot be made of what facts hold is left out, and a finding says so.
+    A section that fails on a stored fact is left out, and a finding says so.
     """
     attempts = Attempts()
+    # First: a section whose query failed must not be made from the empty default of its material.
     attempts.failed.update(material.failed)
     make = attempts.make
     lines = make(("metrics",), lambda: _lines(tenant_id, of, material, weights=weights))
@@ -175,6 +176,7 @@ def _lines(
             material.rated,
             weights,
             positive_from=POSITIVE,
+            # A seed of its own: with or without weights, the raw figures stay the same.
             rng=seeded(tenant_id, of, "weighted satisfaction"),
         )
         weighted = {} if rate is None else {"satisfaction": rate}
@@ -206,6 +208,7 @@ def _breakdowns(tenant_id: str, of: Period, material: Material) -> tuple[Breakdo
     if material.segments is None:
         return None
     rated = [tally for tally in material.tallies or () if tally.metric == "satisfaction"]
+    # One design effect for all segments: most are too small to estimate their own.
     design = design_effect(estimate(rated, rng=seeded(tenant_id, of, "satisfaction")))
     return tuple(
         breakdown(dimension, tallies, design=design)
@@ -240,6 +243,7 @@ def _drift(tenant_id: str, of: Period, material: Material) -> Drifts | None:
     times, values = material.ratings
     return Drifts(
         since_ms=of.previous.from_ms,
+        # The greatest drift first, since a reader looks at the first rows.
         items=tuple(sorted(items, key=lambda item: -item.psi)),
         rating_changes_ms=rating_changes(times, values),
     )

@@ -1,4 +1,4 @@
-"""What people read, over HTTP: the quality report, statistics, agent decisions, join health, exports.
+"""The quality report, statistics, agent decisions, join health and exports over HTTP.
 
 Handlers ask for `warehouse`, `catalog` and `principal` by name; the application provides them. A key sees only
 its own tenant; a request for another one is answered as if that tenant did not exist.
@@ -78,7 +78,7 @@ _EXPORT_TYPES: Final = {
 
 
 def insights(warehouse: Stored) -> Insights:
-    """Return what answers questions about the feedback in `warehouse`."""
+    """Return the `Insights` over `warehouse`."""
     return Insights(warehouse, clock=SystemClock())
 
 
@@ -102,9 +102,11 @@ def asked_period(
 ) -> Period:
     """Return the period that a request is about."""
     given = [name for name in (days, since_days, period_days) if name is not None]
+    # Two names for one thing that disagree cannot both be obeyed.
     if len(given) > 1:
         raise Invalid("days, since_days and period_days are the same; give one of them")
     days = given[0] if given else None
+    # `isdigit` alone takes "²", which `int` refuses, and `int` of a very long text takes quadratic time.
     if days is not None and not (days.isascii() and days.isdigit() and len(days) <= 6):
         raise Invalid(f"days is '{days[:40]}'; expected a whole number", found=days[:40])
     return period(
@@ -296,6 +298,7 @@ class InsightsController(Controller):
     ) -> Stream:
         """Stream all feedback whose consent covers it, of all time when no period is given."""
         principal.require("read")
+        # The default of 30 days would cut an export without a word.
         if _PERIOD.isdisjoint(request.query_params):
             of = Period(from_ms=0, to_ms=EVER_MS)
         scope = _SCOPES[_among("consent", consent, tuple(_SCOPES))]
@@ -343,6 +346,7 @@ class InsightsController(Controller):
 
 def _accepted(request: Request[Any, Any, Any]) -> str:
     """Return html when the Accept header likes it better than JSON, as a browser's does."""
+    # JSON first, so that a client that accepts anything gets JSON and only a browser the page.
     best = request.accept.best_match(
         [MediaType.JSON.value, MediaType.HTML.value], default=MediaType.JSON.value
     )

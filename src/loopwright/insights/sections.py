@@ -1,4 +1,4 @@
-"""The sections of a report, and what becomes of the report when one of them cannot be made."""
+"""The sections of a report, and how a section that fails is left out of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPOILED: Final = (
     ValueError,
     msgspec.MsgspecError,
 )
-"""What a fact that no section foresaw can raise: anybody with a public key may send facts."""
+"""Errors that an unforeseen fact can raise in a section. A public key is enough to send facts."""
 
 _LONGEST_REASON: Final = 200
 
@@ -56,17 +56,20 @@ class Attempts:
     def make(self, sections: Sequence[Section], part: Callable[[], T]) -> T | None:
         """Return the part that these sections need; None when none of them is wanted, or when it cannot be made.
 
-        Raises what says that the installation is broken (a corrupt file, a full disk), which is no fact's doing.
+        Raises `Broken` errors, such as a corrupt file or a full disk: no fact causes them.
         """
         if not self.wants(*sections):
             return None
         try:
             return part()
+        # Before the next clause, which would catch it as a `LoopError` and hide a damaged warehouse behind a
+        # note.
         except Broken:
             raise
         except _SPOILED as error:
             said = error.message if isinstance(error, LoopError) else str(error)
             for name in sections:
                 if name in self._wanted:
+                    # The first reason stays: later parts of the section fail because of it.
                     self.failed.setdefault(name, said[:_LONGEST_REASON] or type(error).__name__)
             return None

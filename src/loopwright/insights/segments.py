@@ -1,4 +1,4 @@
-"""Satisfaction by the values of a dimension: what is said about each prompt, model, category, device."""
+"""Satisfaction by the values of a dimension, such as prompt, model, category or device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loopwright.stats.intervals import Interval, wilson
 
 
 class SegmentTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about one value of a dimension; None counts the facts that do not name a value."""
+    """Counts of feedback for one value of a dimension; None is for facts that name no value."""
 
     segment: str | None
     facts: int = 0
@@ -56,6 +56,7 @@ def breakdown(
     dimension: str, tallies: Sequence[SegmentTally], *, design: float = 1.0, most: int = 20
 ) -> Breakdown:
     """Return the segments of a dimension; intervals count `design` events as one independent observation."""
+    # Ties by name, so that equal facts make equal reports in every engine.
     ranked = sorted(tallies, key=lambda tally: (-tally.facts, tally.segment or ""))
     return Breakdown(
         dimension=dimension,
@@ -67,6 +68,7 @@ def breakdown(
 def _segment(tally: SegmentTally, design: float) -> SegmentLine:
     rate = None
     if tally.ratings:
+        # Wilson's interval at the effective size (Kish 1965); it takes sizes that are no whole numbers.
         n = max(tally.ratings / design, 1.0)
         rate = wilson(tally.positive / tally.ratings * n, n)
     return SegmentLine(

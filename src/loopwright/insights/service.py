@@ -1,6 +1,6 @@
-"""Asking the warehouse: reports, statistics, agent decisions, join health, exports.
+"""Answers from the warehouse: reports, statistics, agent decisions, join health, exports.
 
-Everything here reads; nothing is kept between two questions.
+It only reads, and keeps no state between two calls.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ class AgentDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDecisions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent decided in one session, in order."""
+    """The decisions of an agent in one session, in order."""
 
     session_id: str
     steps: tuple[SessionStep, ...]
     decisions: tuple[AgentDecision, ...]
     """The same, under the names of earlier systems."""
     outcomes: dict[str, int]
-    """How many steps ended how; `unknown` for those without an outcome."""
+    """The number of steps by outcome; `unknown` for steps without one."""
 
 
 class Insights:
@@ -131,9 +131,9 @@ class Insights:
     ) -> QualityReport:
         """Return the quality report; `include` names sections, all when None; `weights` is trust by event id.
 
-        With `task` it is about the calls of that task and the feedback that is of it.
+        With `task` it covers the calls of that task and their feedback.
 
-        Raises `Invalid` for a section that there is not.
+        Raises `Invalid` for an unknown section.
         """
         return quality_report(
             tenant_id,
@@ -156,6 +156,7 @@ class Insights:
         """Return counts, average rating and thumbs rates, in all and by version and category."""
         ask = Asking(self._warehouse, tenant_id, of)
         (found,) = ask.typed("stats", _Whole)
+        # Clients of earlier systems expect 0 without thumbs, not an error.
         thumbs = max(found.thumbs_up + found.thumbs_down, 1)
         segments = {
             name: tuple(ask.typed(f"by_{name}", SegmentTally))
@@ -193,6 +194,7 @@ class Insights:
                 id=row["step_id"],
                 kind=row["kind"],
                 taken_at_ms=row["taken_at_ms"],
+                # An agent's data is stored as JSON text and answered as the value that it sent.
                 data=msgspec.json.decode(row["data"] or "{}"),
                 confidence=row["confidence"],
                 outcome=row["outcome"],
@@ -224,7 +226,7 @@ class Insights:
         )
 
     def join_health(self, tenant_id: str, of: Period) -> JoinHealth:
-        """Return how well outcomes join to model versions, per task, and what still waits."""
+        """Return how well outcomes join to model versions, per task, and how many facts wait."""
         tallies = Asking(self._warehouse, tenant_id, of).typed("join_health", JoinTally)
         return join_health(tallies, now_ms=self._now_ms(), least_rate=self._least_join_rate)
 
@@ -238,12 +240,13 @@ class Insights:
     ) -> Iterator[bytes]:
         """Yield the feedback of a period page by page, in the order of the log, quarantined facts included.
 
-        Every row is of somebody who agreed to analysis; with the scope `share` (the default) also to its
-        leaving the organisation. Pages are read one at a time, so an export of any size takes little memory.
+        Every row belongs to a person who agreed to analysis and, with the scope `share` (the default), to sharing
+        outside the organisation. Pages are read one at a time, so an export of any size takes little memory.
         """
         write = json_lines if format == "jsonl" else csv_lines
         is_first = True
         for rows in self.exported(tenant_id, of, scope=scope):
+            # The first page is written even without rows: a CSV file has its header.
             if is_first or rows:
                 yield write([exported(row) for row in rows], is_first=is_first)
             is_first = False
@@ -263,9 +266,12 @@ class Insights:
                 limit=_PAGE,
             )
             rows = answer.dicts()
+            # Filtered after paging, so that the page's length still says whether another follows.
             yield [row for row in rows if scope == "analyze" or row["consent_share"]]
             if len(rows) < _PAGE:
                 return
+            # By the last offset and not by a count of rows: facts that arrive meanwhile shift no page, and no
+            # page is read twice to be skipped.
             after = rows[-1]["log_offset"]
 
 

@@ -25,7 +25,7 @@ class BinShare(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far something moved since the period before, and what moved most.
+    """How far a distribution moved since the period before, and its bins that moved most.
 
     `noise` is what `psi` reaches in one of twenty comparisons without any drift.
     """
@@ -55,14 +55,14 @@ def drift_of_shares(
     rng: np.random.Generator,
 ) -> Drift:
     """Return how far the shares of a dimension's values moved."""
-    return _told(name, psi_counts(before, now, rng=rng))
+    return _drift(name, psi_counts(before, now, rng=rng))
 
 
 def drift_of_numbers(
     name: str, before: Sequence[float], now: Sequence[float], *, rng: np.random.Generator
 ) -> Drift:
     """Return how far the distribution of a number moved."""
-    return _told(
+    return _drift(
         name, psi(np.asarray(before, dtype=np.float64), np.asarray(now, dtype=np.float64), rng=rng)
     )
 
@@ -73,12 +73,14 @@ def rating_changes(times_ms: Sequence[int], values: Sequence[float]) -> tuple[in
     A long stream is averaged in runs first, which keeps its order and its mean.
     """
     run = -(-len(values) // MOST_DRAWN) or 1
+    # An incomplete last run is left out: the mean of fewer values scatters more and looks like a change.
     whole = len(values) // run * run
     means = np.asarray(values[:whole], dtype=np.float64).reshape(-1, run).mean(axis=1)
     return tuple(int(times_ms[at * run]) for at in adwin(means.tolist()))
 
 
-def _told(name: str, found: Psi) -> Drift:
+def _drift(name: str, found: Psi) -> Drift:
+    # By size of the move in either direction: a share that fell says as much as one that rose.
     moved = sorted(found.bins, key=lambda bin: -abs(bin[2] - bin[1]))[:_MOVED]
     return Drift(
         of=name,

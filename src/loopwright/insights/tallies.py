@@ -17,7 +17,7 @@ _METRIC: Final = Column("metric", "VARCHAR", "Name in the catalogue of metrics."
 
 
 class UnitTally(msgspec.Struct, frozen=True):
-    """So many `units` (people, else sessions) had `hits` among `n` each."""
+    """`units` people, or else sessions, of whom each has `hits` among `n` events."""
 
     metric: str
     hits: int
@@ -45,6 +45,7 @@ class RateTally(msgspec.Struct, frozen=True):
 def rates_query(metrics: Sequence[Metric]) -> Query:
     """Return the query of each metric over the whole period."""
     sql = " UNION ALL ".join(
+        # A sum over no rows is NULL; a metric without data is a row with n = 0, not a missing row.
         f"SELECT '{of.name}' AS metric, coalesce(sum(is_hit), 0) AS hits, count(*) AS n "  # noqa: S608 - declared names
         f"FROM ({of.events}) AS events"
         for of in metrics
@@ -66,6 +67,8 @@ def rates_query(metrics: Sequence[Metric]) -> Query:
 def units_query(metrics: Sequence[Metric]) -> Query:
     """Return the query of each metric by unit, units with equal figures counted together."""
     return Query(
+        # Grouped twice: people are many, but their pairs of hits and events are few, so few rows leave the
+        # engine.
         name="metric_units",
         sentence="The metrics with targets by unit (the person, else the session, else the event itself), units with "
         "equal figures counted together: what an interval over people reads.",
@@ -110,6 +113,7 @@ def wall_sql(moment: str, offsets: Sequence[tuple[int, int]]) -> str:
     all.
     """
     (_, first), *later = offsets
+    # Latest change first, because the first WHEN that holds wins.
     cases = " ".join(f"WHEN {moment} >= {since} THEN {ahead}" for since, ahead in reversed(later))
     if not cases:
         return f"{moment} + {first}" if first else moment

@@ -1,8 +1,8 @@
-"""What quality means, in numbers a team has agreed on: one declaration per metric.
+"""The quality metrics and the targets that a team has agreed on: one declaration per metric.
 
-A declaration says what is counted, among what, by whom, and what is aimed at. The queries, the report with its
-findings, the page, the statistics and the table in the reference follow from it: adding a metric is adding
-one `Metric` to `CATALOGUE`, or handing one to `declare` from a package of your own.
+A declaration names the events that count, the events among which they count, the unit and the target. The queries,
+the report with its findings, the page, the statistics and the table in the reference follow from it: adding a
+metric is adding one `Metric` to `CATALOGUE`, or handing one to `declare` from a package of your own.
 
 Every metric names the taxonomy version its definition belongs to. When a definition changes, its version grows,
 so that points of different definitions can be kept apart.
@@ -41,9 +41,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     phrase: str
     """As a sentence names it: "the correction rate"."""
     sentence: str
-    """What is counted, among what."""
+    """Which events count, among which."""
     unit: str
-    """Who or what counts as one independent observation."""
+    """The independent observation: a person, a session or a call."""
     direction: Direction
     target: float
     reads: tuple[str, ...]
@@ -165,13 +165,14 @@ def declare(of: Metric) -> Metric:
     if not of.reads or (foreign := sorted(set(of.reads) - set(RELATIONS))):
         found = foreign[0] if of.reads else "nothing"
         raise Invalid(f"{of.name} reads {found}; expected some of {', '.join(RELATIONS)}")
+    # The same declaration again is harmless: a module may be imported twice.
     if _declared.setdefault(of.name, of) != of:
         raise Conflict(f"there is a metric '{of.name}' already, with another definition")
     return of
 
 
 def catalogue() -> tuple[Metric, ...]:
-    """Return every metric: those that every report has, then those that were declared, in order."""
+    """Return every metric: the built-in ones, then the declared ones in order."""
     return tuple(_declared.values())
 
 
@@ -190,6 +191,7 @@ def judge(of: Metric, interval: Interval | None) -> Judged:
     if interval is None:
         return Judged(metric=of, verdict="unclear", interval=None, reason="no data in this period")
     is_above = of.direction == "above"
+    # The whole interval must lie on the good side: a rate that only looks good on few events has met nothing.
     clears = interval.low > of.target if is_above else interval.high < of.target
     fails = interval.high <= of.target if is_above else interval.low >= of.target
     verdict: Literal["met", "missed", "unclear"] = (

@@ -44,8 +44,9 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
         Finding(
             level="note",
             kind="trust",
-            sentence=f"{counted}{f'; left out: {why}' if why else ''}.{_let(ratings)}"
+            sentence=f"{counted}{f'; left out: {why}' if why else ''}.{_released(ratings)}"
             f"{_beside(lines.get('satisfaction'))}",
+            # Quoted whole: a tenant's id may hold a slash.
             action=f"See GET /api/v1/feedback/trust/{quote(report.tenant_id, safe='')} for all counts and bursts."
             if why
             else "",
@@ -53,7 +54,7 @@ def _finding(report: QualityReport, summary: TrustSummary) -> tuple[Finding, ...
     )
 
 
-def _let(ratings: TrustTally) -> str:
+def _released(ratings: TrustTally) -> str:
     if not ratings.released:
         return ""
     return f" {ratings.released:,} came in a burst that was released."

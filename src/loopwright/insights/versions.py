@@ -70,7 +70,9 @@ def version_changes(
     alpha = ALPHA / (2 * (len(names) - 1))
     made = []
     for version in range(1, len(names)):
+        # `argmax` of booleans is the first True.
         first = int(np.argmax(versions == version))
+        # Only facts since the version came: compared with other days, it would be blamed for what the days did.
         earlier = np.bincount(versions[first:], minlength=len(names))[:version]
         baseline = int(np.argmax(earlier))
         pair = np.flatnonzero((versions == version) | (versions == baseline))
@@ -84,6 +86,7 @@ def version_changes(
                 least_units=least_units,
                 higher_is_better=is_higher,
             )
+            # The sequential test is one-sided, so each direction is one test.
             for is_higher in (True, False)
         )
         verdict, detected = _verdict(worse, better)
@@ -98,6 +101,7 @@ def version_changes(
                 people=worse.version_units,
                 baseline_people=worse.baseline_units,
                 detected_at_ms=None if detected == NONE else int(found.times_ms[pair[detected]]),
+                # A mean of fewer would be read as a level that never was.
                 average_before=float(before.mean()) if len(before) >= LEAST_UNITS else None,
                 average_since=float(values[first:].mean()),
             )

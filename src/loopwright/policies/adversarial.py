@@ -24,6 +24,8 @@ from .tallies import Tallies
 
 def softmax(logits: Sequence[float], enabled: Sequence[int]) -> list[float]:
     """Return exp(logits) normalised over `enabled`, 0 elsewhere; the largest logit is taken off first."""
+    # Sums of reward over propensity reach millions, where exp overflows; taking off the largest changes no
+    # ratio.
     top = max(logits[k] for k in enabled)
     weights = [0.0] * len(logits)
     for k in enabled:
@@ -55,8 +57,11 @@ class EXP3(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=True):
         gamma = self.gamma
         if gamma is None:
             events = max(tallies.events, 1)
+            # Corollary 3.2 with g = t, as no reward exceeds 1. It is 1 before the first events, so these are
+            # drawn evenly.
             gamma = min(1.0, math.sqrt(arms * math.log(arms) / ((math.e - 1) * events)))
         logits = [gamma / arms * gain for gain in tallies.weighted]
+        # The paper's equation of p_i(t); the even part keeps importance weights below K / gamma.
         weights = [(1 - gamma) * p + gamma / arms for p in softmax(logits, enabled)]
         return Judgement(logits, weights)
 
@@ -83,5 +88,8 @@ class FPL(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=True):
         arms, eta = len(enabled), self.eta
         if eta is None:
             eta = math.sqrt(math.log(arms) / (arms * max(tallies.events, 1)))
+        # Losses and not rewards: the estimate of an arm that is not drawn stays at 0, the best there is, so no
+        # even part is needed to try it again. The largest of -eta L_k + Z_k with Gumbel Z is softmax(-eta L)
+        # exactly.
         logits = [-eta * loss for loss in tallies.weighted]
         return Judgement(logits, softmax(logits, enabled))

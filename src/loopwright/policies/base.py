@@ -25,7 +25,7 @@ from .exact import Sums, widen
 Floats = NDArray[np.float64]
 
 State = Any
-"""What a policy has learned. Everybody else hands it on without a look inside; it is never changed in place."""
+"""What a policy has learned: opaque to all code but the policy's own, and never changed in place."""
 
 LEAST_PROPENSITY: Final = 2.0**-20
 """No arm is ever drawn with a smaller probability than this: importance weights stay on the exact grid."""
@@ -38,7 +38,7 @@ class Diverged(LoopError):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy needs to know of an experiment.
+    """The parts of an experiment that a policy depends on.
 
     `arms` lists every arm there ever was; an arm's place in it is its position, and its row in every array.
     `dimension` counts the columns that are learned, the constant included: without a context it is 1.
@@ -59,6 +59,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         context = experiment.context
         return cls(
             arms=tuple(arm.id for arm in experiment.arms),
+            # Without a context the constant alone is learned, and the estimate is the arm's mean.
             dimension=1 if context is None else context.dimension + context.intercept,
             low=low,
             high=high,
@@ -74,6 +75,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_ranged(self) -> bool:
         """Whether rewards have a declared range; an undeclared continuous one may lie anywhere in ±2²⁰."""
+        # A continuous reward without a declared range has the range of what is accepted at all, which is twice
+        # the bound.
         return self.high - self.low < 2 * BOUND
 
     @property
@@ -87,6 +90,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return self.low if self.is_ranged else 0.0
 
 
+# No generated comparison: arrays compare by element, and `==` of two batches would raise.
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Distinct events to learn from, as columns.
@@ -114,6 +118,7 @@ class Batch:
         if vectors is not None:
             if len({len(vector) for vector in vectors}) > 1:
                 raise Invalid("the batch's context vectors differ in length")
+            # One buffer for the batch, not an array per vector.
             flat = np.frombuffer(b"".join(vectors), dtype="<f8")
             packed = flat.reshape(len(vectors), len(vectors[0]) // 8 if vectors else 0)
         return cls(
@@ -128,7 +133,7 @@ class Batch:
 
 
 class Allocation(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the traffic each arm may get, whatever the policy thinks. One entry per arm."""
+    """The shares of traffic that each arm may get, whatever the policy prefers. One entry per arm."""
 
     enabled: tuple[bool, ...]
     min_share: tuple[float, ...] | None = None
@@ -177,7 +182,7 @@ class ArmSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy is called and what it fits."""
+    """The names of a policy, and the experiments that it fits."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -220,7 +225,7 @@ class Served(Protocol):
 
 @runtime_checkable
 class ServedTogether(Served, Protocol):
-    """A policy that chooses for many contexts at once for less than one by one."""
+    """A policy that draws for many contexts in one computation, at less cost than one by one."""
 
     def select_many(
         self, vectors: Sequence[Sequence[float] | bytes | None], us: Sequence[float]

@@ -51,6 +51,7 @@ def make(name: str, params: Mapping[str, Any]) -> Policy:
     """
     kind = _find(name)
     try:
+        # By conversion, because msgspec checks the bounds of parameters there and never in the constructor.
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             # The cast is what `check_policy` proves of a policy from elsewhere.
             return cast(Policy, msgspec.convert(dict(params), kind))
@@ -65,6 +66,8 @@ def resolve(name: str, *, reward_type: RewardType, has_context: bool) -> str:
     Raises `PolicyMismatch` when there is no such policy or it fits neither.
     """
     if _plain(name) == AUTO:
+        # Thompson sampling is the default: its law spreads over all arms that may be best, so the log can answer
+        # later questions.
         if has_context:
             return "LinThompson"
         return "BetaThompson" if reward_type == "binary" else "GaussianThompson"
@@ -99,6 +102,7 @@ def _find(name: str) -> Any:
     wanted = _plain(name)
     if wanted == AUTO:
         raise PolicyMismatch("'auto' stands for a policy that fits an experiment; resolve it first")
+    # Built-in names first: a package that is installed must not replace the policy behind a running experiment.
     for kind in BUILT_IN:
         spec: Spec = kind.spec
         if wanted in map(_plain, (spec.name, *spec.aliases)):

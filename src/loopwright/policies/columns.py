@@ -30,6 +30,8 @@ def linear(problem: Problem, batch: Batch) -> Floats:
         )
     columns = np.empty((n, width + 2))
     columns[:, :width] = batch.vectors
+    # The column of ones is summed even without an intercept: its products are the counts and sums that
+    # summaries read.
     columns[:, width] = 1.0
     columns[:, width + 1] = rewards
     return columns
@@ -40,6 +42,7 @@ def weighted(problem: Problem, batch: Batch, *, loss: bool) -> Floats:
     columns = np.ones((len(batch), 3))
     rewards = _rewards(problem, batch)
     columns[:, 1] = rewards
+    # By the probability as logged: feedback comes late, and the probability of now would bias the sum.
     columns[:, 2] = (1.0 - rewards if loss else rewards) / propensities(batch)
     return columns
 
@@ -81,6 +84,7 @@ def _rewards(problem: Problem, batch: Batch) -> Floats:
             f"a reward in the batch is not finite or outside [{problem.low}, {problem.high}]",
             expected=[problem.low, problem.high],
         )
+    # The papers' bonuses and priors are for rewards on [0, 1].
     if problem.is_ranged and (problem.low, problem.high) != (0.0, 1.0):
         return (rewards - problem.low) / problem.width
     return rewards

@@ -74,6 +74,7 @@ class Sums(msgspec.Struct, frozen=True, eq=False, gc=False):
     high: Ints
 
     def __post_init__(self) -> None:
+        # A snapshot shares these arrays with the learner; a write in place would change what serves.
         self.counts.setflags(write=False)
         self.low.setflags(write=False)
         self.high.setflags(write=False)
@@ -96,6 +97,8 @@ class Sums(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def floats(self) -> Floats:
         """Return the sums of products as symmetric float64[K, C, C], correctly rounded."""
+        # While |high| < 2^53, both conversions and the scalings by powers of two are exact, so the addition is
+        # the only rounding.
         values = self.high.astype(np.float64)
         values *= 2.0**_LOW_BITS * UNIT
         lows = self.low.astype(np.float64)
@@ -108,6 +111,7 @@ class Sums(msgspec.Struct, frozen=True, eq=False, gc=False):
         """Return, per arm, one sum of products as a whole number of units of 2⁻⁴⁸."""
         pair = int(_pairs(self.columns).of[row * self.columns + column])
         highs, lows = self.high[:, pair].tolist(), self.low[:, pair].tolist()
+        # Python's integers, as the sum has more bits than an int64.
         return [(high << _LOW_BITS) + low for high, low in zip(highs, lows, strict=True)]
 
 
@@ -164,6 +168,7 @@ def _chunk(arms: Ints, columns: Floats, *, count: int) -> Sums:
         raise Invalid("a batch names a negative arm position") from error
     if len(counts) > count:
         raise Invalid(f"a batch names arm position {len(counts) - 1}; there are {count} arms")
+    # Rows arm by arm, so that the sums of an arm are one matrix product.
     steps = columns.take(np.argsort(arms), axis=0)
     steps *= GRID
     np.rint(steps, out=steps)
@@ -171,6 +176,7 @@ def _chunk(arms: Ints, columns: Floats, *, count: int) -> Sums:
     # A NaN fails the comparison, so this also refuses what is not finite.
     if not largest <= LIMIT * GRID:
         raise Invalid(f"a value to learn from is not finite or beyond ±{LIMIT:.0f}")
+    # Nearly every chunk is narrow, and costs half as many products.
     add_up = _narrow if largest <= _NARROW_LIMIT else _wide
     present = np.flatnonzero(counts)
     low, high = add_up(steps, counts[present].tolist())
@@ -185,6 +191,8 @@ def _narrow(steps: Floats, counts: list[int]) -> tuple[Ints, Ints]:
     upper, lower = _pairs(steps.shape[1]).blocks[:2]
     total = products.take(upper, axis=1).astype(np.int64)
     total += products.take(lower, axis=1).astype(np.int64)
+    # A shift of a negative int64 rounds down, so the masked `low` is not negative, as the one spelling of a sum
+    # requires.
     high = total >> _LOW_BITS
     total &= _LOW_MASK
     return total, high
@@ -200,6 +208,7 @@ def _wide(steps: Floats, counts: list[int]) -> tuple[Ints, Ints]:
     high = np.zeros_like(low)
     shifts = (2 * _WIDE_BITS, _WIDE_BITS, _WIDE_BITS)
     for block, shift in zip(blocks[:3], shifts, strict=True):
+        # Exact: these blocks hold multiples of 2^shift, because h is a multiple of 2^22.
         part = (products.take(block, axis=1) * 2.0**-shift).astype(np.int64)
         high += part >> (_LOW_BITS - shift)
         part &= (1 << (_LOW_BITS - shift)) - 1
@@ -254,6 +263,7 @@ def revert(a: Sums, b: Sums) -> Sums:
     """
     _check_shapes(a, b)
     counts = a.counts - b.counts
+    # Only counts can tell: sums of products may rightly be negative.
     if counts.size and counts.min() < 0:
         raise Invalid("cannot take out events that were never learned from")
     return Sums(a.columns, counts, *_carry(a.low - b.low, a.high - b.high))
@@ -284,6 +294,7 @@ def dump(sums: Sums) -> bytes:
     body = b"".join(
         (
             _HEADER.pack(_MAGIC, sums.arms, sums.columns),
+            # Little-endian on every machine: equal states are equal bytes wherever they are compared.
             *(part.astype("<i8").tobytes() for part in (sums.counts, sums.low, sums.high)),
         )
     )
@@ -299,6 +310,7 @@ def load(data: bytes) -> Sums:
     count = arms * (1 + 2 * pairs)
     if magic != _MAGIC or len(data) != _HEADER.size + 8 * count + 4:
         raise StateCorrupt("a stored policy state has an unknown layout; rebuild it from the log")
+    # Copied by `astype`, so that the state does not keep the whole stored blob alive.
     flat = np.frombuffer(data, dtype="<i8", offset=_HEADER.size, count=count).astype(np.int64)
     counts, low, high = np.split(flat, (arms, arms * (1 + pairs)))
     return Sums(columns, counts, low.reshape(arms, pairs), high.reshape(arms, pairs))

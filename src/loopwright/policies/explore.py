@@ -66,6 +66,8 @@ class Exploration:
         even = self.floor / len(self.enabled)
         # A maximum below the floor wins over the floor.
         least = math.fsum(max(self._lows[k], min(even, self._highs[k])) for k in self.enabled)
+        # A tolerance, since shares are written as decimals: three times 0.3333333333 and the rest miss 1 by
+        # rounding.
         if least > 1 + 1e-9:
             raise Invalid(
                 f"min_share and explore_floor of the enabled arms take {least:.4g} of the traffic; "
@@ -103,6 +105,7 @@ class Exploration:
             highs = _raised([self._highs[k] for k in allowed])
             lows = [max(self._lows[k], min(even, h)) for k, h in zip(allowed, highs, strict=True)]
             shares = _between(shares, _lowered(lows), highs)
+        # With a floor of at least 2^-20 for each arm there is no dust.
         if even < LEAST_PROPENSITY:
             shares = _without_dust(shares, highs)
         law = [0.0] * len(self._lows)
@@ -144,6 +147,7 @@ def winners(scores: Sequence[float], allowed: Sequence[int]) -> list[float]:
     best = max(scores[k] for k in allowed)
     weights = [0.0] * len(scores)
     for k in allowed:
+        # Exactly equal: scores come from exact sums, so arms with equal data have equal scores.
         if scores[k] == best:
             weights[k] = 1.0
     return weights
@@ -153,6 +157,8 @@ def cumulative(law: Sequence[float]) -> list[float]:
     """Return running sums that end in infinity from the last arm that can be drawn on."""
     sums = list(accumulate(law))
     last = max(k for k, p in enumerate(law) if p > 0)
+    # Rounding may leave the last sum below 1, and a uniform beyond it must still fall on an arm that can be
+    # drawn.
     sums[last:] = [math.inf] * (len(law) - last)
     return sums
 
@@ -176,6 +182,7 @@ def _between(shares: list[float], lows: list[float], highs: list[float]) -> list
             for i in free:
                 found[i] = scale * shares[i]
             return found
+        # Pinning both sides in one round could leave shares that no longer add up to 1 within the bounds.
         pinned, bounds = (
             (under, lows)
             if math.fsum(under.values()) >= math.fsum(over.values())
@@ -204,6 +211,7 @@ def _without_dust(shares: list[float], highs: list[float]) -> list[float]:
     kept = [share if share >= LEAST_PROPENSITY else 0.0 for share in shares]
     dust = 1 - math.fsum(kept)
     if dust > 0:
+        # By room below its maximum, so that the dust lifts no arm above its bound.
         heir = max((i for i, s in enumerate(kept) if s > 0), key=lambda i: highs[i] - kept[i])
         kept[heir] += dust
     return kept

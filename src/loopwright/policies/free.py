@@ -22,7 +22,7 @@ from .tallies import Tallies
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a context-free policy thinks of the arms, by position.
+    """A context-free policy's scores and law for the arms, by position.
 
     `scores` rank the arms. `weights` are the law before exploration; without them, all goes to the best
     score but for a share `epsilon` that is spread evenly.
@@ -47,6 +47,7 @@ class FixedLaw:
         self._law = self._spread(exploration.enabled)
         if not math.isfinite(sum(self._law)):
             raise Diverged("the policy's probabilities are not finite")
+        # Made once per snapshot: a select then makes no object.
         self._draws = [Draw(k, p) for k, p in enumerate(self._law)]
         self._cumulative = cumulative(self._law)
 
@@ -75,6 +76,8 @@ class FixedLaw:
 
     def _spread(self, allowed: Sequence[int]) -> list[float]:
         weights = self._judgement.weights
+        # A mask may leave only arms to which the law gives nothing; the best of them is then better than an
+        # even draw.
         if weights is None or not any(weights[k] > 0 for k in allowed):
             best = winners(self._judgement.scores, allowed)
             total, even = sum(best), self._judgement.epsilon / len(allowed)
@@ -90,7 +93,7 @@ class ContextFree(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What is summed divided by the logged propensity, if anything."""
 
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:
-        """Return what the policy thinks of the `enabled` arms; the others' entries do not count."""
+        """Return the scores and law of the `enabled` arms; the entries of other arms do not count."""
         raise NotImplementedError
 
     def empty(self, problem: Problem) -> Sums:
@@ -123,6 +126,7 @@ class ContextFree(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Return what is known of each arm; P(best) is that of Thompson sampling, whatever the policy."""
         served = self.prepare(problem, state, allocation)
         tallies = Tallies(state, one=0)
+        # One definition for all policies, so that P(best) compares between experiments.
         best = thompson_law.best(problem, tallies, enabled=served.enabled)
         return [
             tallies.summary(problem, k, share=share, p_best=best[k])

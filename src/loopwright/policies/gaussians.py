@@ -9,6 +9,7 @@ import numpy as np
 
 from .base import Floats
 
+# Beyond it, the distribution function differs from 1 by less than float64 can tell (10^-17).
 _REACH: Final = 8.5
 _ENTRIES: Final = 8192
 _STEPS_PER_SIGMA: Final = (_ENTRIES - 1) / (2 * _REACH)
@@ -21,6 +22,8 @@ LEADING: Final = 12
 
 _LOG_PHI: Final[Floats] = np.array(
     [
+        # `erfc` and not 1 + `erf`, which is 0 throughout the lower tail. A table, because NumPy has neither
+        # function.
         math.log(math.erfc(-(i / _STEPS_PER_SIGMA - _REACH) / math.sqrt(2)) / 2)
         for i in range(_ENTRIES)
     ]
@@ -41,6 +44,7 @@ def best_of(means: Floats, deviations: Floats) -> Floats:
     at = nodes[:, None, :] - means[:, :, None]
     at *= (_STEPS_PER_SIGMA / deviations)[:, :, None]
     at += _MIDDLE
+    # Two calls instead of `clip`, which goes through Python first and costs more than both on small arrays.
     np.minimum(at, _LAST, out=at)
     np.maximum(at, 0.0, out=at)
     logs = _LOG_PHI.take(at.astype(np.intp))
@@ -49,6 +53,7 @@ def best_of(means: Floats, deviations: Floats) -> Floats:
     growth = total[:, 1:] - total[:, :-1]
     # Where nothing changes, 0 / 1e-300 keeps the share at 0.
     growth += 1e-300
+    # The increment of P per increment of the sum of L, to be multiplied by each arm's own increment of L.
     share = maximum[:, 1:] - maximum[:, :-1]
     share /= growth
     p: Floats = np.matmul(logs[:, :, 1:] - logs[:, :, :-1], share[:, :, None])[:, :, 0]
@@ -59,6 +64,7 @@ def best_of(means: Floats, deviations: Floats) -> Floats:
 def _nodes(means: Floats, deviations: Floats) -> Floats:
     """Return f64[n, G], sorted in each row."""
     if means.shape[1] > LEADING:
+        # Nodes only: an arm without nodes of its own still has its share, on the nodes of the leading ones.
         best = np.argpartition(means + 2 * deviations, -LEADING, axis=1)[:, -LEADING:]
         means = np.take_along_axis(means, best, axis=1)
         deviations = np.take_along_axis(deviations, best, axis=1)

@@ -16,6 +16,7 @@ from .base import Allocation, ArmSummary, Batch, Problem, Served, Spec
 from .exact import Sums
 from .explore import Exploration
 from .free import ContextFree, Judgement
+from .linear_model import Model
 from .tallies import Tallies
 
 
@@ -37,6 +38,7 @@ class EpsilonGreedy(ContextFree, frozen=True, kw_only=True, forbid_unknown_field
 
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:
         """Return the mean of each arm as its score, infinite for those never tried."""
+        # Untried arms tie at infinity, so they share the draw evenly until each has been tried.
         scores = [m if n else math.inf for m, n in zip(tallies.means, tallies.counts, strict=True)]
         return Judgement(scores, epsilon=self.epsilon)
 
@@ -61,7 +63,7 @@ class EpsilonGreedy(ContextFree, frozen=True, kw_only=True, forbid_unknown_field
             return super().prepare(problem, state, allocation)
         exploration = Exploration(problem, allocation)
         earlier = linear.model_of(previous)
-        model = linear.Model(problem, state, ridge=self.ridge, previous=earlier)
+        model = Model(problem, state, ridge=self.ridge, previous=earlier)
         rule = linear.Greedy(self.epsilon)
         return linear.LinearLaw(problem, model, rule=rule, exploration=exploration)
 

@@ -40,17 +40,14 @@ from .base import (
 from .exact import Sums
 from .explore import Exploration, cumulative
 from .gaussians import LEADING, best_of
+from .linear_model import Model
 from .summing import Summing
 from .tallies import Tallies
 
 _ONE: Final = struct.pack("<d", 1.0)
 _FLOAT: Final = np.dtype("<f8")
-_PRIOR_VARIANCE: Final = 0.25
-"""Variance of a fair coin: the most a reward on [0, 1] can have."""
-_LEAST_VARIANCE: Final = 2.0**-48
 _LEAST_UNCERTAINTY: Final = 1e-24
 """Rounding must not make xᵀA⁻¹x negative, nor a context of zeros make it nothing."""
-_LEAST_RIDGE: Final = 2.0**-36
 _TIE: Final = 1e-9
 """Scores this close, relative to their size, are one score: a matrix product may round rows differently."""
 
@@ -58,75 +55,6 @@ _AT_ONCE: Final = 1700
 """Contexts worked out together times arms times leading arms: more would leave the processor's nearest caches."""
 
 Ridge = Annotated[float, Meta(gt=0, le=1e12)]
-
-
-class Model:
-    """Estimates and uncertainties of every arm, worked out from a state. Immutable.
-
-    `theta` f64[K, d]; `inverse` f64[K, d, d]; `noise` the residual standard deviation over all arms.
-    `previous` saves inverting what did not change; the result is the same bits with or without it.
-    """
-
-    __slots__ = ("_ridge", "_sums", "inverse", "noise", "theta")
-
-    def __init__(
-        self, problem: Problem, sums: Sums, *, ridge: float, previous: Model | None = None
-    ) -> None:
-        columns.check_shape(problem, sums, columns=problem.features + 2)
-        self._sums = sums
-        d, n = problem.dimension, sums.events
-        products = sums.floats()
-        targets: Floats = products[:, :d, -1]
-        total, squares = np.add.reduce(products[:, -2:, -1], axis=0).tolist()
-        variance = _PRIOR_VARIANCE
-        if not problem.is_ranged and n:
-            # Without a declared range zero means nothing: shrink towards the mean of all rewards instead.
-            mean = total / n
-            variance = max(squares / n - mean * mean, _LEAST_VARIANCE)
-            if problem.intercept:
-                targets = targets - mean * products[:, :d, -2]
-                squares -= n * mean * mean
-        self._ridge = _pad(products, ridge, dimension=d)
-        self.inverse = self._inverted(products[:, :d, :d], previous)
-        self.theta = np.matmul(self.inverse, targets[:, :, None])[:, :, 0]
-        residual = max(squares - float(np.vdot(targets, self.theta)), 0.0)
-        # Inverse-gamma posterior with a prior worth two observations.
-        self.noise = math.sqrt((2 * variance + residual) / (2 + n))
-        if not math.isfinite(np.add.reduce(self.theta, axis=None) + self.noise):
-            raise Diverged("the linear estimates are not finite; rewards or contexts are too large")
-
-    def _inverted(self, padded: Floats, previous: Model | None) -> Floats:
-        if previous is None or previous._ridge != self._ridge:
-            return _inverse(padded)
-        old, new = previous._sums, self._sums
-        if old.low.shape != new.low.shape:
-            return _inverse(padded)
-        changed = ((old.low != new.low) | (old.high != new.high)).any(axis=1)
-        inverse = previous.inverse.copy()
-        if changed.any():
-            inverse[changed] = _inverse(padded[changed])
-        return inverse
-
-
-def _pad(products: Floats, ridge: float, *, dimension: int) -> float:
-    """Add a ridge, in place, to the first `dimension` diagonal entries of f64[K, C, C], and return it.
-
-    It is at least 2⁻³⁶ of the largest of them: below that float64 could not tell it from none.
-    """
-    arms, columns = products.shape[:2]
-    step = columns + 1
-    diagonal = products.reshape(arms, columns * columns)[:, : dimension * step : step]
-    largest = float(np.maximum.reduce(diagonal, axis=None))
-    ridge = max(ridge, largest * _LEAST_RIDGE)
-    diagonal += ridge
-    return ridge
-
-
-def _inverse(matrices: Floats) -> Floats:
-    try:
-        return np.linalg.inv(matrices).astype(np.float64, copy=False)
-    except np.linalg.LinAlgError as error:
-        raise Diverged(f"the sums of products cannot be inverted: {error}") from error
 
 
 class Rule(Protocol):
@@ -146,6 +74,7 @@ class Optimist:
         self._width = width
 
     def __call__(self, means: Floats, variances: Floats) -> list[list[float]]:
+        # The index of LinUCB (Li and others 2010, algorithm 1).
         scores = means + self._width * np.sqrt(variances)
         return [_shared_by_best(row) for row in scores.tolist()]
 
@@ -239,6 +168,7 @@ class LinearLaw:
         self, vector: Sequence[float] | bytes | None, u: float, *, mask: Sequence[int] | None = None
     ) -> Draw:
         """Draw an arm for `vector` with the uniform `u`."""
+        # The usual case: no mask, no shares. It skips the edits of the law.
         if mask is None and self._is_plain:
             return self._drawn(self._rule(*self._judged((vector,)))[0], u)
         law = self.law(vector, mask=mask)
@@ -271,6 +201,7 @@ class LinearLaw:
         allowed = self._exploration.allowed(mask)
         if mask is not None:
             left = set(allowed)
+            # Masked before the rule and not after: P(best) among two arms is not that among ten, scaled.
             places = [i for i, k in enumerate(self._exploration.enabled) if k in left]
             means, variances = means[:, places], variances[:, places]
         weights = self._rule(means, variances)[0]
@@ -281,11 +212,14 @@ class LinearLaw:
 
     def best(self, vector: Sequence[float]) -> list[float]:
         """Return, by position, the probability that each enabled arm is best for `vector`."""
+        # With the noise itself: `reshape` sharpens what is drawn, not what is known.
         weights = Matcher(self.model.noise)(*self._judged((vector,)))[0]
         return _placed(weights, self._exploration.enabled, count=len(self.arms))
 
     def _drawn(self, weights: Sequence[float], u: float) -> Draw:
         floor = self._floor
+        # The floor is a mixture: the first part of the uniform draws evenly, and the rest, stretched to [0, 1),
+        # by weight.
         if u < floor:
             place = int(u / floor * self._count)
         else:
@@ -382,6 +316,7 @@ def summaries(problem: Problem, sums: Sums, served: LinearLaw) -> list[ArmSummar
     """Return what is known of each arm, with the law of `served` at the average context."""
     tallies = Tallies(sums, one=problem.features)
     features = sums.floats()[:, : problem.features, problem.features].sum(axis=0)
+    # From the same exact sums, so that summaries need no contexts of their own.
     average = (features / max(sums.events, 1)).tolist()
     best = served.best(average)
     return [

@@ -1,4 +1,4 @@
-"""What learning publishes and serving reads: the only thing the two planes share in memory."""
+"""Snapshots, which learning publishes and serving reads: the only memory that the two share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from loopwright.core.experiment import Experiment
 from .base import Served
 
 
+# Experiment and policy in one object: read apart, an arm could be looked up in the list of another revision.
 @dataclass(frozen=True, slots=True)
 class Published:
     """An experiment and the policy that serves it, as one unit."""
@@ -33,7 +34,7 @@ class Snapshots:
         """By tenant and experiment; to be read, not written. The hot path reads it without a call between."""
 
     def publish(self, published: Published) -> None:
-        """Make `published` what its experiment serves from now on."""
+        """Serve `published` for its experiment from now on."""
         experiment = published.experiment
         self.newest[experiment.tenant_id, experiment.id] = published
 
@@ -47,4 +48,5 @@ class Snapshots:
 
     def all(self) -> list[Published]:
         """Return the newest snapshot of every experiment."""
+        # A copy, as another thread may publish during the iteration.
         return list(self.newest.values())

@@ -18,6 +18,8 @@ class Summing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def learn(self, problem: Problem, state: Sums, batch: Batch) -> Sums:
         """Return `state` after the events of `batch`."""
+        # The batch is summed alone first, so learners can sum batches apart and merge them later to the same
+        # bits.
         return exact.merge(state, self.stats(problem, batch))
 
     def unlearn(self, problem: Problem, state: Sums, batch: Batch) -> Sums:

@@ -26,11 +26,14 @@ class Tallies:
     def __init__(self, sums: Sums, *, one: int) -> None:
         self.counts: list[int] = sums.counts.tolist()
         self.events = sum(self.counts)
+        # Whole numbers of 2^-48, without bounds: n * q needs more than 64 bits.
         exact_totals = sums.exactly(one, one + 1)
         exact_squares = sums.exactly(one + 1, one + 1)
         self.totals = [total / _UNIT for total in exact_totals]
         self.means = [s / n if n else 0.0 for s, n in zip(self.totals, self.counts, strict=True)]
         self.variances = [
+            # The shift is exact: s sums 1 * r, and the constant 1 is 2^24 grid steps. Both terms are whole, so
+            # nothing cancels.
             (n * q - (s >> 24) ** 2) / (n * n * _UNIT) if n else 0.0
             for n, s, q in zip(self.counts, exact_totals, exact_squares, strict=True)
         ]
@@ -64,9 +67,11 @@ class Tallies:
     def _interval(self, arm: int, *, is_ranged: bool) -> tuple[float, float]:
         n, mean = self.counts[arm], self.means[arm]
         if not is_ranged:
+            # The biased variance over n - 1 is the unbiased one over n.
             half = _Z95 * math.sqrt(self.variances[arm] / max(n - 1, 1))
             return mean - half, mean + half
         z2 = _Z95 * _Z95
         centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
         half = _Z95 * math.sqrt(mean * (1 - mean) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        # Rounding may leave [0, 1] by a last digit.
         return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -29,7 +29,9 @@ def best_beta(
     """
     a = np.array([prior[0] + tallies.totals[k] for k in enabled])
     b = np.array([prior[1] + tallies.counts[k] - tallies.totals[k] for k in enabled])
+    # Centre and spread of the log-odds by the delta method.
     grid = nodes(np.log(a / b), np.sqrt(1 / a + 1 / b), reach=(-9.0, 6.0))
+    # log(1 + e^y), which overflows for large y when written so.
     softplus = np.logaddexp(0.0, grid)
     log_density = np.stack((a, -(a + b)), axis=1) @ np.stack((grid, softplus))
     return _placed(best_by_density(log_density, grid), enabled=enabled, count=len(tallies.counts))
@@ -42,6 +44,7 @@ def best_normal(tallies: Tallies, *, enabled: Sequence[int], strength: float) ->
     observations and is centred on what all arms have in common, their pooled mean and variance, so the rule
     does not depend on the reward's unit.
     """
+    # No reward, no pooled variance: nothing tells the arms apart yet.
     if tallies.events == 0:
         return _placed(
             np.full(len(enabled), 1 / len(enabled)), enabled=enabled, count=len(tallies.counts)
@@ -49,6 +52,7 @@ def best_normal(tallies: Tallies, *, enabled: Sequence[int], strength: float) ->
     centre, variance = pooled(tallies)
     posteriors = [_posterior(tallies, k, centre, variance, strength=strength) for k in enabled]
     location, scale, degrees = (np.array(column) for column in zip(*posteriors, strict=True))
+    # Far out, because Student's t with few degrees of freedom has heavy tails.
     grid = nodes(location, scale, reach=(-30.0, 30.0))
     z = (grid - location[:, None]) / scale[:, None]
     log_density = np.log1p(z * z / degrees[:, None])
@@ -60,6 +64,7 @@ def pooled(tallies: Tallies) -> tuple[float, float]:
     """Return the mean over all events, and the variance around it (at least one grid step squared)."""
     n = tallies.events
     centre = math.fsum(tallies.totals) / n
+    # Within the arms and between them: the law of total variance.
     spread = math.fsum(
         count * (variance + (mean - centre) ** 2)
         for count, variance, mean in zip(
@@ -74,6 +79,8 @@ def _posterior(
 ) -> tuple[float, float, float]:
     """Return location, scale and degrees of freedom of the t posterior of an arm's mean."""
     n, mean = tallies.counts[arm], tallies.means[arm]
+    # Murphy 2007, "Conjugate Bayesian analysis of the Gaussian distribution", section 3, with the prior's kappa
+    # and shape both `strength`.
     kappa = strength + n
     shape = strength + n / 2
     rate = (

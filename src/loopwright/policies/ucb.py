@@ -31,6 +31,7 @@ def _judged(
     tallies: Tallies, index: Callable[[int], float], *, enabled: Sequence[int]
 ) -> Judgement:
     """Return the index of each enabled arm as its score, infinite for those never tried."""
+    # An arm that is not enabled never wins, whatever its entry.
     scores = [-math.inf] * len(tallies.counts)
     for k in enabled:
         scores[k] = index(k) if tallies.counts[k] else math.inf
@@ -41,6 +42,7 @@ def _range(problem: Problem, tallies: Tallies) -> float:
     """Return the width of the rewards that the bonus assumes, in the units of the sums."""
     if problem.is_ranged or tallies.events == 0:
         return 1.0
+    # Within arms: the spread between arms is what is to be learned, not noise.
     within = math.fsum(n * v for n, v in zip(tallies.counts, tallies.variances, strict=True))
     return 2 * math.sqrt(within / tallies.events)
 
@@ -62,6 +64,7 @@ class UCB1Tuned(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         def index(k: int) -> float:
             n = tallies.counts[k]
+            # Section 4 of the paper: V_k, with the bonus in units of the squared range.
             bound = tallies.variances[k] + square * math.sqrt(2 * log_t / n)
             return tallies.means[k] + math.sqrt(log_t / n * min(square / 4, bound))
 
@@ -86,6 +89,7 @@ class KLUCB(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:
         """Return the index of each arm."""
         log_t = math.log(max(tallies.events, 1))
+        # The paper proves its bound with c = 3 and recommends c = 0 in practice.
         budget = log_t + self.c * math.log(max(log_t, 1.0))
         return _judged(
             tallies,
@@ -105,10 +109,12 @@ def kl_upper(mean: float, budget: float) -> float:
     if budget <= 0:
         return mean
     if mean <= 0:
+        # kl(0, q) is -ln(1 - q), so the root has a closed form; expm1 keeps its digits for a small budget.
         return -math.expm1(-budget)
     rest = 1 - mean
     negentropy = mean * math.log(mean) + rest * math.log(rest)
     t = (negentropy - budget) / rest
+    # kl(m, q) >= 2 (q - m)^2, so q is at most m + sqrt(budget / 2).
     by_pinsker = rest - math.sqrt(budget / 2)
     if by_pinsker > 0:
         t = max(t, math.log(by_pinsker))
@@ -116,6 +122,7 @@ def kl_upper(mean: float, budget: float) -> float:
         s = math.exp(t)
         excess = negentropy - mean * math.log1p(-s) - rest * t - budget
         slope = mean * s / (1 - s) - rest
+        # A slope that is not negative is rounding at the end of the range: a step would leave it.
         if slope >= 0 or abs(excess) <= _KL_PRECISION * budget:
             break
         t -= excess / slope
@@ -133,6 +140,7 @@ class MOSS(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:
         """Return the index of each arm."""
         width = _range(problem, tallies)
+        # K counts the enabled arms: those that are off take no part in the regret.
         per_arm = max(self.horizon, tallies.events) / len(enabled)
 
         def index(k: int) -> float:
@@ -160,6 +168,7 @@ class MOSSAnytime(ContextFree, frozen=True, kw_only=True, forbid_unknown_fields=
 
         def index(k: int) -> float:
             n = tallies.counts[k]
+            # Degenne and Perchet recommend alpha = 1.35, the default.
             bonus = (1 + self.alpha) / 2 * max(0.0, math.log(per_arm / n)) / n
             return tallies.means[k] + width * math.sqrt(bonus)
 

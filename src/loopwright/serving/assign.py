@@ -3,8 +3,8 @@
 Nothing is remembered: a unit's place comes from a hash of its id, salted with the tenant and the experiment, so
 it is the same on every machine and after every restart, and independent between experiments.
 
-**Sticky units.** A unit brings one exponential clock per arm, rung from its hash; arm k's runs at the speed
-p(k) of the law, and the first to ring wins. The clocks are independent and exponential over units, so arm k
+**Sticky units.** A unit has one exponential clock per arm, drawn from the hash of its id; arm k's clock runs at the
+speed p(k) of the law, and the first to ring wins. The clocks are independent and exponential over units, so arm k
 wins with probability p(k) exactly: the propensity is that of the law, as for a drawn number. For two laws p and
 q, arm k wins under both with probability 1 / Σⱼ max(p(j)/p(k), q(j)/q(k)), so the share of units that move is
 at most 2d / (1 + d), d being their total variation distance; with two arms it is d. No rule that sees one law at a time can promise
@@ -12,8 +12,8 @@ less. A unit moves from a to b only if b gained on a; disabling an arm moves onl
 
 What it means for estimates: units are randomised, not requests. A propensity is exact over units, and each
 unit is one draw however often it comes back, so intervals and off-policy estimates must treat the unit as the
-one observation. A returning unit has also had its part in the law that it now meets: small among many units,
-not among few.
+one observation. The law that a returning unit meets was learned in part from that unit: a small part among many
+units, a large one among few.
 
 Papers: Thaler and Ravishankar 1998 (highest random weight); Efraimidis and Spirakis 2006 (the weights);
 Bavarian et al. 2020 (the bound is the best possible).
@@ -78,6 +78,8 @@ class Assigner:
         default = (
             None if targeting.default_arm is None else Draw(positions[targeting.default_arm], 1.0)
         )
+        # Without it, the same units would be in the first tenth of every rollout, and experiments would
+        # confound each other.
         salt = blake2b(f"{experiment.tenant_id}\0{experiment.id}".encode(), digest_size=32).digest()
         self._needs_unit = targeting.needs_unit
         self._starts_ms = -math.inf if targeting.starts_at_ms is None else targeting.starts_at_ms
@@ -89,8 +91,11 @@ class Assigner:
             (_applies(rule), _assignment(rule, positions, default=default))
             for rule in targeting.rules
         ]
+        # `person` separates the two hashes: were place and clocks one number, the arm of a unit would
+        # depend on when the rollout let it in.
         self._place = blake2b(key=salt, person=b"rollout", digest_size=8)
         self._clocks = [
+            # One block per eight arms, so an arm that is added leaves the clocks of the others as they are.
             blake2b(key=salt, person=b"arm", salt=struct.pack("<QQ", targeting.epoch, block))
             for block in range(math.ceil(len(positions) / 8))
         ]
@@ -105,6 +110,7 @@ class Assigner:
             )
         if not self._starts_ms <= now_ms < self._ends_ms:
             return self._closed
+        # Rules before the rollout: an arm that a rule pins for a unit must not change while the rollout grows.
         for applies, assignment in self._rules:
             if applies(unit_id, context):
                 return assignment
@@ -115,7 +121,10 @@ class Assigner:
     def place(self, unit_id: str) -> int:
         """Return the unit's place in the rollout, 0 to 9,999: it is in when the rollout exceeds it."""
         place = self._place.copy()
+        # JSON can escape half a surrogate pair, which strict UTF-8 refuses to encode.
         place.update(unit_id.encode("utf-8", "surrogatepass"))
+        # Multiply and shift (Lemire 2019): no division, and a bias below 2^-50. A unit that is in stays in as
+        # the share grows.
         return int.from_bytes(place.digest(), "little") * STEPS >> 64
 
     def draw(self, law: Sequence[float], unit_id: str) -> Draw:
@@ -129,6 +138,8 @@ class Assigner:
         first, earliest = -1, math.inf
         for arm, p in enumerate(law):
             if p > 0.0:
+                # An exponential time of rate p. The half keeps the uniform number off 0, and so the logarithm
+                # finite.
                 rings = -math.log((words[arm] + 0.5) * 2.0**-64) / p
                 if rings < earliest:
                     first, earliest = arm, rings
@@ -169,6 +180,7 @@ def _reading(attribute: str) -> Reading:
 
 def _test(condition: Condition) -> Test:
     """Return the condition as a test of what was found; None is a missing attribute."""
+    # Closures, made once per snapshot, so that a select runs nothing but the comparisons.
     value = condition.value
     values = value if isinstance(value, tuple) else (value,)
     match condition.op:
@@ -216,5 +228,6 @@ def _ordered(order: str, bound: Any) -> Test:
     compare = getattr(operator, order)
     kind = str if isinstance(bound, str) else int | float
     return lambda found: (
+        # Python counts True as the integer 1; a rule about a number must not match it.
         isinstance(found, kind) and not isinstance(found, bool) and bool(compare(found, bound))
     )

@@ -82,7 +82,8 @@ class Selector:
         self.shed: dict[tuple[str, str], int] = {}
         """Decision rows that the log could not take."""
         self.together: set[tuple[str, str]] = set()
-        """Experiments, by tenant and id, whose selects `select_many` answers for less than one by one."""
+        """Experiments, by tenant and id, for which one `select_many` costs less than as many selects."""
+        # Bound once: a select takes microseconds, and each chain of attributes is a visible part of them.
         self._newest = snapshots.newest
         self._plans: dict[tuple[str, str], _Plan] = {}
         self._counts: dict[tuple[str, str], _Count] = {}
@@ -95,6 +96,7 @@ class Selector:
     @property
     def selected(self) -> dict[tuple[str, str], int]:
         """Selects since the start, by tenant and experiment."""
+        # A copy: a select on another thread may add its experiment during the iteration.
         return {key: count.n for key, count in list(self._counts.items())}
 
     def select(
@@ -113,6 +115,7 @@ class Selector:
         needs a `unit_id`.
         """
         plan = self._plan(tenant_id, experiment_id)
+        # Before a number is drawn: a request with a bad vector or mask leaves the generator where it was.
         packed = plan.pack(context)
         allowed = None if mask is None else plan.positions(mask)
         now_ms = self._now_ms()
@@ -131,16 +134,18 @@ class Selector:
     def select_many(
         self, tenant_id: str, experiment_id: str, requests: Sequence[SelectRequest]
     ) -> list[Selection | LoopError]:
-        """Return for each request what `select` would return or raise; their draws are worked out together.
+        """Return for each request what `select` would return or raise; all arms are drawn in one computation.
 
-        Raises what concerns all of them: `NotFound` or `ExperimentClosed`.
+        Raises only the errors that concern all requests: `NotFound` and `ExperimentClosed`.
         """
         plan = self._plan(tenant_id, experiment_id)
+        # A mask changes the law of one request, so a group with masks has no common matrix product.
         if plan.many is None or any(request.mask is not None for request in requests):
             return [_tried(self._answer, tenant_id, request) for request in requests]
         now_ms = self._now_ms()
         packed = [_tried(plan.pack, request.context) for request in requests]
         vectors = [vector for vector in packed if not isinstance(vector, LoopError)]
+        # Only sound vectors get a number, as they would one by one: an invalid request shifts no other's draw.
         draws = iter(plan.many(vectors, [self._uniform() for _ in vectors]))
         return [
             vector
@@ -196,6 +201,7 @@ class Selector:
             context.metadata,
             rule,
         )
+        # The token carries the whole decision: feedback joins it even when the log sheds the row.
         token = self.signer.sign(decision)
         if not self._offer(Decided(decision)):
             self.shed[plan.key] = self.shed.get(plan.key, 0) + 1
@@ -208,12 +214,15 @@ class Selector:
         key = (tenant_id, experiment_id)
         published = self._newest.get(key)
         plan = self._plans.get(key)
+        # A publication is immutable and replaced whole, so identity says whether the plan is current.
         if plan is not None and plan.published is published:
             return plan
         if published is None or published.experiment.state != "running":
+            # An ended experiment would otherwise keep its last state in memory for ever.
             self._plans.pop(key, None)
             self.together.discard(key)
             raise self._closed(tenant_id, experiment_id)
+        # Outside the plan: counts go on when a new snapshot replaces it.
         count = self._counts.setdefault(key, _Count())
         plan = self._plans[key] = _Plan(published, count)
         if plan.many is None:
@@ -241,7 +250,7 @@ _ADVICE: Final[dict[ExperimentState, str]] = {
 
 
 def _tried(act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | LoopError:
-    """Return what `act` returns, or the error it raises: one request's fault is not its neighbours'."""
+    """Return what `act` returns, or the error it raises, so that one request's error fails no other."""
     try:
         return act(*args, **kwargs)
     except LoopError as error:
@@ -249,7 +258,7 @@ def _tried(act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | Loo
 
 
 class _Count:
-    """How many selects an experiment has had: a cell, because a dictionary would hash the key for each."""
+    """How many selects an experiment has had. A cell, because a dictionary would hash the key for each select."""
 
     __slots__ = ("n",)
 
@@ -258,7 +267,7 @@ class _Count:
 
 
 class _Plan:
-    """All that a select of one experiment needs, laid out once per snapshot."""
+    """The values that a select of one experiment needs, computed once per snapshot."""
 
     def __init__(self, published: Published, count: _Count) -> None:
         experiment = published.experiment
@@ -272,9 +281,11 @@ class _Plan:
         self._index = {arm.id: position for position, arm in enumerate(experiment.arms)}
         targeting = experiment.targeting
         self.assigner = None if targeting is None else Assigner(targeting, experiment)
+        # A gate with rules alone need not be sticky; then the law is drawn from anew for each request.
         self.sticky = self.assigner if targeting is not None and targeting.sticky else None
         served = published.served
         self.many = (
+            # A gate looks at each unit and context by itself, so its requests are not drawn as a group.
             served.select_many if isinstance(served, ServedTogether) and targeting is None else None
         )
 
@@ -291,6 +302,8 @@ class _Plan:
             )
         if self.dimension is not None:
             return pack(vector, dimension=self.dimension)
+        # The policy reads no vector here; the decision keeps it for later analysis, within what a token can
+        # carry.
         if not 0 < len(vector) <= MAX_DIMENSION:
             raise ContextInvalid(
                 f"context.vector has {len(vector)} components; 1 to {MAX_DIMENSION} can be kept",
@@ -313,6 +326,7 @@ class _Plan:
             if self.sticky is None or unit_id is None:
                 return self.served.select(packed, u, mask=allowed)
             return self.sticky.draw(self.served.law(packed, mask=allowed), unit_id)
+        # Another arm instead would be logged with a probability at which nobody drew it.
         if allowed is not None and draw.arm not in allowed:
             raise MaskEmpty(
                 f"mask leaves out '{self.arms[draw.arm].id}', the arm that the gate's {assigned.rule!r} gives "
@@ -332,4 +346,5 @@ class _Plan:
                 f"{', '.join(map(repr, self._index))}",
                 found=unknown[:5],
             )
+        # By position and without repetition: the order in which a caller lists a mask must not change the draw.
         return sorted({self._index[arm_id] for arm_id in mask})

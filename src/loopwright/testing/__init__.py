@@ -1,12 +1,13 @@
-"""What tests of Loopwright, and of anything built on it, start from: a clock you move by hand, the checks that every
+"""The kit for tests of Loopwright and of packages built on it: a clock that you move by hand, the checks that every
 policy and every engine passes, and in `loopwright.testing.simulation` the simulation of the whole loop."""
 
 from __future__ import annotations
 
 from .clock import ManualClock
+from .database import check_database
 from .engines import check_columnar, check_lease, check_query_engine
 from .policies import check_policy
-from .ports import check_blob_store, check_database, check_event_log, check_keys
+from .ports import check_blob_store, check_event_log, check_keys
 
 __all__ = [
     "ManualClock",

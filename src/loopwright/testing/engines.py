@@ -41,7 +41,7 @@ def check_columnar(factory: Callable[[], Columnar]) -> None:
 
 
 def check_lease(factory: Callable[[], Callable[[], Lease]]) -> None:
-    """Check everything `Lease` promises. Each call of `factory` makes a place, and returns what makes holders in it."""
+    """Check everything `Lease` promises. Each call of `factory` makes a place and returns a maker of holders in it."""
     for check in (
         _one_holder_has_the_lease,
         _a_released_lease_is_free,
@@ -56,6 +56,7 @@ def check_lease(factory: Callable[[], Callable[[], Lease]]) -> None:
 
 
 _COLUMNS = {"name": "VARCHAR", "number": "BIGINT", "weight": "DOUBLE", "is_good": "BOOLEAN"}
+# A number that no double holds, quotes and text outside ASCII, and members left out, which stand for NULL.
 _LINES = (
     b'{"name": "b", "number": 9007199254740993, "weight": 0.1, "is_good": true}',
     b'{"name": "a \\u2603 \'", "is_good": false}',
@@ -86,6 +87,7 @@ def _tables_last_as_long_as_the_engine(engine: QueryEngine) -> None:
     engine.query(
         "CREATE TABLE things (name VARCHAR, number BIGINT, weight DOUBLE, is_good BOOLEAN)"
     )
+    # Twice, as scratch files of one block must not be those of the next.
     for _ in range(2):
         with engine.load(_COLUMNS, _LINES) as rows:
             engine.query(f"INSERT INTO things {rows}")
@@ -126,18 +128,21 @@ def _missing_parts_are_refused(engine: QueryEngine) -> None:
 
 
 def _parameters_are_values(engine: QueryEngine) -> None:
+    # Text that would change the statement if it were pasted into it.
     odd = "x' OR 1 = 1 --"
     assert engine.query("SELECT ? AS a, CAST(? AS BIGINT) AS b", (odd, 2)) == [(odd, 2)]
     assert engine.query("SELECT $name AS a, $name AS b", {"name": odd}) == [(odd, odd)]
 
 
 def _digests_are_the_same_in_every_engine(engine: QueryEngine) -> None:
+    # Fixed values: keys are stored in files, so another engine has to join to them.
     assert engine.query("SELECT digest63('abc'), digest63('')") == [
         (4125280303191149419, 4549053946144276596)
     ]
 
 
 _FACT_COLUMNS = {"offset": "BIGINT", "version": "INTEGER", "body": "BLOB", "json": "VARCHAR"}
+# Bodies hold NUL and bytes that are no UTF-8, as MessagePack does.
 _FACT_ROWS = [(n, 1, b"\0\xff%d" % n, None if n % 2 else "{}") for n in range(1, 6)]
 
 
@@ -167,7 +172,7 @@ def _other_files_are_refused(columnar: Columnar) -> None:
         columnar.decode(b"no such file", ("offset",), after=0)
     except PartCorrupt:
         return
-    raise AssertionError("what is no such file must raise PartCorrupt")
+    raise AssertionError("a file of another format must raise PartCorrupt")
 
 
 class _Holders:
@@ -184,6 +189,7 @@ class _Holders:
     def release(self) -> None:
         for lease in self._made:
             for name in ("load", "seal"):
+                # More epochs than any check makes, because a holder does not say which it has.
                 for epoch in range(1, 9):
                     lease.release(name, epoch)
 
@@ -241,5 +247,6 @@ def _one_of_many_holders_wins(holder: Callable[[], Lease]) -> None:
         if holders[number].acquire("load", ttl_s=60) is not None:
             won.append(number)
 
+    # Holders of their own, as in different processes: a lock within one object would pass.
     in_threads(acquire, 4)
     assert len(won) == 1

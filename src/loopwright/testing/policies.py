@@ -1,4 +1,4 @@
-"""The checks that every policy passes, whoever wrote it."""
+"""The checks that every policy passes, built-in or from elsewhere."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from loopwright.policies import (
 _ARMS: Final = ("a", "b", "c", "d")
 _EVENTS: Final = 300
 _EXACT: Final = 1e-9
+# A normal exceeds 6 standard errors, to either side, once in 5 * 10^8 draws. A run compares some hundreds of
+# times, hence the promise of one failure in 10^6 runs.
 _SIGMAS: Final = 6.0
 
 
@@ -80,6 +82,8 @@ def _require(holds: bool, sentence: str) -> None:
 def _problems(policy: Policy) -> Iterator[Problem]:
     """Yield one problem for each reward type and kind of context that the policy declares."""
     dimensions = {"ignored": (1,), "required": (4,), "optional": (1, 4)}[policy.spec.context]
+    # A range that is not [0, 1] shows a policy that forgets to scale; a vast one, a policy that loses small
+    # rewards in it.
     ranges = {"binary": (0.0, 1.0), "bounded": (-1.0, 3.0), "continuous": (-(2.0**20), 2.0**20)}
     for reward_type in policy.spec.reward_types:
         low, high = ranges[reward_type]
@@ -139,9 +143,11 @@ def _learned(policy: Policy, problem: Problem, events: Sequence[_Event]) -> Stat
 def _allocations(problem: Problem) -> Iterator[Allocation]:
     count = len(problem.arms)
     everything = (True,) * count
+    # At 1 the law is uniform whatever was learned.
     for floor in (0.0, 0.01, 0.5, 1.0):
         yield Allocation.even(count, explore_floor=floor)
     yield Allocation(enabled=(True, False, *everything[2:]))
+    # A single arm left: its probability must be 1 and not 1 less a rounding error.
     yield Allocation(enabled=(False,) * (count - 1) + (True,))
     for floor in (0.0, 0.05):
         yield Allocation(
@@ -166,9 +172,13 @@ def _check_law(
                 continue
             low = allocation.min_share[k] if allocation.min_share else 0.0
             high = allocation.max_share[k] if allocation.max_share else 1.0
+            # A maximum share below the floor wins over it: the floor would otherwise break a cap that somebody
+            # set.
             least = max(low, min(even, high))
             _require(least - _EXACT <= share <= high + _EXACT, f"share {share} keeps its bounds")
+            # Estimates divide by it: a subnormal share would make an infinite weight.
             _require(share == 0 or share >= LEAST_PROPENSITY, f"share {share} can be divided by")
+        # The greatest number below 1 finds a cumulated law that ends short of 1 by rounding.
         for u in (0.0, 0.25, 0.5, 0.75, math.nextafter(1, 0)):
             draw = served.select(event.vector, u)
             _require(draw == served.select(event.vector, u), "the same uniform draws the same arm")
@@ -178,6 +188,7 @@ def _check_law(
 
 
 def _check_together(served: ServedTogether, vectors: Sequence[bytes | None]) -> None:
+    # Uniforms in the middle of equal cells: none lies on the edge of an arm, where rounding decides.
     us = [(k + 0.5) / len(vectors) for k in range(len(vectors))]
     for vector, u, draw in zip(vectors, us, served.select_many(vectors, us), strict=True):
         alone = served.select(vector, u)
@@ -211,10 +222,14 @@ def _check_draws(
     weights = [0.0] * len(law)
     for u in rng.random(draws).tolist():
         draw = served.select(vector, u)
+        # Each arm's inverse propensities add up to the number of draws on average, if and only if it is drawn
+        # at its propensity.
         weights[draw.arm] += 1 / draw.propensity
     for k, p in enumerate(law):
         if p > 0:
             error = abs(weights[k] / draws - 1)
+            # The variance of 1{arm} / p is (1 - p) / p. The second term allows for the skew of rare arms
+            # (Bernstein).
             bound = _SIGMAS * math.sqrt((1 - p) / (p * draws)) + 2 * _SIGMAS / (p * draws)
             _require(error <= bound, f"arm {k} is drawn as often as its propensity {p} says")
 
@@ -237,6 +252,8 @@ def _check_arithmetic(
         dump(_learned(policy, problem, list(repeated.values()))) == expected,
         "duplicates, once removed by id, do not matter",
     )
+    # Floating-point sums would depend on the batches; the sums are exact (decision 0002), so the bits must
+    # agree.
     for size in (1, 7, 256):
         state = policy.empty(problem)
         for start in range(0, len(shuffled), size):
@@ -302,6 +319,7 @@ def _check_refusals(policy: Policy, problem: Problem, sums: State) -> None:
     too_little = Allocation(enabled=(True,) * count, max_share=(0.1,) * count)
     _refuses(Invalid, lambda: policy.prepare(problem, sums, too_little), what="too small maxima")
     vectors = np.zeros((1, problem.features)) if problem.features else None
+    # One NaN in a sum stays there for ever.
     for reward in (math.nan, math.inf, 2 * problem.high):
         bad = Batch(np.array([0]), np.array([reward]), np.array([0.5]), vectors)
         _refuses(Invalid, partial(policy.learn, problem, sums, bad), what=f"reward {reward}")
@@ -332,6 +350,8 @@ def _check_learning(policy: Policy, problem: Problem, rng: np.random.Generator) 
     for step in range(3000):
         vector = _vector(problem, rng)
         draw = served.select(vector, float(rng.random()))
+        # The best arm turns with the sign of one feature, so a policy that ignores the context earns too
+        # little.
         best = 3 if vector is None or np.frombuffer(vector)[0] > 0 else 1
         wins = float(rng.random() < (0.8 if draw.arm == best else 0.2))
         events.append(_Event(step, draw.arm, low + (high - low) * wins, draw.propensity, vector))

@@ -1,4 +1,4 @@
-"""Contract suites of the ports: what every backend has to do, whoever wrote it.
+"""Contract suites of the ports for logs, keys and blobs: what every backend has to do.
 
 Each `check_…` takes a factory that makes an empty backend, runs all its checks on fresh ones and raises
 `AssertionError` at the first promise that is not kept. They start threads but need no test framework.
@@ -10,13 +10,10 @@ import struct
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import Any
 
-from loopwright.core.errors import Conflict
 from loopwright.core.ports import (
     START,
     BlobStore,
-    Database,
     EventLog,
     Keys,
     KeyTaken,
@@ -49,31 +46,6 @@ def check_keys(factory: Callable[[], Keys]) -> None:
         check(factory())
 
 
-def check_database(factory: Callable[[], Database]) -> None:
-    """Check everything `Database` promises on databases made by `factory`."""
-    for check in (
-        _committed_rows_are_seen,
-        _exceptions_roll_back,
-        _a_transaction_sees_its_own_writes,
-        _a_transaction_is_not_nested,
-        _values_come_back_as_they_went,
-        _sums_come_back_as_integers,
-        _question_marks_and_percent_signs_are_text_in_quotes,
-        _texts_compare_by_their_bytes,
-        _changed_rows_are_counted,
-        _violated_constraints_are_conflicts,
-        _transactions_from_threads_are_serial,
-        _one_of_many_checks_before_an_insert_passes,
-    ):
-        with closing(factory()) as database:
-            with database.transaction() as session:
-                session.execute(
-                    "CREATE TABLE things (name TEXT PRIMARY KEY, number BIGINT, content BLOB, "
-                    "weight DOUBLE PRECISION)"
-                )
-            check(database)
-
-
 def check_blob_store(factory: Callable[[], BlobStore]) -> None:
     """Check everything `BlobStore` promises on stores made by `factory`."""
     for check in (
@@ -99,6 +71,7 @@ def _refused(log: EventLog, keys: list[bytes]) -> frozenset[bytes]:
     raise AssertionError("an append with a stored key must raise KeyTaken")
 
 
+# Twenty-four bytes, the size of a real key, with zeros in the middle that an engine must not take for the end.
 def _key(number: int) -> bytes:
     return struct.pack(">QQQ", number, 0, number)
 
@@ -131,10 +104,13 @@ def _read_returns_whole_batches(log: EventLog) -> None:
     assert bodies(0, 10) == [b"a"]
     assert bodies(0, 11) == [b"a", b"b"]
     assert bodies(9, 1) == [b"a"]
+    # A limit counts the records beyond `after`: of the first batch only one is new here, so a second batch is
+    # due.
     assert bodies(9, 2) == [b"a", b"b"]
     assert bodies(10, 1) == [b"b"]
     assert bodies(15, 100) == [b"b", b"c"]
     assert bodies(30, 1) == []
+    # Beyond the head: a reader may hold an offset of a log that has been restored from an older backup.
     assert bodies(31, 1) == []
 
 
@@ -142,6 +118,7 @@ def _taken_keys_refuse_the_whole_append(log: EventLog) -> None:
     _append(log, b"a", 2, keys=[_key(1), _key(2)])
     assert _refused(log, [_key(3), _key(2)]) == {_key(2)}, "the error must say which are stored"
     assert log.head() == 2
+    # The refused append must not have stored its new key, or this one would be a duplicate of nothing.
     assert _append(log, b"c", keys=[_key(3)]) == 3
     assert [batch.body for batch in log.read(START, limit=10)] == [b"a", b"c"]
 
@@ -154,6 +131,7 @@ def _trim_keeps_offsets_and_keys(log: EventLog) -> None:
     assert log.trim(Offset(25)) == 0
     assert [batch.first for batch in log.read(START, limit=100)] == [21]
     assert log.head() == 30
+    # An empty log still knows its head: offsets that start again would be taken for facts already read.
     assert log.trim(Offset(1_000)) == 10
     assert (log.head(), log.read(START, limit=100)) == (30, [])
     assert _refused(log, [_key(1), _key(4), _key(3)]) == {_key(1), _key(3)}
@@ -178,6 +156,7 @@ def _readers_see_only_whole_appends(log: EventLog) -> None:
     def read() -> None:
         while not is_done.is_set():
             head = log.head()
+            # Each append has 7 records, so any other head is half an append.
             if head % 7 or sum(batch.count for batch in log.read(START, limit=10_000)) < head:
                 torn.append(head)
 
@@ -198,6 +177,7 @@ def _only_new_keys_are_claimed(keys: Keys) -> None:
 
 
 def _taken_returns_only_stored_keys(keys: Keys) -> None:
+    # More than the 999 parameters that one statement of SQLite before 3.32 takes.
     keys.claim([_key(n) for n in range(1, 1400)])
     asked = [_key(n) for n in range(700, 2800)]
     assert keys.taken(asked) == {_key(n) for n in range(700, 1400)}
@@ -207,167 +187,12 @@ def _taken_returns_only_stored_keys(keys: Keys) -> None:
 def _one_of_many_claims_of_a_key_wins(keys: Keys) -> None:
     won: list[int] = []
 
+    # Looking first and inserting afterwards lets two claims of one key win.
     def claim(_: int) -> None:
         won.extend(n for n in range(20) if not keys.claim([_key(n)]))
 
     in_threads(claim, 4)
     assert sorted(won) == list(range(20))
-
-
-def _put(database: Database, name: str, number: int = 0) -> None:
-    with database.transaction() as session:
-        session.execute("INSERT INTO things (name, number) VALUES (?, ?)", (name, number))
-
-
-def _names(database: Database) -> list[Any]:
-    return [name for (name,) in database.query("SELECT name FROM things ORDER BY name")]
-
-
-def _committed_rows_are_seen(database: Database) -> None:
-    with database.transaction() as session:
-        session.execute("INSERT INTO things (name) VALUES (?)", ("a",))
-        assert session.query("SELECT name FROM things") == [("a",)]
-    assert _names(database) == ["a"]
-    assert database.query("SELECT name FROM things WHERE name = ?", ("b",)) == []
-
-
-def _exceptions_roll_back(database: Database) -> None:
-    _put(database, "before")
-    try:
-        with database.transaction() as session:
-            session.execute("INSERT INTO things (name) VALUES (?)", ("lost",))
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        pass
-    else:
-        raise AssertionError("the exception must come through")
-    assert _names(database) == ["before"]
-    _put(database, "after")
-    assert _names(database) == ["after", "before"]
-
-
-def _a_transaction_sees_its_own_writes(database: Database) -> None:
-    try:
-        with database.transaction() as session:
-            session.execute("INSERT INTO things (name) VALUES (?)", ("new",))
-            # A verb deeper in the same thread asks the database itself.
-            assert _names(database) == ["new"]
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        pass
-    assert _names(database) == []
-
-
-def _a_transaction_is_not_nested(database: Database) -> None:
-    try:
-        with database.transaction(), database.transaction():
-            pass
-    except RuntimeError:
-        pass
-    else:
-        raise AssertionError("a second transaction of a thread must be refused, not wait")
-    assert _names(database) == []
-
-
-_ROWS = (
-    ("naïve ☃", 2**63 - 1, b"\0\xff\x00", 0.1),
-    ("\U0001f9ff\r\n\t\x01\x7f\ufeff'\"\\%s?", -(2**63), b"", -1.7976931348623157e308),
-    ("\0a\1\2\0\1\1\0\0", 0, bytes(range(256)) * 4096, 5e-324),
-    ("x" * 100_000, 2**31, b"\\x00", 1 / 3),
-)
-
-
-def _values_come_back_as_they_went(database: Database) -> None:
-    with database.transaction() as session:
-        session.executemany("INSERT INTO things VALUES (?, ?, ?, ?)", _ROWS)
-        session.execute("INSERT INTO things VALUES (?, ?, ?, ?)", ("none", None, None, None))
-    for row in _ROWS:
-        found = database.query("SELECT * FROM things WHERE name = ?", (row[0],))
-        assert found == [row]
-        assert list(map(type, found[0])) == [str, int, bytes, float]
-        assert database.query("SELECT name FROM things WHERE content = ?", (row[2],)) == [row[:1]]
-    assert database.query("SELECT * FROM things WHERE name = 'none'") == [
-        ("none", None, None, None)
-    ]
-
-
-def _sums_come_back_as_integers(database: Database) -> None:
-    for name in ("a", "b"):
-        _put(database, name, 2**53 + 1)
-    ((count, total),) = database.query("SELECT COUNT(*), SUM(number) FROM things")
-    assert (count, total, type(total)) == (2, 2**54 + 2, int)
-
-
-def _question_marks_and_percent_signs_are_text_in_quotes(database: Database) -> None:
-    _put(database, "100 %s?")
-    sql = "SELECT name FROM things WHERE name = '100 %s?' AND name LIKE '%?' AND number % 2 = ?"
-    assert database.query(sql, (0,)) == [("100 %s?",)]
-    assert database.query("SELECT '?%%' FROM things") == [("?%%",)]
-
-
-def _texts_compare_by_their_bytes(database: Database) -> None:
-    made = {"", "\0\0", "\0\1", "\1\0", "a b", "ab", *"\0\1\2B_aé\U0001f9ff"}
-    names = sorted(made, key=str.encode)
-    for name in reversed(names):
-        _put(database, name)
-    assert _names(database) == names
-    assert database.query("SELECT MIN(name), MAX(name) FROM things") == [(names[0], names[-1])]
-    assert database.query("SELECT COUNT(*) FROM things WHERE name > ?", ("_",)) == [(5,)]
-
-
-def _changed_rows_are_counted(database: Database) -> None:
-    with database.transaction() as session:
-        assert session.executemany("INSERT INTO things (name) VALUES (?)", []) == 0
-        assert session.execute("SELECT 1") == 0
-        rows = [(f"n{i}", i) for i in range(5)]
-        inserted = session.executemany("INSERT INTO things (name, number) VALUES (?, ?)", rows)
-        assert inserted == 5
-        assert session.execute("UPDATE things SET number = 0 WHERE number > ?", (2,)) == 2
-        again = "INSERT INTO things (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
-        assert session.execute(again, ("n0",)) == 0
-        assert session.execute(again, ("new",)) == 1
-        assert session.execute("DELETE FROM things") == 6
-
-
-def _violated_constraints_are_conflicts(database: Database) -> None:
-    _put(database, "a")
-    try:
-        _put(database, "a")
-    except Conflict:
-        pass
-    else:
-        raise AssertionError("a violated constraint must raise Conflict")
-    _put(database, "b")
-    assert _names(database) == ["a", "b"]
-
-
-def _transactions_from_threads_are_serial(database: Database) -> None:
-    _put(database, "counter")
-
-    def count(_: int) -> None:
-        for _ in range(25):
-            with database.transaction() as session:
-                number = session.query("SELECT number FROM things")[0][0]
-                session.execute("UPDATE things SET number = ?", (number + 1,))
-
-    in_threads(count, 4)
-    assert database.query("SELECT number FROM things") == [(100,)]
-
-
-def _one_of_many_checks_before_an_insert_passes(database: Database) -> None:
-    """What a transaction has read stays true until it ends, even that there is no row."""
-    made: list[int] = []
-
-    def make(thread: int) -> None:
-        for n in range(10):
-            with database.transaction() as session:
-                if not session.query("SELECT 1 FROM things WHERE number = ?", (n,)):
-                    name = f"{thread}/{n}"
-                    session.execute("INSERT INTO things (name, number) VALUES (?, ?)", (name, n))
-                    made.append(n)
-
-    in_threads(make, 4)
-    assert sorted(made) == list(range(10))
 
 
 def _blobs_come_back(store: BlobStore) -> None:
@@ -381,11 +206,13 @@ def _blobs_come_back(store: BlobStore) -> None:
 def _blobs_are_never_overwritten(store: BlobStore) -> None:
     assert store.put("name", b"first") is True
     assert store.put("name", b"second") is False
+    # Equal content is refused as well: the writer has to learn that it was not the first.
     assert store.put("name", b"first") is False
     assert store.get("name") == b"first"
 
 
 def _names_are_sorted_and_filtered(store: BlobStore) -> None:
+    # Sorted as texts: "b/10" before "b/2". Manifests pad their numbers because of it.
     for name in ("b/2", "b/10", "a", "b/c/d", "bb"):
         store.put(name, b"")
     assert list(store.names()) == ["a", "b/10", "b/2", "b/c/d", "bb"]
@@ -423,6 +250,7 @@ def in_threads(work: Callable[[int], None], n: int) -> None:
     def run(number: int) -> None:
         try:
             work(number)
+        # An assertion that fails in a thread would only be printed, and the check would pass.
         except BaseException as error:  # noqa: BLE001 - raised again below, where it is seen
             errors.append(error)
 

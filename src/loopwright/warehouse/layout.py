@@ -1,4 +1,4 @@
-"""How the rows of a table travel to the engine and how they lie in its files."""
+"""How rows of a table reach the engine, and their layout in its files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ USUAL: Final = {
     "consent_train": "TRUE",
     "consent_share": "TRUE",
 }
-"""What most rows have in columns that are never NULL: lines leave it out, as they leave out NULLs."""
+"""The usual values of columns that are never NULL. Lines omit them, as they omit NULLs."""
 
 # 63 bits leave one clash in 10^5 of ten million keys. The letter keeps references of different kinds apart.
+# chr(31), the unit separator, keeps the parts apart: 'ab' and 'c' must not give the key of 'a' and 'bc'.
 _KEYS: Final = {
     "decision_key": "'d' || tenant_id || chr(31) || decision_id",
     "span_key": "'p' || tenant_id || chr(31) || trace_id || chr(31) || span_id",
@@ -35,7 +36,7 @@ _KEYS: Final = {
 
 
 def member(place: int) -> str:
-    """Return the name in the lines of the column at `place`; the columns' own are half of what is written."""
+    """Return the short name that the column at `place` has in the lines; full names were half of the bytes."""
     return f"c{place}"
 
 
@@ -57,7 +58,9 @@ def write_file(
     if stored is None:
         return None
     at = table.event_time
+    # A file without a withheld row is read later without a condition on each row, which is nearly every file.
     may_report = "consent_store AND consent_analyze" if "consent_analyze" in table.names else "TRUE"
+    # Asked of the written file: asking the SELECT again would run its sort a second time.
     found = engine.query(
         f"SELECT min(log_offset), max(log_offset), min({at}), max({at}), "  # noqa: S608
         f"count(CASE WHEN {may_report} THEN NULL ELSE 1 END) "
@@ -72,6 +75,7 @@ def write_file(
         first=first,
         last=last,
         table=table.name,
+        # Names are table/day/offsets.
         day=name.split("/")[-2],
         from_ms=from_ms,
         to_ms=to_ms,
@@ -98,24 +102,28 @@ def create_sql(table: Table, name: str) -> str:
 
 
 def people_sql(name: str, changes: str) -> str:
-    """Return the statement that makes a table of the latest consent of everyone in `changes`; erasure stays."""
+    """Return the statement that makes a table of each person's latest consent in `changes`; erasure is final."""
     return (
         f"CREATE OR REPLACE TABLE {name} AS SELECT tenant_id, person, log_offset, is_erased, "  # noqa: S608
         "consent_store, consent_analyze, consent_train, consent_share FROM ("
         "SELECT *, row_number() OVER (PARTITION BY tenant_id, person ORDER BY log_offset DESC) AS place, "
+        # Over all changes and not only the latest: a consent given after an erasure must not bring the old rows
+        # back.
         "max(CASE WHEN is_erasure THEN 1 ELSE 0 END) OVER (PARTITION BY tenant_id, person) AS is_erased "
         f"FROM {changes}) AS ordered WHERE place = 1"
     )
 
 
 def allowed_sql(source: str, names: Sequence[str], *, people: str) -> str:
-    """Return `source` without the erased, and with everyone's latest consent in place of the fact's own."""
+    """Return `source` without the rows of erased people, each consent replaced by the person's latest."""
     columns = ", ".join(
         f"coalesce(p.{name}, f.{name}) AS {name}" if name.startswith("consent_") else f"f.{name}"
         for name in names
     )
     return (
         f"SELECT {columns} FROM ({source}) AS f LEFT JOIN {people} AS p "  # noqa: S608 - our own names
+        # A left join: people who never changed their mind have no row in `people`, and their facts' own consent
+        # holds.
         "ON f.tenant_id = p.tenant_id AND f.person = p.person WHERE coalesce(p.is_erased, 0) = 0"
     )
 

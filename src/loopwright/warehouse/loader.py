@@ -49,7 +49,7 @@ class LoaderBusy(Conflict):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What one run did."""
+    """The result of one run."""
 
     facts: int
     watermark: int
@@ -73,12 +73,12 @@ class _Stretch(msgspec.Struct, frozen=True):
 
 
 class Loader:
-    """Keeps the files in `blobs` up with the log; `engine` opens an engine over the same place for each run.
+    """Projects the log into the files in `blobs`; `engine` opens an engine over the same place for each run.
 
     A day's files are merged when there are more than `most_files`, or the day is over; a week's, once it is over,
     unless they have more than `most_rows`: then a tenant's rows of a day are many enough to lie together.
-    With `consumers` and their `database` the log's trimming waits for the warehouse. `heard` is told of each
-    step as it is done: for progress, and for tests that stop at every one. The holder of `lease` works alone.
+    With `consumers` and their `database` the log's trimming waits for the warehouse. `heard` is called with the name
+    of each finished step: for progress, and for tests that stop at every one. The holder of `lease` works alone.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class Loader:
         self._grace_ms = grace_ms
         self._heard = heard or (lambda step: None)
         if consumers is not None:
+            # Before the first run: a consumer that is not registered holds back no trimming.
             consumers.register(CONSUMER)
 
     def run(self) -> Loaded:
@@ -155,6 +156,7 @@ class Loader:
                 )
             else:
                 found, facts = self._load(found, engine, publish=self._publish)
+            # Before compaction, so that no day is merged and dropped in one run.
             found, expired = upkeep.expire(found, retain_days=self._retain_days)
             found, compacted = upkeep.compact(found)
         found = self._sweep(found)
@@ -175,6 +177,8 @@ class Loader:
             for stretch in self._stretches(last):
                 if writing is not None:
                     found = grown()
+                # One stretch is read while one is written, so memory holds two at most. `last` still is the end
+                # of the one before.
                 writing = pool.submit(self._write, stretch, engine, number=number)
                 last, facts = stretch.last, facts + stretch.count
             return (found if writing is None else grown()), facts
@@ -206,6 +210,8 @@ class Loader:
                 file = layout.write_file(
                     engine,
                     rows,
+                    # The manifest's number makes the name new when the same stretch is projected again: engines
+                    # cache files by name.
                     name=f"{name}/{day}/{stretch.first:020}-{stretch.last:020}-{number:012}.parquet",
                     table=table,
                 )
@@ -216,6 +222,8 @@ class Loader:
 
     def _publish(self, found: Manifest, **changes: Any) -> Manifest:
         self._heard("publishing")
+        # Asked at each publication: a run that lost its lease must not publish over its successor. If it loses
+        # it just after, the manifest's number is taken, and the publication fails.
         if not self._lease.renew(LEASE, self._epoch, ttl_s=_LEASE_S):
             raise LoaderBusy("another loader has taken over this warehouse; try again later")
         try:
@@ -232,11 +240,12 @@ class Loader:
         return new
 
     def _sweep(self, found: Manifest) -> Manifest:
-        """Delete what no manifest names, and what was replaced long enough ago."""
+        """Delete files that no manifest names, and files that were replaced longer ago than the grace period."""
         due = self._now_ms() - self._grace_ms
         waiting = tuple(d for d in found.dropped if d.at_ms > due)
         named = {file.name for file in found.parts} | {dropped.name for dropped in waiting}
         for name in list(self.blobs.names()):
+            # Only names of ours: a folder may hold files that somebody put beside them.
             is_ours = name.endswith((".parquet", ".partial")) or name.startswith(_OLD_SCRATCH)
             if is_ours and name not in named:
                 self.blobs.delete(name)
@@ -267,6 +276,8 @@ def _encode(rows: Mapping[str, list[Any]], *, into: _Lines) -> None:
     for table, found in rows.items():
         day = None
         for row in found:
+            # Rows come in the order of the log, so the day changes about once a day and the outer look-up is
+            # seldom needed.
             if row.at_ms // DAY_MS != day:
                 day = row.at_ms // DAY_MS
                 tenants = into[table, day]

@@ -1,4 +1,4 @@
-"""What the warehouse consists of: numbered manifests that name its files and how far the log is in them.
+"""The numbered manifests of the warehouse: its files, and the log offset through which facts are in them.
 
 Data and position move in one step, the publication of a manifest. A file that the newest one does not name does not
 exist.
@@ -51,14 +51,14 @@ class File(parts.Part, frozen=True, kw_only=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """A file that others replaced; it stays a while for readers that are still at it."""
+    """A file that others replaced; it stays for a while, for readers that have it open."""
 
     name: str
     at_ms: int
 
 
 class Manifest(parts.Manifest, frozen=True, kw_only=True):
-    """All files, and how far the log is in them."""
+    """All files, and the log offset through which facts are in them."""
 
     format: int = TABLES_VERSION
     watermark: int = 0
@@ -104,8 +104,9 @@ def read(blobs: BlobStore) -> Manifest:
 
 
 def adopt(blobs: BlobStore) -> Manifest:
-    """Return the newest manifest, after publishing anew one of the earlier form; the old file stays."""
+    """Return the newest manifest, after publishing a manifest of the earlier form in the new one; the old file stays."""
     found = read(blobs)
+    # An empty warehouse has nothing to adopt; its first load takes number 1.
     if found.number or found == Manifest():
         return found
     adopted = publish(blobs, found)
@@ -123,12 +124,14 @@ def publish(blobs: BlobStore, found: Manifest, **changes: object) -> Manifest:
     """
     new = found.following(**changes)
     parts.publish(blobs, new, expect=found.number)
+    # After the publication: a crash in between leaves one manifest too many and never one too few.
     parts.tidy(blobs)
     return new
 
 
 def check(engine: QueryEngine, file: File) -> None:
-    """Raise `WarehouseCorrupt` unless `file` is there and is what was written."""
+    """Raise `WarehouseCorrupt` unless `file` exists with the digest that was written."""
+    # The size is no proof: a disk that returns a wrong block keeps it.
     found = engine.digest(file.name)
     if found is None:
         raise missing(file)
@@ -147,7 +150,7 @@ def missing(file: File) -> WarehouseCorrupt:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Say of a file that the engine cannot read what to do about it."""
+    """Turn the engine's error about a file into one that says how to recover."""
     try:
         yield
     except PartCorrupt as error:

@@ -1,4 +1,4 @@
-"""Which stretch of time a report is about, in which time zone its days begin, and the randomness that belongs to it."""
+"""The period of a report, the time zone in which its days begin, and its random generator."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ class Calendar:
 
         For a time that the clock skips it is the moment at which it skips, give or take the offset of before.
         """
+        # `fold` stays 0, which PEP 495 defines as the first of two equal times, and as the offset before a gap.
         wall = (_EPOCH + timedelta(milliseconds=wall_ms)).replace(tzinfo=self._zone)
         offset = wall.utcoffset() or timedelta()
         return wall_ms - offset // timedelta(milliseconds=1)
@@ -154,6 +155,7 @@ def period(
 
 def instant(name: str, text: str, *, tz: str = DEFAULT_ZONE) -> int:
     """Return the moment that `text` says, in milliseconds since the epoch; a date is its midnight in `tz`."""
+    # From 9 digits on: 8 digits are a date without dashes, and more than 14 lie beyond the year 5000.
     if text.isascii() and text.isdigit() and 9 <= len(text) <= 14:
         return int(text)
     try:
@@ -185,6 +187,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def seeded(tenant_id: str, of: Period, purpose: str) -> np.random.Generator:
     """Return the generator of one part of one report, so that the same report gives the same intervals."""
+    # Names and not a counter: a section that is left out of one report must not shift the numbers of the next.
     text = f"{tenant_id}\x00{of.from_ms}\x00{of.to_ms}\x00{purpose}"
     return np.random.default_rng(
         int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())

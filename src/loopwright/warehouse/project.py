@@ -47,6 +47,7 @@ Rows = dict[str, list[Any]]
 _Part = tuple[Any, ...]
 
 _json: Final = msgspec.json.Encoder().encode
+# Half of what BIGINT holds, so that the difference of two columns fits too.
 _LIMIT: Final = 2**62
 """Whole numbers of senders beyond it fit no engine's columns."""
 _BARE: Final = Note(occurred_at_ms=0)
@@ -55,7 +56,7 @@ _NO_TEXTS: Final = (None,) * 7
 
 
 def _row_type(table: Table) -> Callable[..., Any]:
-    """Rows leave out what is NULL when they are encoded: most columns of most rows are."""
+    """Return the type of a table's rows. Encoded rows omit NULLs, which most columns of most rows are."""
     fields = [(c.name, Any, None) for c in table.columns if not c.name.endswith("_key")]
     return msgspec.defstruct(
         f"{table.name}_row",
@@ -77,6 +78,7 @@ _ConsentRow = ROWS[CONSENTS.name]
 def project(facts: Iterable[tuple[int, Fact]]) -> Rows:
     """Return the rows that `facts`, each with its log offset, make in every table."""
     rows: Rows = {name: [] for name in TABLES}
+    # Bound once per call: the loop below runs for every fact of the log.
     adders = {kind: (rows[table].append, row) for kind, (table, row) in _MAKERS.items()}
     for offset, fact in facts:
         found = adders.get(type(fact))
@@ -110,6 +112,7 @@ def _decision(offset: int, fact: Decided) -> Any:
 
 def _received(offset: int, fact: Received) -> Any:
     target = Target(fact.decision)
+    # Rewards of a bandit carry no time of their sender, so ours stands in both columns.
     head = (fact.decision.tenant_id, offset, fact.at_ms, fact.at_ms, fact.event_id)
     return _feedback(head, target, fact.feedback, note=_BARE)
 
@@ -201,6 +204,7 @@ def _interaction(offset: int, fact: Interacted) -> Any:
         i.query,
         i.response,
         i.country,
+        # Without the first three: a call names its versions in fields of its own.
         *(_promoted(labels)[3:] if labels else _NO_LABELS[3:]),
         *_flags(i.consent),
         _text(labels) if labels else None,
@@ -232,6 +236,7 @@ def _consent(offset: int, fact: Consented) -> Any:
 
 
 def _erasure(offset: int, fact: Erased) -> Any:
+    # An erasure withholds every scope as well, for a reader that looks at consent alone.
     return _ConsentRow(fact.tenant_id, offset, fact.at_ms, fact.person, True, *_flags(()))
 
 
@@ -296,7 +301,7 @@ _KINDS: Final[dict[type, Callable[[Any], tuple[_Part, _Part]]]] = {
 
 
 def _promoted(labels: dict[str, str]) -> _Part:
-    """The labels that have a column of their own, in the columns' order."""
+    """Return the labels that have a column of their own, in the order of the columns."""
     get = labels.get
     return (
         get("prompt_version"),
@@ -309,19 +314,20 @@ def _promoted(labels: dict[str, str]) -> _Part:
     )
 
 
+# There are 16 sets of scopes, in a few orders, and every fact has one.
 @lru_cache(maxsize=64)
 def _flags(scopes: Sequence[ConsentScope]) -> _Part:
-    """What is withheld; what is granted is usual (`layout.USUAL`) and is left out."""
+    """Return False for each withheld scope and None for each granted one, which `layout.USUAL` restores."""
     return tuple(None if scope in scopes else False for scope in CONSENT_SCOPES)
 
 
 def _text(value: Any) -> str:
-    """JSON; its callers spare the call for what is empty, which is most of it, and NULL in the tables."""
+    """Return `value` as JSON. Callers skip empty values, which most are and which are NULL in the tables."""
     return _json(value).decode()
 
 
 def _time(said_ms: int, at_ms: int) -> int:
-    """The sender's time, or ours when theirs fits no column."""
+    """Return the sender's time, or ours when the sender's fits no column."""
     return said_ms if -_LIMIT < said_ms < _LIMIT else at_ms
 
 

@@ -23,7 +23,7 @@ REFERENCES: Final = {
     "message": "message_key",
     "output": "output_key",
 }
-"""What can join feedback to a call, first choice first."""
+"""The references that can join feedback to a call, in order of preference."""
 
 _PLACE: Final = 2**56
 _WHAT: Final = 2**59
@@ -59,7 +59,7 @@ _OF_THE_CALL: Final = (
 JOINED: Final = frozenset(LINKED.names) - frozenset(FEEDBACK.names)
 """Columns of `linked` that feedback lacks."""
 
-_HELPED: Final = JOINED | {*_OF_THE_CALL, "task", "experiment_id", "arm_id", "unit_id"}
+_FILLED_IN: Final = JOINED | {*_OF_THE_CALL, "task", "experiment_id", "arm_id", "unit_id"}
 
 OWN: Final = {name: f"own_{name}" for name in ("person", "session_id", "unit_id")}
 """The feedback's own values of columns that `told` fills in from the call under the plain name."""
@@ -133,7 +133,7 @@ def told_sql(facts: str, columns: Sequence[str]) -> str:
 
 def own_sql(columns: Sequence[str]) -> str:
     """Return the SELECT of feedback with its own values, from `told` with `columns`."""
-    plain = [name for name in columns if name not in _HELPED]
+    plain = [name for name in columns if name not in _FILLED_IN]
     own = [f"{own} AS {name}" for name, own in OWN.items()]
     return f"SELECT {', '.join(plain + own)} FROM told"  # noqa: S608 - our own names
 

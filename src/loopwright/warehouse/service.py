@@ -16,7 +16,6 @@ import msgspec
 
 from loopwright.core import parts
 from loopwright.core.clock import Clock
-from loopwright.core.errors import Invalid
 from loopwright.core.ports import BlobStore, QueryEngine
 from loopwright.eventlog import Reader
 
@@ -25,14 +24,14 @@ from .loader import Loader, LoaderBusy
 from .manifest import File, Manifest
 from .project import Rows, project
 from .queries import Query, named
-from .slices import BEGINNING, END, Slice, kind_of, made_of, relation_sql, within
+from .slices import BEGINNING, END, Slice, bounds, kind_of, made_of, relation_sql, within
 from .tables import CONSENTS, TABLES, TABLES_VERSION, Table
 
 FRESH_MS: Final = 400
 """How old the rows may be that a question shares with the one before."""
 
 _ASKED_OF: Final = ("tenant_id", "person", "consent_store", "consent_analyze")
-"""What tells whether somebody's consent lets a row into reports."""
+"""The columns that decide whether consent lets a row into reports."""
 
 _AT_ONCE: Final = 10_000
 _KEPT_SLICES: Final = 4
@@ -42,7 +41,7 @@ _Key = tuple[str, int, int, str | None]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The rows of a query, and how much of the log they are of."""
+    """The rows of a query, and the log offset through which they hold."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -80,6 +79,7 @@ class Warehouse:
         self._loader = loader
         self._tail = tail
         self._check_digests = check_digests
+        # Re-entrant, because `query` refreshes while it holds it.
         self._lock = threading.RLock()
         self._number: int | None = None
         self._manifest = Manifest()
@@ -143,7 +143,7 @@ class Warehouse:
         """
         query = named(name) if isinstance(name, str) else name
         sql, values = query.bind(params)
-        start, end = _period(from_ms, to_ms)
+        start, end = bounds(from_ms, to_ms)
         with self._lock, manifest.translated(query.name):
             found = self._slice(query, tenant_id, (start, end), task=task, as_of=as_of)
             # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
@@ -167,6 +167,7 @@ class Warehouse:
 
     def _see_files(self) -> None:
         number = parts.newest_number(self._blobs)
+        # The listing of names is cheap; the manifest itself is read only when it is a new one.
         if number == self._number:
             return
         new = manifest.read(self._blobs)
@@ -175,7 +176,11 @@ class Warehouse:
             new = manifest.read(self._blobs)
         self._check([file for file in new.parts if file.name not in self._sound])
         self._sound = {file.name for file in new.parts}
+        # The files were deleted and are made anew. The tail lacks the facts between the two watermarks, so it
+        # is read again.
         is_rebuilt = new.watermark < self._manifest.watermark
+        # Only after the check: files that are not sound leave the old manifest in force, and the next question
+        # checks again.
         self._manifest, self._number = new, new.number
         self._forget_tail(all_of_it=is_rebuilt)
         self._know_people()
@@ -234,7 +239,7 @@ class Warehouse:
             raise
 
     def _mend(self) -> None:
-        """Remove from the tail what a failure left there of facts that were not taken in as a whole."""
+        """Remove from the tail the rows of a chunk that a failure left incomplete."""
         if self._is_torn:
             for name in sorted(self._with_tail):
                 self._engine.query(
@@ -245,7 +250,7 @@ class Warehouse:
             self._is_torn = False
 
     def _know_people(self) -> None:
-        """Make the table of everyone whose consent changed: their latest consent holds for all they ever said."""
+        """Make the table of people whose consent changed: their latest consent applies to all their rows."""
         columns = ", ".join(CONSENTS.names)
         source = self._source(CONSENTS, BEGINNING, END, names=CONSENTS.names)
         self._engine.query(
@@ -293,10 +298,12 @@ class Warehouse:
         return found
 
     def _is_shared(self, found: Slice, query: Query, *, now_ms: int, as_of: int | None) -> bool:
-        """Say whether a copy will do: it is young or asked for, and what it lacks can still be read as of then."""
+        """Return whether a copy can answer: it is young or named by `as_of`, and can still gain what it lacks."""
         if self._is_torn:
             return False
         is_young = 0 <= now_ms - found.made_at_ms <= FRESH_MS
+        # A relation made now would hold facts that the copied ones lack, and the numbers of one report would
+        # contradict each other.
         can_grow = found.offset == self._seen or found.made.issuperset(query.reads)
         return can_grow and (is_young or found.offset == as_of)
 
@@ -306,6 +313,7 @@ class Warehouse:
             self._engine.query("DROP SCHEMA IF EXISTS everything CASCADE")
             self._engine.query("CREATE SCHEMA everything")
             return "everything"
+        # A dict keeps its order, so the first keys are the oldest; one place stays free for the new copy.
         old = [key] if key in self._slices else list(self._slices)[: 1 - _KEPT_SLICES]
         for gone in old:
             self._engine.query(f"DROP SCHEMA {self._slices.pop(gone).schema} CASCADE")
@@ -334,11 +342,13 @@ class Warehouse:
     ) -> str:
         """Return the SELECT of a table's rows from files and tail, the consent of their people applied.
 
-        `is_allowed` False returns those that consent keeps out of reports; the erased are in neither.
+        `is_allowed` False selects the rows that consent keeps out of reports. Rows of erased people are in neither.
         """
         whole, files = self._files(table, start, end)
         if not is_allowed:
             whole = []
+        # In each part and not around the union, so that the engine can skip row groups of a file by their least
+        # and greatest time.
         where = f" WHERE {within(table, start, end)}"
         tenant = "" if tenant_id is None else f" AND tenant_id = {layout.quoted(tenant_id)}"
         is_asked = "consent_analyze" in table.names and table is not CONSENTS
@@ -371,7 +381,9 @@ class Warehouse:
     def _agreed(
         self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
     ) -> str:
-        """Return `names` of the rows of `source` (`read`) that their people let into reports, or do not."""
+        """Return the SELECT of `names` from `source` with columns `read`: the rows that consent lets into reports, or,
+        without `is_allowed`, those that it keeps out.
+        """
         if self._has_people:
             source = layout.allowed_sql(source, read, people="main.people")
         agreed = "consent_store AND consent_analyze"
@@ -381,13 +393,3 @@ class Warehouse:
 
 def _threads(of: Slice) -> int | None:
     return 1 if of.kind == "TABLE" else None
-
-
-def _period(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
-    start = BEGINNING if from_ms is None else from_ms
-    end = END if to_ms is None else to_ms
-    if not BEGINNING <= start < end <= END:
-        raise Invalid(
-            f"the period from {from_ms} to {to_ms} is empty; to_ms is the end, after from_ms, in milliseconds"
-        )
-    return start, end

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from loopwright.core.clock import DAY_MS
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import Invalid, NotFound
 
 from . import layout, relations
 from .tables import (
@@ -98,7 +98,7 @@ _TOLD: Final = (
     "country",
     "is_waiting",
 )
-"""What reports read of calls and of feedback: each column costs about a millisecond to copy. A query that names
+"""The columns of calls and feedback that reports read: each column costs about a millisecond to copy. A query that names
 another fails for one tenant, and a test asks every query."""
 
 _MADE_OF: Final = {
@@ -203,6 +203,7 @@ def relation_sql(of: Slice, name: str, source: Source) -> str:
             if of.task is None:
                 return latest
             start, end = _window(of, "calls")
+            # A step has no task of its own; that of the call it led to counts.
             called = _of_task(of, rows(INTERACTIONS, ("task", "interaction_id")))
             return f"{latest} AND interaction_id IN (SELECT c.interaction_id FROM ({called}) AS c)"  # noqa: S608
         case "withheld":
@@ -219,6 +220,8 @@ def relation_sql(of: Slice, name: str, source: Source) -> str:
 
 def _window(of: Slice, name: str) -> tuple[int, int]:
     """Return the time that a relation holds: wider than the period where the other end of a link may be."""
+    # A day beyond the period on the other side: senders' clocks disagree, and feedback may seem older than its
+    # call.
     if name in ("calls", "choices"):
         return of.start - LOOKBACK_MS, of.end + DAY_MS
     if name == "links":
@@ -233,6 +236,17 @@ def _of_task(of: Slice, sql: str) -> str:
     return f"SELECT * FROM ({sql}) AS every WHERE task = {layout.quoted(of.task)}"  # noqa: S608
 
 
+def bounds(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
+    """Return the ends of a period, open where none is given. Raises `Invalid` when it is empty."""
+    start = BEGINNING if from_ms is None else from_ms
+    end = END if to_ms is None else to_ms
+    if not BEGINNING <= start < end <= END:
+        raise Invalid(
+            f"the period from {from_ms} to {to_ms} is empty; to_ms is the end, after from_ms, in milliseconds"
+        )
+    return start, end
+
+
 def within(table: Table, start: int, end: int) -> str:
     """Return the condition that a row of `table` is of that time."""
     at = table.event_time
@@ -244,6 +258,7 @@ def within(table: Table, start: int, end: int) -> str:
 def _latest_steps(source: str) -> str:
     return (
         "SELECT * FROM (SELECT *, row_number() OVER "  # noqa: S608 - our own names
+        # A step is reported again once its outcome is known; the latest report is the whole step.
         "(PARTITION BY tenant_id, step_id ORDER BY log_offset DESC) AS place "
         f"FROM ({source}) AS every) AS placed WHERE place = 1"
     )

@@ -1,4 +1,4 @@
-"""The tables of the warehouse: what each is a row of, and what each column says.
+"""The tables of the warehouse: what one row of each is, and what each column holds.
 
 They are projections of the event log in plain types, so that any engine reads them. Ids, keys and texts are
 VARCHAR, times are milliseconds since the epoch, JSON is text. The `*_key` columns are 63-bit digests of a
@@ -26,13 +26,13 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """One table: what it has a row of, and its columns in their order."""
+    """One table: what one row is, and its columns in their order."""
 
     name: str
     sentence: str
     columns: tuple[Column, ...]
     event_time: str = "at_ms"
-    """The column that a report's period is about."""
+    """The time column by which a report's period selects rows."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ DECISIONS: Final = Table(
         Column("propensity", "DOUBLE", "Probability it was drawn with."),
         Column("snapshot", "BIGINT", "Log offset through which the serving snapshot had learned."),
         Column("mode", "VARCHAR", "live, shadow, holdout, fallback."),
-        Column("unit_id", "VARCHAR", "What is kept sticky: a user, an account."),
+        Column("unit_id", "VARCHAR", "The sticky unit: a user, an account."),
         Column("context_id", "VARCHAR", "The caller's id of the context."),
         Column("metadata", "VARCHAR", "The context's metadata, as a JSON object."),
         Column("vector", "VARCHAR", "The context's vector, as a JSON array; NULL without one."),

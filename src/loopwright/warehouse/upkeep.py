@@ -44,6 +44,8 @@ class Upkeep:
         number = self._now_ms() // DAY_MS - retain_days
         oldest = day_of(number * DAY_MS)
         ageing = [f for f in found.parts if f.day < oldest and f.table != CONSENTS.name]
+        # A whole file is dropped without being read; only the one file that the limit runs through is
+        # rewritten.
         gone = [file for file in ageing if _last_day(file) < oldest]
         if gone:
             found = self._replace(found, gone, [])
@@ -59,6 +61,7 @@ class Upkeep:
         merged, today = 0, self._now_ms() // DAY_MS
         for files in _together(found.parts, today, most_rows=self._most_rows):
             day = files[0].day
+            # Today's files still come in: merging each at once would rewrite the morning's rows with every run.
             is_many = len(files) > (1 if day < day_of(today * DAY_MS) else self._most_files)
             if is_many or self._has_people(files, changed):
                 found = self._merge(found, files, day=day, changed=changed)
@@ -94,6 +97,7 @@ class Upkeep:
         """Return whether anyone in a file was erased after it was last searched."""
         if "person" not in TABLES[files[0].table].names or files[0].table == CONSENTS.name:
             return False
+        # `settled` spares the search: without it every run would read the people of every file.
         stale = [file for file in files if file.settled < changed]
         if not stale:
             return False
@@ -118,18 +122,23 @@ class Upkeep:
     ) -> Manifest:
         """Put one file, whose first day is `day`, in place of `files`; clean of people through offset `changed`."""
         for file in files:
+            # A damaged file must not pass its rows on to a new one whose digest is right.
             manifest.check(self._engine, file)
         table = TABLES[files[0].table]
         first, last = min(f.first for f in files), max(f.last for f in files)
         until = max(map(_last_day, files))
         source = layout.files_sql(self._engine, files, table.names)
         if changed is not None and "person" in table.names and table.name != CONSENTS.name:
+            # Erased people leave the file here; a withdrawn consent only changes what reports show, as it may
+            # be given again.
             source = layout.allowed_sql(source, table.names, people="people")
         made = layout.write_file(
             self._engine,
+            # By tenant first: a question about one tenant then skips the row groups of all others.
             f"SELECT * FROM ({source}) AS kept WHERE {where} ORDER BY tenant_id, at_ms, log_offset",  # noqa: S608
             name=f"{table.name}/{day}/{first:020}-{last:020}-{found.number:012}.parquet",
             table=table,
+            # Without `changed` nobody was searched for, so the new file knows as much as the least of the old.
             settled=min(file.settled for file in files) if changed is None else changed,
             until=until if until > day else "",
         )
@@ -154,12 +163,15 @@ def _together(files: Sequence[File], today: int, *, most_rows: int) -> list[list
     """Return the files that belong in one: those of a day, or of a week that is over and not too large."""
     weeks: defaultdict[tuple[str, int], list[File]] = defaultdict(list)
     for file in files:
+        # Weeks begin on a Thursday, as 1 January 1970 did. It only matters that every run cuts them alike.
         weeks[file.table, _number(file.day) // 7].append(file)
     groups: list[list[File]] = []
     for (_, week), those in sorted(weeks.items()):
         days: defaultdict[str, list[File]] = defaultdict(list)
         for file in sorted(those, key=lambda f: f.day):
             days[file.day].append(file)
+        # Beyond `most_rows` a tenant's rows of a day fill row groups by themselves, and merging takes long
+        # (decision 0007).
         is_week = week < today // 7 and sum(file.rows for file in those) <= most_rows
         groups += [[f for found in days.values() for f in found]] if is_week else days.values()
     return groups

@@ -27,7 +27,7 @@ def main() -> int:
     if given.jobs > 1:
         violations = _shared(given.first, given.schedules, given.jobs)
     else:
-        # The simulated engines fail all the time, and the house says so each time.
+        # The simulated engines fail all the time, and Loopwright says so each time.
         logging.disable(logging.CRITICAL)
         violations = _run(given.first, given.schedules)
     seconds = time.perf_counter() - started
@@ -68,7 +68,9 @@ def _shared(first: int, schedules: int, jobs: int) -> int:
     violations = 0
     for process in running:
         said, _ = process.communicate()
+        # The last line is the figures, and all before it are failures.
         *failures, figures = said.splitlines() or ["{}"]
+        # 1 says that schedules failed, which is a result; any other code, that the process did.
         if process.returncode not in (0, 1):
             raise SystemExit(f"a process ended with exit code {process.returncode}")
         sys.stdout.write("".join(f"{line}\n" for line in failures))

@@ -1,4 +1,4 @@
-"""What must hold whenever the loop has come to rest: after every restart, and at the end.
+"""The invariants of a loop at rest: after every restart, and at the end.
 
 An invariant is data: `Invariant("name", check)`, with `check(world)` raising `Violated`. It runs in the process.
 """
@@ -31,6 +31,7 @@ class Invariant:
 
 def stored_once(world: World) -> None:
     """Every acknowledged fact is in the log once, and nothing twice, and nothing that no client sent."""
+    # The whole log, sealed parts included.
     found = Counter(
         fact.event_id for _, fact in world.parts.facts() if isinstance(fact, Received | Reported)
     )
@@ -44,6 +45,7 @@ def stored_once(world: World) -> None:
     for event_id in book.reported:
         if event_id not in found:
             raise Violated("acknowledged = stored once", expected=event_id, found="nothing")
+    # Ids of the schedule's own feedback begin with "f"; Loopwright derives others.
     unknown = [e for e in found if e[0] == "f" and e not in book.sent]
     if unknown:
         raise Violated("acknowledged = stored once", expected="what was sent", found=unknown)
@@ -58,11 +60,14 @@ def learned_once(world: World) -> None:
         decision = fact.decision
         of = rewards.setdefault(decision.experiment_id, {})
         said = (decision.arm_id, float(fact.feedback.value))
+        # The two rules for repeated rewards, written again here so that a fault in the learner's own code is
+        # not repeated.
         if decision.experiment_id == "latest":
             of[decision.id] = said
         else:
             of.setdefault(decision.id, said)
     for experiment in world.parts.experiments():
+        # A window may still be open, and a paused experiment does not learn; `replay_is_state` covers both.
         if experiment.state != "running" or experiment.reward.window_s is not None:
             continue
         status = world.loop.experiments.status(experiment.id)
@@ -100,6 +105,7 @@ def changes_hold(world: World) -> None:
     """An acknowledged change of the control plane is in force."""
     states = {experiment.id: experiment.state for experiment in world.parts.experiments()}
     for experiment_id, expected in world.book.states.items():
+        # A set, because a change whose answer was lost may or may not have happened.
         if states.get(experiment_id) not in expected:
             raise Violated(
                 "changes hold",
@@ -116,6 +122,7 @@ def revoked_is_refused(world: World) -> None:
         except Unauthenticated:
             continue
         raise Violated("revoked = refused", expected="a refusal", found="a principal")
+    # The other half: a cache that refuses everything would pass the first.
     for secret in world.book.keys.values():
         world.parts.catalog.authenticate(secret)
 
@@ -174,6 +181,7 @@ def _is_given_up(world: World, status: Status) -> bool:
     """Whether the learner has given an experiment up until a restart, which it may only when an engine refused."""
     if status.learner != "degraded":
         return False
+    # No engine refused anything, so the learner has no excuse.
     if world.is_undisturbed:
         raise Violated("it learns", expected=status.experiment_id, found=status.reason)
     return True
@@ -193,4 +201,4 @@ INVARIANTS: Final = (
     Invariant("erased = gone", erased_is_gone),
     Invariant("report = recount", report_is_recount),
 )
-"""What holds whenever the loop has come to rest."""
+"""Checked whenever the loop has come to rest."""

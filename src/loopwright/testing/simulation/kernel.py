@@ -1,4 +1,4 @@
-"""Real threads of which one runs at a time, in an order that a seed decides.
+"""Real threads that run one at a time, in an order that a seed decides.
 
 A thread gives way only where threads meet: when it takes or releases a lock, waits, starts another thread, or calls an
 engine. Between two such points it runs alone, so equal seeds give equal interleavings, as in Microsoft's Coyote or
@@ -116,6 +116,7 @@ class Kernel:
         me = self._me()
         self.steps += 1
         if me.is_mortal:
+            # A loop that never ends passes points for ever; it is ended like a crash and reported as stuck.
             if self.steps > _STEPS_AT_MOST and not self.is_stuck:
                 self.is_stuck = f"no end after {_STEPS_AT_MOST} steps: {me.name} at {place}"
                 self.is_crashed = True
@@ -125,6 +126,7 @@ class Kernel:
                 self.trace.append(f"{me.name} {place}")
             if self.at_point is not None:
                 self.at_point(place)
+        # Time passes at every point: otherwise a loop that polls for a deadline would never reach it.
         self.now_s += TICK_S
         if len(self.tasks) > 1 and self.rng.random() < self.restlessness:
             # A race needs one thread to stand still in its window while another goes a long way.
@@ -200,10 +202,12 @@ class Kernel:
         able = [task for task in self.tasks if self._is_able(task)]
         if not able:
             able = self._at_the_next_timeout()
+        # A held thread goes on all the same when no other can: standing still is no deadlock.
         able = [task for task in able if task.held_until <= self.steps] or able
         return able[0] if len(able) == 1 else able[int(self.rng.random() * len(able))]
 
     def _is_able(self, task: Task) -> bool:
+        # After a crash every task of the process runs once more, to raise `Crash` where it waits.
         if task.wakes is None or (task.is_mortal and self.is_crashed):
             return True
         return (task.deadline is not None and task.deadline <= self.now_s) or task.wakes()
@@ -265,6 +269,8 @@ class _Worker:
             self._kernel = self._task = None
             task.baton.acquire()
             kernel._work(task)
+            # Idle before it hands on: the next task may need a worker at once. The baton orders the two, so no
+            # lock is needed.
             _idle.append(self)
             kernel._hand_on(task)
             del kernel, task

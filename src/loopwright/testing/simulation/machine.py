@@ -1,8 +1,8 @@
 """The machine that a simulated process runs on: engines that implement the ports in memory and survive the process.
 
 A call of an engine is a point: another thread may run there, the process may end there, before the effect or after it,
-and the engine may refuse there. What a loss of power takes is what the engine never promised: the latest commits of a
-database that is not synchronous.
+and the engine may refuse there. A loss of power takes only what no engine promised to keep: the latest commits of
+a database that is not synchronous.
 """
 
 from __future__ import annotations
@@ -62,13 +62,14 @@ class Records(MemoryEventLog):
     def copy(self) -> Records:
         """Return a log of its own with the same records and keys."""
         made = Records()
+        # Batches are immutable, so copying the list is a copy of the log.
         made._batches, made._keys = list(self._batches), set(self._keys)
         made._head = self._head
         return made
 
 
 class Machine:
-    """What is kept outside the process, by the name of its file or folder; it begins as a copy of `like`.
+    """The storage outside the process, by the name of its file or folder; it begins as a copy of `like`.
 
     `refuse` makes an engine fail; `lose_power` takes what was not synced.
     """
@@ -81,6 +82,7 @@ class Machine:
         self.tables: dict[str, Tables] = {}
         self.blobs: dict[str, MemoryBlobStore] = {}
         self._copied: dict[str, bytes] | None = None
+        # Statements since the image. Losing power is replaying fewer of them: SQLite cannot undo a commit.
         self._redo: dict[str, list[list[_Statement]]] = {}
         self._refusals: dict[str, tuple[Refusal, int]] = {}
         self.connections: list[Any] = []
@@ -105,12 +107,15 @@ class Machine:
         self._refusals.clear()
 
     def call(self, engine: str, verb: str) -> None:
-        """Be at a call of an engine; raises what the engine refuses it with."""
+        """Pass the point of an engine's call; raises the refusal that is planned for it."""
         kernel = active()
+        # Outside a simulated thread no engine refuses.
         if kernel is None:
             return
+        # The point comes first: a crash there is a call that never reached the engine.
         kernel.point(f"{engine} {verb}")
         planned = self._refusals.get(engine)
+        # Closing never fails here: what is stored stays the same, so nothing could be found.
         if planned is not None and verb != "close":
             refusal, left = planned
             if left <= 1:
@@ -154,6 +159,7 @@ class Machine:
         """Take the latest commits of the databases that do not sync each; return how many."""
         lost = 0
         for name, redo in self._redo.items():
+            # A suffix and no selection: a write-ahead log that was not synced loses its end.
             keep = rng.randint(max(0, len(redo) - 12), len(redo))
             if keep == len(redo):
                 continue
@@ -177,6 +183,7 @@ class SimulatedLog:
         """Store one batch and its keys in one durable step; return its first offset."""
         self._machine.call(self._name, "append")
         first = self._kept.append(body, count=count, version=version, keys=keys)
+        # A crash here is the case that clients fear: stored, and never answered.
         _after(self._name, "appended")
         return first
 
@@ -220,6 +227,7 @@ class SimulatedDatabase:
         statements: list[_Statement] = []
         with self._kept.transaction() as session:
             yield _Recording(session, statements)
+            # Within the block: a refusal here rolls back, as a full disk does.
             self._machine.call(self._name, "commit")
         if not self._is_synced and statements:
             self._machine.committed(self._name, statements)
@@ -257,6 +265,7 @@ class _Recording:
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run one statement for each row; return the number of rows changed."""
+        # An iterator would be used up by the first run and replay as nothing.
         rows = list(rows)
         self._statements.append((sql, rows, True))
         return self._session.executemany(sql, rows)
@@ -325,6 +334,7 @@ def database_of(
 def blobs_of(machine: Machine, root: str | Path) -> SimulatedBlobs:
     """Take the place of `FolderBlobStore`, whose folder stays where an engine of its own writes the files."""
     name = Path(root).name
+    # DuckDB reads files by itself, so its blobs must be files; they survive every crash.
     kept = FolderBlobStore(root) if name in _REAL_FOLDERS else machine.blob_store(name)
     return SimulatedBlobs(machine, name, kept)
 

@@ -1,4 +1,4 @@
-"""What may happen: requests, changes of the control plane, time, failing engines, crashes.
+"""The operations: requests, changes of the control plane, time, failing engines, crashes.
 
 An operation is data. Write your own as `Operation("name", weight=…, apply=…)`: `apply(world, rng)` runs as a client on
 a thread of the process, or, with `by="controller"`, outside the process, where it may end and start it.
@@ -22,7 +22,7 @@ Apply = Callable[[World, random.Random], None]
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of thing that may happen, and how often, compared with others."""
+    """One kind of operation, and its weight among the others."""
 
     name: str
     apply: Apply
@@ -65,6 +65,7 @@ def feedback_batch(world: World, rng: random.Random) -> None:
 def retry(world: World, rng: random.Random) -> None:
     """Send again what was sent before, answered or not."""
     if world.book.sent:
+        # Sorted, so that the choice does not depend on which client was answered first.
         _send(world, [world.book.sent[rng.choice(sorted(world.book.sent))]])
 
 
@@ -76,6 +77,7 @@ def report_typed(world: World, rng: random.Random) -> None:
         "kind": "rating",
         "scale": "thumbs",
         "value": rng.randint(0, 1),
+        # Of an output of its own, so that no two ratings are taken for one person's repetition.
         "output_id": f"out-{event_id}",
         "user_id": user_id,
         "message": "write to jane@example.com",
@@ -104,6 +106,7 @@ def move(world: World, rng: random.Random) -> None:
     for other in others:
         other["overlaps"] = True
     others.append(mine)
+    # Before the call: a crash within it leaves both states possible.
     book.states[experiment_id] = book.states[experiment_id] | {after}
     try:
         getattr(world.loop.experiments, action)(experiment_id)
@@ -137,6 +140,7 @@ def make_key(world: World, rng: random.Random) -> None:
     """Make an API key and use it."""
     issued = world.parts.catalog.create_key(TENANT, ["select"], name="client")
     world.book.keys[issued.key.id] = issued.secret
+    # Used at once, so that a cache holds it when it is revoked.
     world.parts.catalog.authenticate(issued.secret)
 
 
@@ -147,6 +151,7 @@ def revoke_key(world: World, rng: random.Random) -> None:
     key_id = rng.choice(sorted(world.book.keys))
     secret = world.book.keys.pop(key_id)
     world.parts.catalog.revoke_key(TENANT, key_id)
+    # Only after the answer: an unanswered revocation promises nothing.
     world.book.revoked.append(secret)
     try:
         world.parts.catalog.authenticate(secret)
@@ -177,6 +182,7 @@ def wait(world: World, rng: random.Random) -> None:
 
 def jump(world: World, rng: random.Random) -> None:
     """Set the wall clock, as NTP or an administrator does."""
+    # Back and forth, beyond a minute (the reward window) and beyond an hour (tokens, leases).
     world.clock.jump(seconds=rng.choice((-90.0, -1.0, 0.5, 61.0, 3600.0)))
 
 
@@ -184,6 +190,7 @@ def break_engine(world: World, rng: random.Random) -> None:
     """Let an engine refuse its next calls."""
     names, refusals = rng.choice(world.machine.engines())
     if names:
+        # One refusal finds a task that ends at its first error; eight, one that gives up after its retries.
         calls = rng.choice((1, 1, 2, 8))
         world.machine.refuse(rng.choice(names), rng.choice(refusals), calls=calls)
 
@@ -272,5 +279,6 @@ def _send(world: World, batch: list[Sent]) -> None:
     ]
     answers = world.loop.agent.feedback_batch(items)
     for sent, answer in zip(batch, answers, strict=True):
+        # A duplicate was acknowledged before, or by another sender; it promises nothing new.
         if not answer.duplicate:
             sent.is_acknowledged = True

@@ -53,6 +53,7 @@ class Parts:
 
     def replayed(self) -> Mapping[tuple[str, str], bytes]:
         """Return what each experiment that has started learns from the log alone, to where the learner has read."""
+        # To where the learner has read and no further: the log may have grown since.
         return replay(self.reader, through=self.learner.views.positions())
 
     def dump(self, experiment_id: str) -> bytes:

@@ -22,6 +22,7 @@ from .world import _CRASHED, Book, Violated, World, clean
 
 REPORTING_SHARE: Final = 0.01
 """Share of schedules that use the engine of reports."""
+# 0 runs each thread to its wait, as an idle machine does; 0.3 switches all the time. Races hide at either end.
 _RESTLESSNESS: Final[tuple[float, ...]] = (0.0, 0.02, 0.1, 0.3)
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - memory, and a folder of our own in it
 
@@ -86,9 +87,9 @@ class Failure:
 
 
 class Simulation:
-    """A context in which schedules run. `operations` and `invariants` are added to those of the house.
+    """A context in which schedules run. `operations` and `invariants` are added to those of Loopwright.
 
-    Use it in a `with` block: in it, the modules of the house use simulated threads, time and engines on the threads of
+    Use it in a `with` block: in it, the modules of Loopwright use simulated threads, time and engines on the threads of
     the simulation, and the real ones on any other thread.
     """
 
@@ -111,7 +112,9 @@ class Simulation:
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(
-            prefix="loopwright-simulation-", dir=_SHM if _SHM.is_dir() else None
+            # In memory where there is such a folder: thousands of schedules each clean it.
+            prefix="loopwright-simulation-",
+            dir=_SHM if _SHM.is_dir() else None,
         )
         self._substitution.__enter__()
         self._begun = self._template()
@@ -145,6 +148,7 @@ class Simulation:
     def run(self, schedule: Schedule, *, trace: list[str] | None = None) -> Violated | None:
         """Run one schedule; return what it violates, or None. `trace` receives every point that is passed."""
         rng = random.Random(schedule.seed)
+        # A generator of its own, so that interleavings do not change when a step draws more numbers.
         kernel = Kernel(random.Random(rng.getrandbits(64)), restlessness=schedule.restlessness)
         kernel.trace = trace
         machine = kernel.machine = Machine(self._begun)
@@ -180,12 +184,14 @@ class Simulation:
 
     def shrink(self, schedule: Schedule, violation: Violated) -> tuple[Schedule, Violated]:
         """Leave operations out, as long as the same invariant fails; return the shortest and its violation."""
+        # Large parts first, as in delta debugging (Zeller and Hildebrandt 2002).
         best, size = schedule, max(len(schedule.steps) // 2, 1)
         while size:
             start = 0
             while start < len(best.steps):
                 fewer = replace(best, steps=best.steps[:start] + best.steps[start + size :])
                 found = self.run(fewer)
+                # The same invariant: a shorter schedule that fails otherwise has found something else.
                 if found is not None and found.invariant == violation.invariant:
                     best, violation = fewer, found
                 else:
@@ -200,6 +206,8 @@ class Simulation:
         for step in schedule.steps:
             operation = self._by_name[step.operation]
             rng = random.Random(step.seed)
+            # Seeded anew at each step: leaving one out keeps the interleaving of the others, so schedules
+            # shrink.
             world.kernel.rng.seed(step.seed)
             apply = partial(operation.apply, world, rng)
             if operation.by == "client":

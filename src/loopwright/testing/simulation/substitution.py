@@ -1,4 +1,4 @@
-"""Puts simulated threads, time and engines in the place of the real ones, in the house's modules only.
+"""Puts simulated threads, time and engines in the place of the real ones, in Loopwright's modules only.
 
 The composition root names its engines, and each slice makes its own locks and threads. So the simulation runs the very
 code that production runs, without a seam in it: wherever a module of `loopwright` names `threading`, a clock of `time`, a
@@ -40,17 +40,21 @@ class Substitution:
         stand_ins = self._stand_ins()
         engines = self._engines()
         for name, module in sorted(sys.modules.items()):
+            # The simulation itself needs the real names.
             if not name.startswith("loopwright.") or name.startswith(_OURS):
                 continue
+            # Only there: a slice that names an engine by itself breaks the import contracts.
             names_engines = name.startswith(("loopwright.app", "loopwright.backends"))
             found = stand_ins | engines if names_engines else stand_ins
             self._substitute(module, found)
+        # By its entry in `sys.modules`, because the engine is imported within functions, at each use.
         duckdb = sys.modules.get("duckdb") or __import__("duckdb")
         self._undo.append((sys.modules, "duckdb", duckdb))
         sys.modules["duckdb"] = _DuckDB(duckdb)
         return self
 
     def __exit__(self, *_: object) -> None:
+        # In reverse, so that a name that was replaced twice ends as it began.
         for owner, name, value in reversed(self._undo):
             owner[name] = value
         self._undo.clear()
@@ -64,11 +68,13 @@ class Substitution:
                 self._put(names, name, _remembered(value))
             elif name in self._constants:
                 self._put(names, name, self._constants[name])
+            # Classes of the module itself: one that is imported would be visited twice.
             elif inspect.isclass(value) and value.__module__ == module.__name__:
                 for function in vars(value).values():
                     self._substitute_defaults(function, found)
 
     def _substitute_defaults(self, function: Any, found: Mapping[int, Any]) -> None:
+        # Default arguments are bound when a function is defined, so replacing the name does not reach them.
         defaults: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
         for name, value in list(defaults.items()):
             if id(value) in found:
@@ -114,6 +120,7 @@ def _remembered(make: Callable[..., Any]) -> Callable[..., Any]:
     made: dict[tuple[int, ...], Any] = {}
 
     def remember(*args: Any, **kwargs: Any) -> Any:
+        # By identity, as the arguments need not be hashable.
         key = (*map(id, args), *map(id, kwargs.values()))
         if key not in made:
             made[key] = make(*args, **kwargs)
@@ -158,7 +165,7 @@ class _Asyncio:
 
 
 class _DuckDB(types.ModuleType):
-    """The module `duckdb`, each statement of which is a point: others run between writing a file and reading it."""
+    """The module `duckdb` with a point at each statement: others run between writing a file and reading it."""
 
     def __init__(self, real: types.ModuleType) -> None:
         super().__init__("duckdb")

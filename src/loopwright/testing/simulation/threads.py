@@ -1,4 +1,4 @@
-"""The part of `threading` that the house uses, on the tasks of a kernel.
+"""The part of `threading` that Loopwright uses, on the tasks of a kernel.
 
 An object made outside a simulation is a real one, so that code under substitution behaves as ever elsewhere.
 """
@@ -31,6 +31,7 @@ class Lock:
         if self._is_reentrant and self._holder is me:
             self._depth += 1
             return True
+        # A task that crashed never releases; its lock is free for the clean-up of others.
         if self._holder is not None and not self._holder.is_done:
             if not blocking:
                 return False
@@ -43,6 +44,7 @@ class Lock:
         """Give the lock back."""
         kernel = active()
         if self._holder is None or (kernel is not None and self._holder is not kernel.current):
+            # While a process is ended, `with` blocks release locks that their crashed `wait` had let go.
             if kernel is not None and kernel.is_crashed:
                 return
             raise RuntimeError("a lock is released that this thread does not hold")
@@ -93,11 +95,14 @@ class Condition:
         """Let the lock go until told; False when `timeout` passes first."""
         told = [False]
         self._waiting.append(told)
+        # The whole depth at once, as `threading.Condition` does: a re-entrant holder would otherwise still
+        # block the one that is to tell it.
         depth = self._lock.let_go()
         try:
             return simulated().wait(lambda: told[0], timeout)
         finally:
             if told in self._waiting:
+                # By identity: two waiters' flags are equal lists.
                 self._waiting = [other for other in self._waiting if other is not told]
             self._lock.take_back(depth)
 
@@ -106,6 +111,7 @@ class Condition:
         kernel = simulated()
         end = None if timeout is None else kernel.now_s + timeout
         answer = predicate()
+        # A loop, as being told is only a hint: another thread may have taken what it waited for.
         while not answer:
             left = None if end is None else end - kernel.now_s
             if left is not None and left <= 0:
@@ -191,7 +197,7 @@ class Thread:
 
 
 class Future(Generic[T]):
-    """What a call on another thread comes to."""
+    """The outcome of a call on another thread."""
 
     def __init__(self) -> None:
         self._is_done = False
@@ -202,6 +208,7 @@ class Future(Generic[T]):
         """Run `call` and keep its outcome."""
         try:
             self._value.append(call())
+        # Not `BaseException`: a crash must end this thread and not become the result of a call.
         except Exception as error:  # noqa: BLE001 - `result` raises it
             self._error = error
         self._is_done = True
@@ -231,6 +238,7 @@ class Executor:
         before, made = self._latest, Future[T]()
 
         def run() -> None:
+            # One after the other: Loopwright's pools have one worker.
             if before is not None:
                 simulated().wait(before.done)
             made.fill(lambda: call(*args, **kwargs))
@@ -257,7 +265,7 @@ class Executor:
 
 
 class Threading:
-    """Stands in for the module `threading` where a module of the house names it."""
+    """Stands in for the module `threading` where a module of Loopwright names it."""
 
     Thread = staticmethod(
         lambda *args, **kwargs: _either(Thread, threading.Thread)(*args, **kwargs)

@@ -88,7 +88,7 @@ class Book:
 
 
 class World:
-    """What operations act on and invariants look at."""
+    """The process, its machine and its clients, for operations and invariants."""
 
     def __init__(
         self,
@@ -139,6 +139,7 @@ class World:
     def start(self) -> None:
         """Start the process, again and again if it crashes while it starts."""
         for attempt in range(_STARTS_AT_MOST):
+            # The last attempt is spared its crash: only a start that fails by itself is a violation.
             if attempt == _STARTS_AT_MOST - 1:
                 self._left = None
             self.starts += 1
@@ -153,6 +154,7 @@ class World:
         self.finish_clients()
         if self._parts is None:
             return
+        # Before the orderly end, in which threads end rightly.
         self.call(self.check_threads)
         if not self._is_carried_out("it stops", self._parts.close):
             self._bury(power_is_lost=None if self.is_crashed() else False)
@@ -238,7 +240,7 @@ class World:
             return False
         for attempt in range(2 * _PATIENCE):
             if attempt == _PATIENCE and self._complaint():
-                # Readiness says what has stopped, so that whoever watches it restarts the process.
+                # Readiness names the task that has stopped, and an operator who sees it restarts the process.
                 self.stop()
                 self.start()
             settled = self.call(self._is_settled)
@@ -289,6 +291,8 @@ class World:
         self._parts = None
         self.crashes += 1
         if power_is_lost is None:
+            # A killed process keeps the operating system's cache, a loss of power does not: both have to be
+            # survived.
             power_is_lost = self.rng.random() < 0.4
         if power_is_lost:
             self.machine.lose_power(self.rng)
@@ -303,6 +307,8 @@ class World:
             if isinstance(error, Violated):
                 raise error
             if isinstance(error, LoopError):
+                # A refusal of 4xx is an answer, and so is a 5xx after an engine refused; a 5xx on sound engines
+                # is a fault.
                 if error.status < 500 or not self.is_undisturbed:
                     continue
                 found = f"{error.status} {error.code}: {error.message}"
@@ -323,5 +329,6 @@ _CRASHED: Final = _Crashed()
 def clean(folder: Path) -> None:
     """Remove what a process left in its data folder, but for the keys that every schedule starts with."""
     for path in folder.iterdir():
+        # Made once with the template: other keys could not read what the copied machine holds.
         if path.name not in ("keys.json", "admin.key"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -3,7 +3,7 @@
 Each is one statement in the SQL that the engines share: sums, counts, cases, averages, least and greatest,
 row numbers; no engine's own functions. A query names the relations it reads, and never a tenant or a period:
 the warehouse hands it relations that already hold one tenant's rows of one period, so that no query can
-forget to ask. Parameters are written `$name`; `{dimension}` stands for one of the declared columns.
+forget the filter. Parameters are written `$name`; `{dimension}` stands for one of the declared columns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Counting feedback: in all, by day, by what it is of, by tenant."""
+"""Counts of feedback: in all, by day, by dimension, by tenant."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ TALLY: Final = (
     Column("people", "BIGINT", "Different people who said something."),
 )
 
+# CASE within sum and avg, because FILTER is not in the SQL that the engines share. `avg` leaves out NULL, so a
+# CASE without ELSE averages only the rows that are meant.
 TALLY_SQL: Final = f"""
     count(*) AS facts,
     sum(CASE WHEN satisfaction IS NULL THEN 0 ELSE 1 END) AS ratings,

@@ -1,4 +1,4 @@
-"""What a named query is: one statement with its parameters and columns, and the few constants they share."""
+"""Named queries: one statement each with its parameters and columns, and the constants they share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEGMENTS: Final = (
     "experiment_id",
     "arm_id",
 )
-"""What feedback can be broken down by."""
+"""The dimensions by which feedback can be broken down."""
 
 NUMBERS: Final = (
     "input_tokens",
@@ -36,13 +36,13 @@ NUMBERS: Final = (
     "client_latency_ms",
     "server_latency_ms",
 )
-"""What a call is measured in."""
+"""The numeric columns of a call."""
 
 OF_METRIC: Final = (
     "metric = $metric AND (kind = 'rating') = ($metric = 'rating') AND value IS NOT NULL"
 )
-"""What has values of `$metric`. The name `rating` is that of ratings alone: a measurement or an outcome may have
-the same name, and its value lies on no common scale with theirs."""
+"""Selects the values of `$metric`. The name `rating` belongs to ratings alone: a measurement or an outcome may have
+the same name, and its value lies on another scale."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """One named question: what it answers, what it takes, what it reads, what comes back."""
+    """One named query: its sentence, the relations it reads, its parameters and its columns."""
 
     name: str
     sentence: str
@@ -66,10 +66,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     parameters: tuple[Parameter, ...] = ()
     is_bulk: bool = False
-    """It reads the tables as they are, every column, rather than the slim copy of a period that reports share."""
+    """Whether it reads every column of the tables, and not the copy of a few columns that reports share."""
 
     def bind(self, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the statement and its parameters. Raises `Invalid` for a missing, foreign or odd one."""
+        """Return the statement and its parameters. Raises `Invalid` for a missing, unknown or mistyped one."""
         known = {parameter.name: parameter for parameter in self.parameters}
         if foreign := sorted(set(given) - set(known)):
             raise Invalid(

@@ -10,6 +10,8 @@ from .declared import LIMIT, Parameter, Query
 
 _USED: Final = "('copy', 'export', 'dashboard', 'accept')"
 
+# One pass over a union: joining calls to feedback by session would multiply the two. The first branch gives the
+# columns their types, hence the CAST of its NULL.
 SESSIONS_SQL: Final = f"""
 SELECT session_id,
     min(moment_ms) AS started_at_ms,

@@ -1,4 +1,4 @@
-"""Texts that came with a verdict, and questions that were asked: what failure patterns are found in."""
+"""Texts with a verdict, and questions: the input of failure patterns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .declared import LIMIT, Query
 
 QUERIES: Final = (
     Query(
+        # A correction is negative whatever rating came with it, and a rating outweighs the sentiment, which a
+        # classifier only guessed from the words.
         name="negative_texts",
         sentence="Texts that came with a verdict, newest first, told apart by whether it was negative: a rating "
         "below the middle, a correction, or without either a sentiment below 0.",
@@ -68,6 +70,7 @@ ORDER BY occurred_at_ms DESC, log_offset DESC LIMIT $limit""",
         parameters=(LIMIT,),
     ),
     Query(
+        # A correction without a known call cannot be a row of `wide`, so it is added as one of its own.
         name="asked_queries",
         sentence="Every question that is known as text, and whether its answer was corrected: one row per call, "
         "and one per correction that is of no known call.",

@@ -1,4 +1,4 @@
-"""Numbers one by one or unit by unit: what intervals, tests of change and comparisons of versions read."""
+"""Numbers, single or by unit: the input of intervals, tests of change and comparisons of versions."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ FROM linked WHERE kind = 'rating' AND satisfaction IS NOT NULL ORDER BY occurred
         ),
     ),
     Query(
+        # By unit, since twenty ratings of one person are not twenty opinions: an interval over facts would be
+        # too narrow.
         name="unit_totals",
         sentence="A metric's sum and count for each unit: what a bootstrap by user reads.",
         reads=("feedback",),
