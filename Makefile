@@ -40,7 +40,7 @@ test: check ## format, lint, import contracts, types, then every test
 check: $(VENV)/.dev ## everything that needs no test run
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-logo >/dev/null 2>&1 || { $(BIN)/lint-imports; exit 1; }
-	@$(BIN)/mypy --no-error-summary src tests/typing bench
+	@$(BIN)/mypy --no-error-summary src tests bench
 
 fix: $(VENV)/.dev ## format and mend what can be mended by a machine
 	@$(BIN)/ruff format --quiet . ; $(BIN)/ruff check --fix .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, get, post
@@ -77,7 +77,8 @@ _TAGS: Final = {
 class Failed(LoopError):
     """Something broke that nobody foresaw; the log of the server has the trace."""
 
-    code, status = "internal", 500
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
 
 
 def build_behind(
