@@ -8,7 +8,7 @@ COMPILE := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
 	--no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix unit bench docs lock clean
+.PHONY: help demo test coverage check fix unit bench docs lock clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ demo: $(VENV)/.run ## start the server and watch it learn from real data
 
 test: check ## format, lint, import contracts, types, then every test
 	@$(BIN)/pytest
+
+coverage: check ## every test, and fail when too few branches are covered; servers that tests start count too
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 check: $(VENV)/.dev ## everything that needs no test run
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

@@ -15,7 +15,7 @@ from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.learning.advice import advise
 from loopwright.learning.joiner import Group
-from loopwright.learning.worker import Learner
+from loopwright.learning.loop import Learner
 from loopwright.trust.policy import TrustPolicy
 
 DAY_S = 86_400

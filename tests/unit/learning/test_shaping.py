@@ -12,7 +12,7 @@ from loopwright.core.events import Decided, Expected, Fact, Received, Reported, 
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.core.reward import Observed, RewardSpec, derive
 from loopwright.learning.advice import advise
-from loopwright.learning.worker import Learner
+from loopwright.learning.loop import Learner
 from loopwright.people.consent import checked
 
 SHAPED: dict[str, Any] = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
