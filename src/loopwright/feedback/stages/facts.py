@@ -50,7 +50,9 @@ def facts_of(
         if feedback is not None:
             keyed = _reported(draft, feedback, note, identity, tenant_id, received_ms, taught)
             if draft.also:
-                within = _Within(tenant_id, received_ms, identity[1], spec, taught)
+                within = _Within(
+                    tenant_id, received_ms, identity[1], _name(draft, identity), spec, taught
+                )
                 keyed = [*keyed, *_inner(draft, within)]
             made.append(keyed)
         elif draft.step is not None:
@@ -59,7 +61,7 @@ def facts_of(
             assert draft.interaction is not None
             event_id, mark, _ = identity
             call = Interacted(event_id, received_ms, tenant_id, draft.interaction)
-            within = _Within(tenant_id, received_ms, mark, spec, taught)
+            within = _Within(tenant_id, received_ms, mark, _name(draft, identity), spec, taught)
             made.append([(call, mark), *_inner(draft, within)])
     return made
 
@@ -71,8 +73,16 @@ class _Within(NamedTuple):
     received_ms: int
     head: Mark
     """The mark of the item's first fact."""
+    name: str
+    """What the event ids of the facts inside begin with: nothing that a sender could choose."""
     spec: RewardSpec | None
     taught: RewardSpec | None
+
+
+def _name(draft: Draft, identity: Identity) -> str:
+    """Return what the event ids inside an item begin with: its own, if we made it, else one made from its mark."""
+    event_id, mark, _ = identity
+    return event_id if draft.event_id is None else mark.hex()[:32]
 
 
 def _inner(draft: Draft, within: _Within) -> Keyed:
@@ -86,7 +96,7 @@ def _inner(draft: Draft, within: _Within) -> Keyed:
             note = replace(note, message=also.text or None)
         said = also.feedback, also.text
         mark = word(inside_key(within.head, place), said, within.received_ms, inside=True)
-        event_id = mark.id.hex()
+        event_id = f"{within.name}.{place}"
         if decision is not None and spec is not None and type(also.feedback) is Outcome:
             name = identity_of(spec, also.feedback.metric, mark.hex())
             # Where the first one counts, the key is the same whoever says it.
