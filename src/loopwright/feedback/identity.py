@@ -19,7 +19,7 @@ from loopwright.core.clock import DAY_MS
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 _UUID: Final = re.compile(
-    r"(?:urn:uuid:)?(\{)?([0-9a-f]{8})(-?)([0-9a-f]{4})\3([0-9a-f]{4})\3([0-9a-f]{4})\3([0-9a-f]{12})(?(1)\})",
+    r"(?:urn:uuid:)?(\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})(?(1)\})",
     re.IGNORECASE,
 )
 _NO_TIME: Final = bytes(6)
@@ -35,7 +35,7 @@ def canonical(event_id: str) -> str:
     """
     event_id = event_id.strip()
     found = _UUID.fullmatch(event_id)
-    return event_id if found is None else "".join(found.group(2, 4, 5, 6, 7)).lower()
+    return event_id if found is None else "".join(found.group(2, 3, 4, 5, 6)).lower()
 
 
 def event_key(tenant_id: str, name: str) -> bytes:

@@ -80,9 +80,9 @@ class _Within(NamedTuple):
 
 
 def _name(draft: Draft, identity: Identity) -> str:
-    """Return what the event ids inside an item begin with: its own, if we made it, else one made from its mark."""
+    """Return what the event ids inside an item begin with: its own, and a part of its mark if a sender chose that."""
     event_id, mark, _ = identity
-    return event_id if draft.event_id is None else mark.hex()[:32]
+    return event_id if draft.event_id is None else f"{event_id}.{mark.hex()[-12:]}"
 
 
 def _inner(draft: Draft, within: _Within) -> Keyed:
@@ -142,17 +142,24 @@ def _reported(
                 # The key of a plain reward: the log keeps as many as the experiment counts.
                 who = Who(note.person, target.session_id or note.session_id, note.address)
                 reward = Received(event_id, received_ms, decision, earned, derived=True, who=who)
-                name = canonical(event_id)
-                reward_mark = Mark(
-                    reward_key(decision.id, identity_of(taught, earned.metric, name)),
-                    reward_content(earned.value),
-                    id=holder(name),
-                    rides=True,
-                    inside=mark.inside,
-                )
-                rewards = [(reward, reward_mark)]
+                rewards = [(reward, _reward_mark(taught, reward, mark))]
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)
     return ((fact, mark), *rewards) if rewards else ((fact, mark),)
+
+
+def _reward_mark(spec: RewardSpec, reward: Received, of: Mark) -> Mark:
+    """Return the mark of a reward that follows from a fact with the mark `of`, and is repeated only with it."""
+    metric, decision_id = reward.feedback.metric, reward.decision.id
+    name = of.hex() if of.revises else canonical(reward.event_id)
+    said = identity_of(spec, metric, name)
+    return Mark(
+        reward_key(decision_id, said),
+        of.content if of.revises else reward_content(reward.feedback.value),
+        id=of.id if of.revises else holder(name),
+        revises=of.revises and said != metric,
+        rides=True,
+        inside=of.inside,
+    )
 
 
 def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:

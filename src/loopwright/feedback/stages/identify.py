@@ -60,12 +60,13 @@ def deduplicate(drafts: Sequence[Draft], asked: Asked) -> list[Identity]:
     """
     keyed = _keyed(asked.key)
     identities: list[Identity] = []
+    turns: dict[bytes, int] = {}
     for draft in drafts:
         about = _identified(draft)
         if draft.event_id is not None:
             identity = _by_event_id(draft, about, asked)
         elif draft.target.decision is not None or _is_specific(draft):
-            identity = _by_content(draft, about, asked, keyed)
+            identity = _by_content(draft, about, asked, keyed, turns)
         else:  # nothing tells it from another one
             event_id = asked.new_id()
             identity = event_id, Mark(event_key(asked.tenant_id, event_id), _NOTHING), False
@@ -103,7 +104,9 @@ def _by_event_id(draft: Draft, about: _Reference, asked: Asked) -> Identity:
     return draft.event_id, Mark(key, content), False
 
 
-def _by_content(draft: Draft, about: _Reference, asked: Asked, keyed: blake2b) -> Identity:
+def _by_content(
+    draft: Draft, about: _Reference, asked: Asked, /, keyed: blake2b, turns: dict[bytes, int]
+) -> Identity:
     """Return an identity by who says what about which thing, and when if the sender says so.
 
     With a time, equal facts are one. Without, the fact is the person's latest word about the thing: it is repeated by
@@ -121,7 +124,9 @@ def _by_content(draft: Draft, about: _Reference, asked: Asked, keyed: blake2b) -
         return key[6:22].hex(), Mark(key, _NOTHING), True
     near = bytes(6) if decision is None else bytes.fromhex(decision.id[:12])
     topic = word_key(keyed, near, about, _kind(draft), who)
-    mark = word(topic, said, asked.received_ms)
+    # Words about one topic that arrive in one body have ids of their own all the same.
+    turn = turns[topic] = turns.get(topic, -1) + 1
+    mark = word(topic, said, asked.received_ms, turn=turn)
     return mark.id.hex(), mark, True
 
 
@@ -142,10 +147,10 @@ def _as_reward(draft: Draft, outcome: Outcome, identity: Identity, asked: Asked)
     return event_id, mark.under(reward_key(decision.id, said), revises=revises), True
 
 
-def word(topic: bytes, said: Any, received_ms: int, *, inside: bool = False) -> Mark:
+def word(topic: bytes, said: Any, received_ms: int, *, turn: int = 0, inside: bool = False) -> Mark:
     """Return the mark of somebody's latest word about a topic; its id is that of the fact, made of topic, word and time."""
     content = content_of(said)
-    id = received_ms.to_bytes(6, "big") + content_of(topic, content, received_ms) + topic[-2:]
+    id = received_ms.to_bytes(6, "big") + content_of(topic, content, turn) + topic[-2:]
     return Mark(topic, content, id=id, revises=True, inside=inside)
 
 
