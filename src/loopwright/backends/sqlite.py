@@ -108,12 +108,12 @@ class SqliteEventLog:
             _create(self._path)
         with _translated(self._path, damage=LogCorrupt):
             self._write = _connect(self._path)
-            self.has_bare_keys = _upgraded(self._write)
-            """Whether some keys were stored before keys had contents, when they were made in another way."""
             _set(self._write, "journal_mode", "wal")
             # FULL. With NORMAL a commit in WAL mode is not synced, so a power cut could take acknowledged
             # facts.
             _set(self._write, "synchronous", 2)
+            self.has_bare_keys = _upgraded(self._write)
+            """Whether some keys were stored before keys had contents, when they were made in another way."""
             _set(self._write, "wal_autocheckpoint", _AUTOCHECKPOINT_PAGES)
             _set(self._write, "journal_size_limit", wal_limit_bytes)
             # On macOS, fsync alone leaves the bytes in the cache of the drive.

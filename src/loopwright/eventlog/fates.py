@@ -21,7 +21,7 @@ class Group:
         self.facts: list[Fact] = []
         """Those to be stored."""
         self.said: dict[bytes, bytes | None] = {}
-        """The keys of them, and what is to be kept beside each."""
+        """The keys of them, and what is to be kept beside each; in the order of arrival, so that equal runs write equal logs."""
 
     def add(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> None:
         """Judge the facts of one submission."""

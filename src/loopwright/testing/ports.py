@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
 from loopwright.core.ports import (
@@ -127,7 +127,10 @@ def _taken_keys_refuse_the_whole_append(log: EventLog) -> None:
     assert [batch.body for batch in log.read(START, limit=10)] == [b"a", b"c"]
 
 
-def _said(log: EventLog, keys: dict[bytes, bytes | None], revised: Revised) -> Any:
+Said = Mapping[bytes, bytes | None]
+
+
+def _said(log: EventLog, keys: dict[bytes, bytes | None], revised: Revised) -> Said | None:
     """Append one record; return what `KeyTaken` says is kept beside taken keys, or None."""
     try:
         log.append(b"said", count=1, version=1, keys=keys, revised=revised)
@@ -158,7 +161,7 @@ def _what_is_kept_beside_keys_is_replaced_by_comparison(log: EventLog) -> None:
 
 def _one_of_many_revisions_wins(log: EventLog) -> None:
     assert _said(log, {_key(1): b"old"}, {}) is None
-    lost: list[Any] = []
+    lost: list[Said | None] = []
 
     def revise(thread: int) -> None:
         lost.append(_said(log, {_key(10 + thread): b""}, {_key(1): (b"old", b"%d" % thread)}))

@@ -27,6 +27,13 @@ def test_a_bare_key_is_taken_once_and_none_is_never_taken() -> None:
     assert (verdict.first_offset, len(group.facts), group.said) == (1, 3, {A: None})
 
 
+def test_offsets_go_on_from_one_submission_to_the_next() -> None:
+    group = Group({B: None})
+    for keys in ([A, B, None], [A], [None]):
+        group.add([Ticked(1)] * len(keys), keys)
+    assert [outcome.first_offset for outcome in group.outcomes(7)] == [7, None, 9]
+
+
 @pytest.mark.parametrize(
     ("before", "is_conflict"),
     [(None, False), (ONE + b"me", False), (TWO + b"me", True), (TWO + b"other", False)],
