@@ -54,7 +54,7 @@ class ClearanceController(Controller):
         hold.
         """
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
 
     @get(summary="List releases", responses=problems(404), sync_to_thread=True)
@@ -70,7 +70,7 @@ class ClearanceController(Controller):
     ) -> ClearanceList:
         """Return the newest releases, and who withdrew which of them."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearances.list(tenant, limit=limit)
 
     @delete(
@@ -91,5 +91,5 @@ class ClearanceController(Controller):
     ) -> Clearance:
         """Hold back again the votes that a release let count. The release stays in the list, with who withdrew it."""
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.withdraw(tenant, release_id, actor=principal.key_id)

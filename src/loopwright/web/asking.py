@@ -24,21 +24,30 @@ class Named(Protocol):
 class Tenants(Protocol):
     """Knows which tenants there are."""
 
-    def tenant(self, tenant_id: str) -> Named:
+    def get(self, tenant_id: str) -> Named:
         """Return a tenant; raises `NotFound`."""
+        ...
+
+
+class HoldsTenants(Protocol):
+    """The catalog, as far as it matters to who asks."""
+
+    @property
+    def tenants(self) -> Tenants:
+        """Return the tenants there are."""
         ...
 
 
 def acting_tenant(
     principal: NamedDependency[SkipValidation[Principal]],
-    catalog: NamedDependency[SkipValidation[Tenants]],
+    catalog: NamedDependency[SkipValidation[HoldsTenants]],
     tenant_id: Annotated[
         str | None,
         QueryParameter(description="The tenant to act for, when not the key's own. Needs `admin`."),
     ] = None,
 ) -> str:
     """Return the tenant that a request is about."""
-    return catalog.tenant(principal.acting_for(tenant_id)).id
+    return catalog.tenants.get(principal.acting_for(tenant_id)).id
 
 
 def expected_revision(
