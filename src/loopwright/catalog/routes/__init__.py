@@ -12,10 +12,10 @@ from .catalogued import Catalogued
 from .experiments import ExperimentsController
 from .keys import KeysController
 from .policies import PoliciesController
-from .signing_keys import SigningKeysController
+from .signing_keys import SigningKeysController, SigningRing
 from .tenants import TenantsController
 
-__all__ = ["CONTROLLERS", "Catalogued"]
+__all__ = ["CONTROLLERS", "Catalogued", "SigningRing"]
 
 CONTROLLERS: Final = (
     ExperimentsController,
