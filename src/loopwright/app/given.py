@@ -104,7 +104,9 @@ def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
         tenant = request.scope.get(KEYLESS)
         if isinstance(tenant, str):
             # Only for the paths of `unprefixed`, and only when the settings name a tenant that needs no key.
-            return Principal(given.catalog.tenant(tenant).id, "", frozenset({"feedback", "read"}))
+            return Principal(
+                given.catalog.tenants.get(tenant).id, "", frozenset({"feedback", "read"})
+            )
         header = request.headers.get("authorization")
         return authenticated(
             given.catalog.authenticate, None if header is None else header.encode("latin-1")

@@ -37,12 +37,14 @@ class Door:
             snapshots,
             self.ring.signer,
             offer=truth.writer.offer,
-            find=truth.catalog.experiment,
+            find=truth.catalog.experiments.get,
             clock=clock,
             ids=ids,
             rng=rng,
         )
-        self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
+        self.intake = Intake(
+            self.ring.signer, find=truth.catalog.experiments.get, clock=clock, ids=ids
+        )
         self.pipeline = Pipeline(
             self.ring.signer,
             find=truth.find,

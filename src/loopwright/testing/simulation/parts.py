@@ -49,7 +49,7 @@ class Parts:
 
     def experiments(self) -> Sequence[Experiment]:
         """Return every experiment of the tenant."""
-        return self.catalog.experiments(TENANT)
+        return self.catalog.experiments.all(TENANT)
 
     def replayed(self) -> Mapping[tuple[str, str], bytes]:
         """Return what each experiment that has started learns from the log alone, to where the learner has read."""
