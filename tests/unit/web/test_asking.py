@@ -17,7 +17,11 @@ class Tenant:
 class Known:
     """Knows the tenants acme and other."""
 
-    def tenant(self, tenant_id: str) -> Tenant:
+    @property
+    def tenants(self) -> Known:
+        return self
+
+    def get(self, tenant_id: str) -> Tenant:
         if tenant_id not in ("acme", "other"):
             raise NotFound(f"there is no tenant '{tenant_id}'")
         return Tenant(tenant_id)
