@@ -130,6 +130,7 @@ class Warehouse:
         to_ms: int | None = None,
         task: str | None = None,
         as_of: int | None = None,
+        is_fresh: bool = False,
         **params: Any,
     ) -> Answer:
         """Answer a query over what happened from `from_ms` until before `to_ms`: one of the warehouse's own by its name,
@@ -138,14 +139,17 @@ class Warehouse:
         `tenant_id` None asks about all tenants together; `task` about the calls of one task, the steps taken for
         them, and the feedback that is of that task. `as_of`, the offset of an answer about the same
         tenant and period, asks for an answer of the same moment, however long ago, if it can still be had:
-        give it to all but the first question of a report. Raises `NotFound` for an unknown query, `Invalid`
+        give it to all but the first question of a report. `is_fresh` shares no copy: the answer holds everything that
+        was in the log before the call. Raises `NotFound` for an unknown query, `Invalid`
         for a parameter it does not have or a period that ends before it begins.
         """
         query = named(name) if isinstance(name, str) else name
         sql, values = query.bind(params)
         start, end = bounds(from_ms, to_ms)
         with self._lock, manifest.translated(query.name):
-            found = self._slice(query, tenant_id, (start, end), task=task, as_of=as_of)
+            found = self._slice(
+                query, tenant_id, (start, end), task=task, as_of=as_of, is_fresh=is_fresh
+            )
             # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
             rows = self._engine.query(sql, values, threads=_threads(found))
             return Answer(tuple(column.name for column in query.columns), rows, found.offset)
@@ -266,6 +270,7 @@ class Warehouse:
         *,
         task: str | None,
         as_of: int | None,
+        is_fresh: bool = False,
     ) -> Slice:
         """Return what the query reads: a fresh enough copy of the tenant's rows, or views of everything."""
         start, end = period
@@ -273,7 +278,8 @@ class Warehouse:
         key = (tenant_id or "", start, end, task)
         now_ms = self._now_ms()
         found = self._slices.get(key) if is_shared else None
-        if found is None or not self._is_shared(found, query, now_ms=now_ms, as_of=as_of):
+        is_young = found is not None and self._is_shared(found, query, now_ms=now_ms, as_of=as_of)
+        if found is None or is_fresh or not is_young:
             offset = self.refresh()
             if found is not None and found.offset == offset:
                 found = msgspec.structs.replace(found, made_at_ms=now_ms)

@@ -52,6 +52,8 @@ class Reports:
         return Trust(self.warehouse, people=self._truth.people, clearances=self.clearances)
 
     def rows_of(self, tenant_id: str, person: str) -> dict[str, int]:
-        """Return in how many rows of each table a person is found."""
-        found = self.warehouse.query("rows_of_person", tenant_id=tenant_id, person=person)
+        """Return in how many rows of each table a person is found, of all that was acknowledged before the call."""
+        found = self.warehouse.query(
+            "rows_of_person", tenant_id=tenant_id, person=person, is_fresh=True
+        )
         return {table: int(n) for table, n in found.rows}
