@@ -21,6 +21,7 @@ from loopwright.core.feedback import ConsentScope
 from loopwright.core.ports import Database
 
 from .store import KEY_BYTES, PeopleStore, Person
+from .units import Units
 
 CACHED: Final = 100_000
 """People in the cache, over all tenants; when it is full it is emptied."""
@@ -44,6 +45,8 @@ class People:
         # Held while rows and cache change together, so that no thread caches a person whom another has erased.
         self._lock = threading.Lock()
         self._keys: dict[str, bytes] = {}
+        self.units = Units(self.key)
+        """Pseudonyms of the units of decisions."""
         self._cache: dict[str, dict[str, Person]] = {}
 
     def key(self, tenant_id: str) -> bytes:

@@ -41,14 +41,23 @@ class Door:
             clock=clock,
             ids=ids,
             rng=rng,
+            names=truth.people.units,
         )
-        self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
+        shielded = truth.people.units.decision
+        self.intake = Intake(
+            self.ring.signer,
+            find=truth.catalog.experiment,
+            clock=clock,
+            ids=ids,
+            shielded=shielded,
+        )
         self.pipeline = Pipeline(
             self.ring.signer,
             find=truth.find,
             ids=ids,
             redactor=_redactor(settings),
             former=resolve.former_keys(truth.log),
+            shielded=shielded,
         )
         self.ring.subscribe(self._sign_with)
         quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
