@@ -76,6 +76,10 @@ class Units:
             decision = replace(decision, metadata=metadata | self.metadata(tenant, raw))
         return decision
 
+    def forget(self) -> None:
+        """Empty the cache: a user id that is erased is in no memory either."""
+        self._cache.clear()
+
 
 def is_pseudonym(unit_id: str) -> bool:
     """Say whether a unit id is a pseudonym made here."""

@@ -8,7 +8,7 @@ share that copy, so that a report is one reading of the files and all its number
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -163,6 +163,25 @@ class Warehouse:
         for file in files:
             manifest.check(self._engine, file)
         return len(files)
+
+    def purge(
+        self, tenant_id: str, person: str, units: Sequence[str], *, rewrite: Callable[[], int]
+    ) -> int:
+        """Forget one person's rows, after `rewrite` has taken them out of the log; return what that returns.
+
+        No question is answered meanwhile. Raises like `Loader.run`.
+        """
+        with self._lock:
+            found = rewrite()
+            self._reader.forget()
+            self._loader.purge(tenant_id, person=person, units=units)
+            self._forget_tail(all_of_it=True)
+            for copy in self._slices.values():
+                self._engine.query(f"DROP SCHEMA {copy.schema} CASCADE")
+            self._slices.clear()
+            self._number = None
+            self.refresh()
+            return found
 
     def close(self) -> None:
         """Let the engine go."""

@@ -60,8 +60,8 @@ class Door:
             shielded=shielded,
         )
         self.ring.subscribe(self._sign_with)
-        quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
-        self.quarantine = Quarantine(quarantine_database)
+        self.quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
+        self.quarantine = Quarantine(self.quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
         """Texts that the rules classified because the endpoint could not, by reason."""
         if settings.classifier_url is not None:
