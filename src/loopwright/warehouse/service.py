@@ -24,7 +24,17 @@ from .loader import Loader, LoaderBusy
 from .manifest import File, Manifest
 from .project import Rows, project
 from .queries import Query, named
-from .slices import BEGINNING, END, Slice, bounds, kind_of, made_of, relation_sql, within
+from .slices import (
+    BEGINNING,
+    END,
+    Slice,
+    bounds,
+    kind_of,
+    made_of,
+    relation_sql,
+    threads_of,
+    within,
+)
 from .tables import CONSENTS, TABLES, TABLES_VERSION, Table
 
 FRESH_MS: Final = 400
@@ -91,6 +101,7 @@ class Warehouse:
         self._with_tail: set[str] = set()
         self._slices: dict[_Key, Slice] = {}
         self._made = 0
+        self._has_people = False
         for table in TABLES.values():
             engine.query(layout.create_sql(table, f"main.tail_{table.name}"))
         self._know_people()
@@ -151,7 +162,7 @@ class Warehouse:
                 query, tenant_id, (start, end), task=task, as_of=as_of, is_fresh=is_fresh
             )
             # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
-            rows = self._engine.query(sql, values, threads=_threads(found))
+            rows = self._engine.query(sql, values, threads=threads_of(found))
             return Answer(tuple(column.name for column in query.columns), rows, found.offset)
 
     def verify(self) -> int:
@@ -167,10 +178,7 @@ class Warehouse:
     def purge(
         self, tenant_id: str, person: str, units: Sequence[str], *, rewrite: Callable[[], int]
     ) -> int:
-        """Forget one person's rows, after `rewrite` has taken them out of the log; return what that returns.
-
-        No question is answered meanwhile. Raises like `Loader.run`.
-        """
+        """Forget a person's rows, once `rewrite` took them from the log, between two questions; return what that returns."""
         with self._lock:
             found = rewrite()
             self._reader.forget()
@@ -352,7 +360,7 @@ class Warehouse:
                 self._make(into, part)
             select = relation_sql(into, name, self._source)
             kind = kind_of(into, name)
-            self._engine.query(f"CREATE {kind} {name} AS {select}", threads=_threads(into))
+            self._engine.query(f"CREATE {kind} {name} AS {select}", threads=threads_of(into))
             into.made.add(name)
 
     def _source(
@@ -369,7 +377,9 @@ class Warehouse:
 
         `is_allowed` False selects the rows that consent keeps out of reports. Rows of erased people are in neither.
         """
-        whole, files = self._files(table, start, end)
+        whole, files = self._manifest.between(
+            table.name, start, end, all_count=not self._has_people
+        )
         if not is_allowed:
             whole = []
         # In each part and not around the union, so that the engine can skip row groups of a file by their least
@@ -392,17 +402,6 @@ class Warehouse:
             parts.append(self._agreed(source, read, names, is_allowed) if is_asked else source)
         return " UNION ALL ".join(parts)
 
-    def _files(self, table: Table, start: int, end: int) -> tuple[list[File], list[File]]:
-        """Return the files with rows of that time: those wholly in it whose every row counts, and the others."""
-        whole: list[File] = []
-        others: list[File] = []
-        for file in self._manifest.parts:
-            if file.table == table.name and file.to_ms >= start and file.from_ms < end:
-                is_inside = start <= file.from_ms and file.to_ms < end
-                is_whole = is_inside and file.withheld == 0 and not self._has_people
-                (whole if is_whole else others).append(file)
-        return whole, others
-
     def _agreed(
         self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
     ) -> str:
@@ -414,7 +413,3 @@ class Warehouse:
         agreed = "consent_store AND consent_analyze"
         kept = agreed if is_allowed else f"NOT ({agreed})"
         return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
-
-
-def _threads(of: Slice) -> int | None:
-    return 1 if of.kind == "TABLE" else None
