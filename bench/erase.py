@@ -33,7 +33,7 @@ TENANT: Final = "default"
 PERSON: Final = "walter.q-90125"
 NEEDLES: Final = (PERSON, "walter.q", "quicksilver", "chat-of-walter", "trace-of-walter")
 """Ids, unit and words of the person who is erased."""
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 999
 
 
 def left_in(folder: Path, needles: Iterable[str]) -> dict[str, int]:
@@ -66,8 +66,8 @@ def fill(services: Services, events: int, rng: random.Random) -> None:
     writer, intake = services.truth.writer, services.door.typed_intake
     for start in range(0, events, AT_ONCE):
         items: list[dict[str, Any]] = []
-        for n in range(start, start + AT_ONCE, 4):
-            is_theirs = n % 4_000 == 0
+        for n in range(start, start + AT_ONCE, 3):
+            is_theirs = n % 3_000 == 0
             user = PERSON if is_theirs else f"user-{rng.randrange(USERS)}"
             name = "walter" if is_theirs else str(n)
             word = "quicksilver" if is_theirs else "copper"

@@ -100,8 +100,7 @@ def learned(services: Services) -> bytes:
 
 
 def replayed(services: Services) -> bytes:
-    experiment = services.truth.catalog.experiment(TENANT, "greeting")
-    return replay(services.truth.reader, [experiment])[TENANT, "greeting"]
+    return replay(services.truth.reader)[TENANT, "greeting"]
 
 
 def test_nothing_of_an_erased_person_is_in_any_file(tmp_path: Path) -> None:
