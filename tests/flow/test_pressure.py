@@ -201,7 +201,8 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
         answer = msgspec.json.decode(reply.body)
         decision = services.door.ring.signer.verify(answer["request_id"], now_ms=0)
         assert decision.experiment_id == answer["experiment_id"] == body["experiment_id"]
-        assert decision.context_id == body["context"]["id"]
+        names = services.truth.people.units
+        assert decision.context_id == names.name(decision.tenant_id, body["context"]["id"])
         assert decision.arm_id == answer["arm"]["id"]
 
 

@@ -22,7 +22,7 @@ from loopwright.feedback import AsSent, Quarantine, TypedIntake
 from loopwright.feedback.routes import Append
 from loopwright.learning import Learner
 from loopwright.people.consent import Append as Commit
-from loopwright.people.erasure import CountRows
+from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
 from loopwright.signals.calibration import Calibrator
@@ -59,6 +59,7 @@ class Given:
     columnar: Columnar
     """Writes the tables that people export."""
     count_rows: CountRows
+    scrub: Scrub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         clearing=reports.clearing,
         columnar=truth.columnar,
         count_rows=reports.rows_of,
+        scrub=services.eraser.scrub,
     )
     return given, GivenLate(warehouse=lambda: reports.warehouse, weighing=reports.trust)
 

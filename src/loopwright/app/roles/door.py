@@ -41,9 +41,15 @@ class Door:
             clock=clock,
             ids=ids,
             rng=rng,
+            names=truth.people.units,
         )
+        shielded = truth.people.units.decision
         self.intake = Intake(
-            self.ring.signer, find=truth.catalog.experiments.get, clock=clock, ids=ids
+            self.ring.signer,
+            find=truth.catalog.experiments.get,
+            clock=clock,
+            ids=ids,
+            shielded=shielded,
         )
         self.pipeline = Pipeline(
             self.ring.signer,
@@ -51,10 +57,11 @@ class Door:
             ids=ids,
             redactor=_redactor(settings),
             former=resolve.former_keys(truth.log),
+            shielded=shielded,
         )
         self.ring.subscribe(self._sign_with)
-        quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
-        self.quarantine = Quarantine(quarantine_database)
+        self.quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
+        self.quarantine = Quarantine(self.quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
         """Texts that the rules classified because the endpoint could not, by reason."""
         if settings.classifier_url is not None:

@@ -7,8 +7,8 @@ above all the deletion of raw copies, which is promised for a time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from loopwright.app.settings import Settings
@@ -175,6 +175,12 @@ class Keeper:
             with self._long_job:
                 self._sealer.seal()
                 self._sealer.trim()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nothing be derived, projected or sealed for the length of a block."""
+        with self._long_job:
+            yield
 
     def _behind(self) -> int:
         return self._truth.log.head() - self.consumers.position(WAREHOUSE)

@@ -67,10 +67,11 @@ class Parts:
             partial(self.writer.append, timeout_s=30.0),
             tenant_id=TENANT,
             id=user_id,
-            count_rows=lambda tenant_id, person: {},
+            count_rows=lambda tenant_id, person, ids: {},
             forget_quarantined=self.services.door.quarantine.forget,
             at_ms=self.people.now_ms(),
             forget_raw=None if self.raw is None else self.raw.forget,
+            scrub=self.services.eraser.scrub,
         )
         return erased.person
 
