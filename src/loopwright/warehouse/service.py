@@ -399,17 +399,15 @@ class Warehouse:
             parts.append(f"{plain} WHERE TRUE{tenant}")
         if asked:
             source = " UNION ALL ".join(part + where + tenant for part in asked)
-            parts.append(self._agreed(source, read, names, is_allowed) if is_asked else source)
+            parts.append(
+                layout.agreed_sql(
+                    source,
+                    read,
+                    names,
+                    is_allowed=is_allowed,
+                    people="main.people" if self._has_people else None,
+                )
+                if is_asked
+                else source
+            )
         return " UNION ALL ".join(parts)
-
-    def _agreed(
-        self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
-    ) -> str:
-        """Return the SELECT of `names` from `source` with columns `read`: the rows that consent lets into reports, or,
-        without `is_allowed`, those that it keeps out.
-        """
-        if self._has_people:
-            source = layout.allowed_sql(source, read, people="main.people")
-        agreed = "consent_store AND consent_analyze"
-        kept = agreed if is_allowed else f"NOT ({agreed})"
-        return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
