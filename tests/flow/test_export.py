@@ -17,11 +17,11 @@ import httpx
 import polars
 import pyarrow.parquet as parquet
 import pytest
-from loopwright.app.demo import Served
-from loopwright.app.demo import server as serving
 
 import loopwright
 from loopwright.cli import run
+from loopwright.cli.digits import Served
+from loopwright.cli.digits import server as serving
 from loopwright.client import AsyncClient, Client
 from loopwright.core.errors import Invalid
 
