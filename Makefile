@@ -8,10 +8,10 @@ COMPILE := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
 	--no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix unit bench docs lock clean
+.PHONY: help demo test coverage check fix unit bench docs lock clean
 
 help: ## say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,10 +37,13 @@ demo: $(VENV)/.run ## start the server and watch it learn from real data
 test: check ## format, lint, import contracts, types, then every test
 	@$(BIN)/pytest
 
+coverage: check ## every test, and fail when too few branches are covered; servers that tests start count too
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered
+
 check: $(VENV)/.dev ## everything that needs no test run
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-logo >/dev/null 2>&1 || { $(BIN)/lint-imports; exit 1; }
-	@$(BIN)/mypy --no-error-summary src tests/typing bench
+	@$(BIN)/mypy --no-error-summary src tests bench
 
 fix: $(VENV)/.dev ## format and mend what can be mended by a machine
 	@$(BIN)/ruff format --quiet . ; $(BIN)/ruff check --fix .

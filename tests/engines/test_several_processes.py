@@ -67,7 +67,13 @@ def test_one_release_of_a_rush_is_in_force_when_four_processes_release_it(
     shared: list[PostgresDatabase],
 ) -> None:
     def add(n: int) -> None:
-        about = {"experiment_id": "e", "arm_id": "a", "from_ms": 1, "to_ms": 2, "note": ""}
+        about: dict[str, Any] = {
+            "experiment_id": "e",
+            "arm_id": "a",
+            "from_ms": 1,
+            "to_ms": 2,
+            "note": "",
+        }
         desks[n].add("acme", Clearance(id=str(n), **about, released_by="k", released_at_ms=3))
 
     desks = [Clearances(database) for database in shared]

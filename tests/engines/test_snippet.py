@@ -145,8 +145,9 @@ def collector() -> Iterator[Collector]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
     page = context.new_page()
-    page.errors = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    errors: list[str] = []
+    page.errors = errors  # type: ignore[attr-defined]  # read by `nothing_failed`
+    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     assert page.errors == []  # type: ignore[attr-defined]
     context.close()

@@ -176,7 +176,10 @@ def quarantine_story(open: OPEN) -> list[Any]:
             reason="it's 5 % off?", is_whole=bool(n % 2), persons=(f"person{n}", "all"), body=body,
         )  # fmt: skip
 
-    seen = [quarantine.hold("acme", [held(n) for n in range(5)]), quarantine.hold("other", [])]
+    seen: list[Any] = [
+        quarantine.hold("acme", [held(n) for n in range(5)]),
+        quarantine.hold("other", []),
+    ]
     seen += [
         tried(quarantine.hold, "acme", [held(0)]),
         quarantine.hold("acme", [held(n) for n in range(5, 9)]),

@@ -55,8 +55,8 @@ def test_wrong_shapes_name_the_place(shared: Server, path: str, body: Any) -> No
 
 def test_a_vector_must_fit_the_experiment(shared: Server) -> None:
     for vector in ([], [1.0], [1e308, 1, 1], [0.5] * 10_000):
-        body = {"experiment_id": "routing", "context": {"vector": vector}}
-        status, problem = post(shared, SELECT, json.dumps(body).encode())
+        asked = {"experiment_id": "routing", "context": {"vector": vector}}
+        status, problem = post(shared, SELECT, json.dumps(asked).encode())
         assert (status, problem["code"]) == (422, "context_invalid")
     # 1e999 is valid JSON; no float64 holds it.
     body = b'{"experiment_id":"routing","context":{"vector":[1e999,0,0]}}'
@@ -157,7 +157,7 @@ def test_only_json_is_taken(shared: Server, kind: str) -> None:
 
 @pytest.mark.parametrize("header", ["", "Basic abc", "Bearer", "Bearer lw_nope_nope", "Bearer ü"])
 def test_a_wrong_key_gets_nowhere(shared: Server, header: str) -> None:
-    answer = shared.post(SELECT, content=b"{}", headers={"authorization": header.encode()})  # type: ignore[dict-item]
+    answer = shared.post(SELECT, content=b"{}", headers={"authorization": header.encode()})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 

@@ -39,7 +39,7 @@ class Side:
             )
             catalog.move_experiment(DEFAULT_TENANT, id, "start")
         whole = application(self.services, asyncio.get_running_loop())
-        door: Any = whole if front else whole._behind
+        door: Any = whole if front else whole.behind
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=door), base_url="http://loop"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 import loopwright
 from loopwright.app.embedded import Loop
+from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.catalog import Amendment, ArmChange
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided
 from loopwright.core.experiment import ContextSpec
+from loopwright.core.ports import START
 from loopwright.core.targeting import Condition, Fixed, Rule, Targeting
 from loopwright.core.upcast import decode
 
@@ -29,7 +32,7 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
         yield running
 
 
-def test_only_what_the_bandit_drew_is_learned_from(loop: Loop) -> None:
+def test_only_what_the_bandit_drew_is_learned_from(loop: Loop, tmp_path: Path) -> None:
     loop.experiments.create("greeting", arms=["a", "b"], gate=ROLLOUT)
     live = 0
     for unit in UNITS:
@@ -41,7 +44,9 @@ def test_only_what_the_bandit_drew_is_learned_from(loop: Loop) -> None:
     assert 0 < live < len(UNITS)
     assert (status.decisions, status.feedback) == (live, live)
     assert status.skipped == {"mode": len(UNITS) - live}
-    batches = loop._services.truth.log.read(0, limit=10_000)
+    loop.close()
+    with closing(SqliteEventLog(tmp_path / "data" / "log.db")) as log:
+        batches = log.read(START, limit=10_000)
     facts = [fact for batch in batches for fact in decode(batch.body, version=batch.version)]
     logged = [fact.decision for fact in facts if isinstance(fact, Decided)]
     assert {(d.mode, d.rule) for d in logged} == {("live", None), ("holdout", "rollout")}

@@ -23,6 +23,7 @@ from loopwright.backends.memory import MemoryEventLog
 from loopwright.catalog import DEFAULT_TENANT
 from loopwright.core.errors import ContextInvalid, DiskFull, LoopError, NotFound, Overloaded
 from loopwright.core.experiment import Arm, ContextSpec, Experiment
+from loopwright.core.ports import Offset
 from loopwright.eventlog import Writer
 from loopwright.feedback import FeedbackRequest
 from loopwright.testing import ManualClock
@@ -39,7 +40,7 @@ class SlowLog(MemoryEventLog):
         self.let_go = threading.Event()
         self.full = False
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         self.let_go.wait()
         if self.full:
             raise DiskFull("the disk is full; free some space")
@@ -170,13 +171,13 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
     key = catalog.create_key(DEFAULT_TENANT, ["select"]).secret
     principal = catalog.authenticate(key.encode())
     select = Select(services.door.selector)
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {"experiment_id": name, "context": {"id": f"{name}-{k}", "vector": [1.0, float(k)]}}
         for k in range(20)
         for name in ("linear", "other")
     ]
-    bad = {"experiment_id": "linear", "context": {"vector": [1.0]}}
-    gone = {"experiment_id": "nothing", "context": {"vector": [1.0, 1.0]}}
+    bad: dict[str, Any] = {"experiment_id": "linear", "context": {"vector": [1.0]}}
+    gone: dict[str, Any] = {"experiment_id": "nothing", "context": {"vector": [1.0, 1.0]}}
 
     async def run() -> list[Reply | BaseException]:
         async def ask(body: dict[str, Any]) -> Reply:

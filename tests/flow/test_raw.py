@@ -16,6 +16,7 @@ import loopwright
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.cli.doctor import doctor
 from loopwright.core.events import Changed
+from loopwright.core.ports import START
 from loopwright.core.upcast import decode
 from loopwright.people.raw import RawNotKept
 
@@ -70,7 +71,7 @@ def change(server: Server, sql: str, event_id: str) -> None:
 def looks(server: Server) -> list[tuple[str, str, str]]:
     """Who looked at what, as the log has it; the server may run."""
     with closing(SqliteEventLog(server.data / "log.db")) as log:
-        facts = [fact for batch in log.read(0, limit=100_000) for fact in decode(batch.body)]
+        facts = [fact for batch in log.read(START, limit=100_000) for fact in decode(batch.body)]
     return [
         (fact.tenant_id, fact.actor, fact.subject)
         for fact in facts
@@ -198,7 +199,7 @@ def test_a_loop_in_the_same_process_keeps_them_too(
         with pytest.raises(RawNotKept):
             loop.feedback.raw("e2")
     with closing(SqliteEventLog(tmp_path / "data" / "log.db")) as log:
-        last = decode(log.read(0, limit=100)[-1].body)[-1]
+        last = decode(log.read(START, limit=100)[-1].body)[-1]
     assert isinstance(last, Changed)
     assert (last.actor, last.subject, last.action) == ("embedded", "raw/e1", "read")
     with closing(sqlite3.connect(tmp_path / "data" / "raw.db")) as database:

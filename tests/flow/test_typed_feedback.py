@@ -26,6 +26,7 @@ from loopwright.core.errors import LoopError
 from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ids import Ids
+from loopwright.core.ports import START
 from loopwright.core.principal import Principal
 from loopwright.core.token import Signer
 from loopwright.core.upcast import decode
@@ -97,7 +98,7 @@ class Site:
         )
 
     def facts(self) -> list[Fact]:
-        return [fact for batch in self.log.read(0, limit=10_000) for fact in decode(batch.body)]
+        return [fact for batch in self.log.read(START, limit=10_000) for fact in decode(batch.body)]
 
 
 @pytest.fixture

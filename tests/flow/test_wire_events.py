@@ -102,7 +102,7 @@ _COUNT = iter(range(10**9))
 
 
 def test_every_type_source_category_and_severity_is_kept_with_empty_data(wired: Server) -> None:
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {
             "id": _new(),
             "type": kind,
@@ -151,7 +151,7 @@ def test_each_example_is_accepted_alone_and_reads_back(
 
 
 def test_positive_and_negative_are_thumbs_and_a_number_is_stars(wired: Server) -> None:
-    said = {
+    said: dict[str | int, Rating] = {
         "positive": Rating(1.0, "thumbs"),
         "negative": Rating(0.0, "thumbs"),
         **{stars: Rating(float(stars), "stars", 1.0, 5.0) for stars in (1, 2, 3, 4, 5)},
@@ -224,7 +224,7 @@ def test_one_performance_event_is_several_measurements(wired: Server) -> None:
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("member", ["signal", "action", "signal_type", "interaction_type"])
 def test_each_implicit_signal_is_known_by_its_name(wired: Server, name: str, member: str) -> None:
-    body = {
+    body: dict[str, Any] = {
         "id": _new(),
         "type": "implicit",
         "source": "trace",

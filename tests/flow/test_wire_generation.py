@@ -52,7 +52,7 @@ def keyless(open_: Server) -> Iterator[httpx.Client]:
 def test_statistics_of_an_empty_database_are_zeros(server: Server) -> None:
     for prefix in PREFIXES:
         found = server.http.get(f"{prefix}/feedback/stats", params={"since_days": 7}).json()
-        zeros = {name: {} if name.startswith("by_") else 0 for name in _STATS}
+        zeros: dict[str, Any] = {name: {} if name.startswith("by_") else 0 for name in _STATS}
         assert {name: found[name] for name in _STATS} == zeros
         exported = server.http.get(f"{prefix}/feedback/export")
         assert (exported.status_code, exported.json()) == (200, [])

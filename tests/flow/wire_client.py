@@ -13,6 +13,7 @@ import pytest
 
 from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.events import Interacted, Reported, Stepped
+from loopwright.core.ports import START
 from loopwright.core.upcast import decode
 from loopwright.feedback import restore
 
@@ -57,7 +58,7 @@ def facts_by_id(server: Server) -> dict[str, Any]:
 
 def _facts(server: Server) -> list[Any]:
     with closing(SqliteEventLog(server.data / "log.db")) as log:
-        batches = log.read(0, limit=100_000)
+        batches = log.read(START, limit=100_000)
         return [
             fact
             for batch in batches

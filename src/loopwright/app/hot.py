@@ -272,7 +272,8 @@ class Front:
         health: Callable[[], Health],
         body_limit: int,
     ) -> None:
-        self._behind = behind
+        self.behind = behind
+        """What answers every other path."""
         self._health = health
         self._endpoints = {
             path: (endpoint, metrics.route(path)) for path, endpoint in endpoints.items()
@@ -309,7 +310,7 @@ class Front:
         elif path == "/health/ready":
             await send_reply(send, self.readiness())
         else:
-            await self._behind(scope, receive, send)
+            await self.behind(scope, receive, send)
 
     def readiness(self) -> Reply:
         """Return 200 when selects and feedback are served, else 503 with the reason."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, get
@@ -65,7 +65,8 @@ _TAGS: Final = {
 class Failed(LoopError):
     """An error without a class of ours: a bug; the log of the server has the trace."""
 
-    code, status = "internal", 500
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
 
 
 def build_behind(

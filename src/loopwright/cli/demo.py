@@ -151,13 +151,14 @@ class Screen:
         now = time.monotonic()
         if now - self._drawn_at >= FRAME_S or progress.done == progress.rounds:
             self._drawn_at = now
-            self._live.update(self._picture(progress), refresh=True)
+            self._live.update(self.picture(progress), refresh=True)
 
     def close(self) -> None:
         """Leave the last picture standing."""
         self._live.stop()
 
-    def _picture(self, progress: Progress) -> RenderableType:
+    def picture(self, progress: Progress) -> RenderableType:
+        """Return what the screen shows of `progress`."""
         from rich.console import Group
         from rich.panel import Panel
         from rich.text import Text

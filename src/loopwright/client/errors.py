@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -14,13 +14,15 @@ from loopwright.core.errors import LoopError, Overloaded
 class Unreachable(LoopError):
     """No answer came from the server within the deadline."""
 
-    code, status = "unreachable", 503
+    code: ClassVar[str] = "unreachable"
+    status: ClassVar[int] = 503
 
 
 class ApiError(LoopError):
     """The server answered with an error this client has no class for; `detail` has status and body."""
 
-    code, status = "api_error", 502
+    code: ClassVar[str] = "api_error"
+    status: ClassVar[int] = 502
 
 
 class BufferFull(Overloaded):

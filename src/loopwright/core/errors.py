@@ -43,25 +43,29 @@ class LoopError(Exception):
 class Invalid(LoopError):
     """The request is well-formed HTTP but its content is not acceptable."""
 
-    code, status = "invalid", 422
+    code: ClassVar[str] = "invalid"
+    status: ClassVar[int] = 422
 
 
 class BodyMalformed(Invalid):
     """The body is not the JSON that was expected."""
 
-    code, status = "body_malformed", 400
+    code: ClassVar[str] = "body_malformed"
+    status: ClassVar[int] = 400
 
 
 class BodyTooLarge(Invalid):
     """The body exceeds the size limit."""
 
-    code, status = "body_too_large", 413
+    code: ClassVar[str] = "body_too_large"
+    status: ClassVar[int] = 413
 
 
 class WrongMediaType(Invalid):
     """The body is declared as something other than JSON."""
 
-    code, status = "wrong_media_type", 415
+    code: ClassVar[str] = "wrong_media_type"
+    status: ClassVar[int] = 415
 
 
 class ContextInvalid(Invalid):
@@ -91,55 +95,64 @@ class MaskEmpty(Invalid):
 class TokenMalformed(Invalid):
     """The request_id is not a token of a known version, or it was cut or extended."""
 
-    code, status = "token_malformed", 400
+    code: ClassVar[str] = "token_malformed"
+    status: ClassVar[int] = 400
 
 
 class Unauthenticated(LoopError):
     """No valid API key came with the request."""
 
-    code, status = "unauthenticated", 401
+    code: ClassVar[str] = "unauthenticated"
+    status: ClassVar[int] = 401
 
 
 class Forbidden(LoopError):
     """The API key is valid but lacks the scope."""
 
-    code, status = "forbidden", 403
+    code: ClassVar[str] = "forbidden"
+    status: ClassVar[int] = 403
 
 
 class TokenForged(LoopError):
     """The token's signature does not match its content."""
 
-    code, status = "token_forged", 403
+    code: ClassVar[str] = "token_forged"
+    status: ClassVar[int] = 403
 
 
 class TokenKeyRetired(LoopError):
     """The token was signed by a key that has left the key ring."""
 
-    code, status = "token_key_retired", 403
+    code: ClassVar[str] = "token_key_retired"
+    status: ClassVar[int] = 403
 
 
 class TokenExpired(LoopError):
     """The token is older than the configured maximum age."""
 
-    code, status = "token_expired", 410
+    code: ClassVar[str] = "token_expired"
+    status: ClassVar[int] = 410
 
 
 class TokenForeign(LoopError):
     """The token was issued to another tenant."""
 
-    code, status = "token_foreign", 403
+    code: ClassVar[str] = "token_foreign"
+    status: ClassVar[int] = 403
 
 
 class NotFound(LoopError):
     """There is no such resource for this tenant."""
 
-    code, status = "not_found", 404
+    code: ClassVar[str] = "not_found"
+    status: ClassVar[int] = 404
 
 
 class Conflict(LoopError):
     """The request contradicts what is already there."""
 
-    code, status = "conflict", 409
+    code: ClassVar[str] = "conflict"
+    status: ClassVar[int] = 409
 
 
 class StaleVersion(Conflict):
@@ -163,7 +176,8 @@ class NoArms(Conflict):
 class Overloaded(LoopError):
     """The queue is full; `retry_after_s` says when to come back."""
 
-    code, status = "overloaded", 503
+    code: ClassVar[str] = "overloaded"
+    status: ClassVar[int] = 503
 
 
 class OutcomeUnknown(Overloaded):
@@ -175,7 +189,8 @@ class OutcomeUnknown(Overloaded):
 class Broken(LoopError):
     """The installation itself needs attention."""
 
-    code, status = "broken", 503
+    code: ClassVar[str] = "broken"
+    status: ClassVar[int] = 503
 
 
 class NotInForce(Broken):
@@ -205,7 +220,8 @@ class DirectoryLocked(Broken):
 class DiskFull(Broken):
     """The disk refused a write; nothing unwritten was acknowledged."""
 
-    code, status = "disk_full", 507
+    code: ClassVar[str] = "disk_full"
+    status: ClassVar[int] = 507
 
 
 class DatabaseUnavailable(Broken):

@@ -142,6 +142,11 @@ class Adwin:
         """Mean of the values in the window; 0 before the first."""
         return self._low + self._scale * self._total / self.width if self.width else 0.0
 
+    @property
+    def variance(self) -> float:
+        """Variance of the values in the window, over their number; 0 before the first."""
+        return self._scale**2 * self._scatter / self.width if self.width else 0.0
+
     def add(self, value: float) -> bool:
         """Take one value; return whether the mean was found to have changed, and the past dropped.
 

@@ -11,12 +11,13 @@ from loopwright.app.acks import Acks
 from loopwright.backends.memory import MemoryEventLog
 from loopwright.core.errors import DiskFull
 from loopwright.core.events import Ticked
+from loopwright.core.ports import Offset
 from loopwright.eventlog import Writer
 from loopwright.testing import ManualClock
 
 
 class FailingLog(MemoryEventLog):
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         raise DiskFull("the disk is full; free some space")
 
 

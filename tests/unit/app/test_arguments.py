@@ -67,7 +67,7 @@ def test_a_wrong_value_is_refused_in_a_sentence(
 def test_numbers_of_numpy_are_taken(loop: loopwright.Loop) -> None:
     loop.experiments.create("v", arms=["a", "b"], dimension=np.int64(2))  # type: ignore[arg-type]
     chosen = loop.agent.select("v", {"vector": np.array([0.5, 1.0])})
-    assert not loop.agent.feedback(chosen.request_id, np.int64(1)).duplicate
+    assert not loop.agent.feedback(chosen.request_id, np.int64(1)).duplicate  # type: ignore[arg-type]  # what callers hand in
 
 
 def test_closing_twice_does_nothing_and_use_after_it_says_so(tmp_path: Path) -> None:

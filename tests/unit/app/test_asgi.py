@@ -102,9 +102,12 @@ def test_an_application_is_built_once_however_many_ask() -> None:
 
     behind = Behind(build)
 
+    async def unused(*_: Any) -> Any:
+        raise AssertionError("the application that was built answers by itself")
+
     async def ask() -> list[dict[str, Any]]:
         scopes: list[dict[str, Any]] = [{} for _ in range(5)]
-        await asyncio.gather(*(behind(scope, None, None) for scope in scopes))  # type: ignore[arg-type] - not used
+        await asyncio.gather(*(behind(scope, unused, unused) for scope in scopes))
         return scopes
 
     behind.begin()

@@ -27,6 +27,7 @@ def table() -> dict[str, Any]:
 
 def asked_for() -> Iterator[tuple[str, str, Any]]:
     for controller in CONTROLLERS:
+        assert isinstance(controller, type)
         for name, handler in vars(controller).items():
             if not isinstance(handler, HTTPRouteHandler):
                 continue

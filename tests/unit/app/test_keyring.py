@@ -7,6 +7,7 @@ import pytest
 from loopwright.app.keyring import KeyRing
 from loopwright.core.decision import Decision
 from loopwright.core.errors import Conflict, NotFound, SettingsInvalid, TokenKeyRetired
+from loopwright.core.token import Signer
 
 DECISION = Decision("0" * 32, "acme", "greeting", "a", 0.5, 1, 1)
 
@@ -20,7 +21,7 @@ def test_the_first_start_makes_a_key_that_only_its_owner_reads(tmp_path: Path) -
 
 def test_rotation_keeps_old_tokens_valid_and_retirement_ends_them(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
-    heard = []
+    heard: list[Signer] = []
     ring.subscribe(heard.append)
     old = ring.signer.sign(DECISION)
     assert ring.rotate() == 2

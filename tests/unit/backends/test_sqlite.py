@@ -15,6 +15,7 @@ from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog, Verified
 from loopwright.core import upcast
 from loopwright.core.errors import Broken, DiskFull, LogCorrupt
 from loopwright.core.events import Fact, Ticked
+from loopwright.core.ports import START, Offset
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_reopened_log_goes_on_where_it_ended(path: Path) -> None:
         fill(log, 3)
     with closing(SqliteEventLog(path)) as log:
         fill(log, 1, start=3)
-        assert (log.head(), len(log.read(0, limit=100))) == (20, 4)
+        assert (log.head(), len(log.read(START, limit=100))) == (20, 4)
 
 
 def test_a_log_that_was_not_closed_opens_with_every_fact(
@@ -146,9 +147,9 @@ def test_a_lost_log_beside_its_write_ahead_log_is_not_begun_anew(
 def test_reading_a_damaged_fact_is_refused(log: SqliteEventLog, path: Path) -> None:
     fill(log, 3)
     alter(path, "UPDATE batches SET body = zeroblob(length(body)) WHERE first = 6")
-    assert len(log.read(0, limit=5)) == 1
+    assert len(log.read(START, limit=5)) == 1
     with pytest.raises(LogCorrupt, match="offset 6 does not match its checksum"):
-        log.read(0, limit=6)
+        log.read(START, limit=6)
 
 
 def test_verify_finds_old_damage_that_opening_does_not_look_for(path: Path) -> None:
@@ -161,9 +162,9 @@ def test_verify_finds_old_damage_that_opening_does_not_look_for(path: Path) -> N
 
 def test_verify_counts_what_is_left_after_trimming(log: SqliteEventLog) -> None:
     fill(log, 600, size=2)
-    assert log.trim(1_001) == 1_000
+    assert log.trim(Offset(1_001)) == 1_000
     assert log.verify() == Verified(batches=100, records=200, keys=1_200, first=1_001, last=1_200)
-    log.trim(1_200)
+    log.trim(Offset(1_200))
     assert log.verify() == Verified(batches=0, records=0, keys=1_200, first=0, last=1_200)
 
 
@@ -175,7 +176,7 @@ def test_the_write_ahead_log_stays_small_under_a_reader_that_never_rests(path: P
 
         def read() -> None:
             while not is_done.is_set():
-                log.read(max(log.head() - 50, 0), limit=20)
+                log.read(Offset(max(log.head() - 50, 0)), limit=20)
 
         reader = threading.Thread(target=read)
         reader.start()
@@ -214,7 +215,7 @@ def test_a_full_log_refuses_whole_batches_and_goes_on_when_there_is_room(path: P
         stored = log.head()
         assert 0 < stored < 10_000
         assert log.verify().records == stored
-        log.trim(stored // 2)
+        log.trim(Offset(stored // 2))
         fill(log, 1, size=10, start=5_000)
         assert log.head() == stored + 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ class Log:
             raise KeyboardInterrupt
         return self.engine.head()
 
-    def facts(self, kind: type) -> list[Fact]:
+    def facts(self, kind: type) -> list[Any]:
         return [fact for _, fact in Reader(self.engine).replay() if isinstance(fact, kind)]
 
 

@@ -78,7 +78,7 @@ def test_two_lucky_rounds_are_not_taken_for_learning() -> None:
 def test_the_picture_shows_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(10)
     progress.add("7", 1.0)
-    console().print(Screen()._picture(progress))
+    console().print(Screen().picture(progress))
     picture = capsys.readouterr().out
     for part in ("1 of 10", "reward now", "so far", "uniform choice", "feedback to serving", "7 "):
         assert part in picture

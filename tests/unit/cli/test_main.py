@@ -139,11 +139,11 @@ def test_errors_have_the_documented_exit_codes(error: LoopError, code: int) -> N
 
 def test_the_local_key_is_used_for_this_machine_only(tmp_path: Path) -> None:
     (tmp_path / ADMIN_KEY_FILE).write_text("lw_local\n")
-    assert Server(data=tmp_path)._local_key() == "lw_local"
-    assert Server("http://localhost:1", data=tmp_path)._local_key() == "lw_local"
-    assert Server("http://[::1]:1", data=tmp_path)._local_key() == "lw_local"
-    assert Server("http://10.0.0.1:8400", data=tmp_path)._local_key() is None
-    assert Server("http://localhost.example.com", data=tmp_path)._local_key() is None
+    assert Server(data=tmp_path).key() == "lw_local"
+    assert Server("http://localhost:1", data=tmp_path).key() == "lw_local"
+    assert Server("http://[::1]:1", data=tmp_path).key() == "lw_local"
+    assert Server("http://10.0.0.1:8400", data=tmp_path).key() is None
+    assert Server("http://localhost.example.com", data=tmp_path).key() is None
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -32,7 +32,9 @@ def test_short_forms_are_written_out() -> None:
 def test_a_new_experiment_is_started_by_the_call_that_follows() -> None:
     call = control.create_experiment(TERMS, "x", arms=["a", "b"])
     assert call.then is not None
-    assert sent(call.then(call.read(EXPERIMENT)))[:2] == ("POST", "/api/v1/experiments/x/start")
+    started = call.then(call.read(EXPERIMENT))
+    assert started is not None
+    assert sent(started)[:2] == ("POST", "/api/v1/experiments/x/start")
 
 
 def test_a_draft_stays_one() -> None:
@@ -76,5 +78,6 @@ def test_one_scope_is_not_taken_for_a_list_of_letters() -> None:
 
 
 def test_a_definition_is_a_mapping() -> None:
+    handed: Any = ["x"]
     with pytest.raises(Invalid, match="must be a mapping"):
-        control.define_experiment(TERMS, ["x"])  # type: ignore[arg-type] - what a product may hand over
+        control.define_experiment(TERMS, handed)

@@ -12,6 +12,7 @@ from loopwright.core import upcast
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import LogCorrupt
 from loopwright.core.events import Fact, Received, Ticked
+from loopwright.core.ports import Offset
 from loopwright.eventlog import Reader, Sealer, Segments, Writer
 
 
@@ -59,7 +60,7 @@ def test_a_batch_that_miscounts_is_corrupt() -> None:
 @pytest.mark.parametrize("trimmed", [5, 10, 20])
 def test_facts_that_left_the_log_come_from_the_segments(trimmed: int) -> None:
     log, segments = filled(), Segments(MemoryBlobStore(), Parquet())
-    sealer = Sealer(log, segments, consumed=lambda: trimmed, segment_rows=10, keep=0)
+    sealer = Sealer(log, segments, consumed=lambda: Offset(trimmed), segment_rows=10, keep=0)
     sealer.seal()
     assert sealer.trim() == trimmed
     reader = Reader(log, segments)

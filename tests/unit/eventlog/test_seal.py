@@ -14,6 +14,7 @@ from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog
 from loopwright.core import parts, upcast
 from loopwright.core.errors import LogCorrupt
 from loopwright.core.events import Changed, Decided, Fact, Received, RolledBack, Ticked
+from loopwright.core.ports import START, Offset
 from loopwright.eventlog import Reader, Sealer, Segments
 
 
@@ -67,7 +68,7 @@ def fill(log: MemoryEventLog, facts: list[Fact], *, size: int) -> None:
 def sealer(
     log: MemoryEventLog, segments: Segments, *, consumed: int = 10**9, rows: int = 10, keep: int = 0
 ) -> Sealer:
-    return Sealer(log, segments, consumed=lambda: consumed, segment_rows=rows, keep=keep)
+    return Sealer(log, segments, consumed=lambda: Offset(consumed), segment_rows=rows, keep=keep)
 
 
 def test_sealed_facts_come_back_equal(
@@ -141,7 +142,7 @@ def test_only_what_is_sealed_and_consumed_and_old_leaves_the_log(
     fill(log, [decided(n) for n in range(40)], size=1)
     sealer(log, segments, keep=10).seal()
     assert sealer(log, segments, consumed=consumed, keep=keep).trim() == left_from - 1
-    assert log.read(0, limit=1)[0].first == left_from
+    assert log.read(START, limit=1)[0].first == left_from
 
 
 CHANGES = 9
@@ -168,7 +169,7 @@ def test_a_crash_before_any_step_loses_and_doubles_nothing(
     assert list(Reader(log, Segments(blobs, Parquet())).replay()) == list(enumerate(facts, 1))
     sealer(log, Segments(blobs, Parquet())).seal()
     assert sealer(log, Segments(blobs, Parquet())).trim() > 0
-    assert log.read(0, limit=1) == []
+    assert log.read(START, limit=1) == []
     assert list(Reader(log, Segments(blobs, Parquet())).replay()) == list(enumerate(facts, 1))
     assert len(list(blobs.names("facts/"))) == 3
 
@@ -252,7 +253,7 @@ def test_facts_that_do_not_continue_the_segments_are_refused(sealed: Segments) -
     log = MemoryEventLog()
     fill(log, [Ticked(n) for n in range(30)], size=5)
     with pytest.raises(LogCorrupt, match="do not continue the segments, which end at 20"):
-        sealed.add(log.read(25, limit=5))
+        sealed.add(log.read(Offset(25), limit=5))
 
 
 def test_facts_written_with_fewer_fields_come_back_with_the_defaults() -> None:
@@ -260,5 +261,5 @@ def test_facts_written_with_fewer_fields_come_back_with_the_defaults() -> None:
     log = MemoryEventLog()
     log.append(old, count=2, version=upcast.SCHEMA_VERSION, keys=[])
     segments = Segments(MemoryBlobStore(), Parquet())
-    segment = segments.add(log.read(0, limit=2))
+    segment = segments.add(log.read(START, limit=2))
     assert segments.read(segment) == [(1, Ticked(7)), (2, Ticked(8, "acme"))]

@@ -15,7 +15,7 @@ from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import DiskFull, Invalid, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Decided, Fact, Received, Ticked
-from loopwright.core.ports import Committed, EventLog
+from loopwright.core.ports import Committed, EventLog, Offset
 from loopwright.eventlog import Reader, Writer
 from loopwright.testing import ManualClock
 
@@ -31,7 +31,7 @@ class GatedLog(MemoryEventLog):
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         self.arrived.release()
         assert self.gate.wait(TIMEOUT_S)
         first = super().append(body, count=count, version=version, keys=keys)
@@ -281,7 +281,7 @@ def test_a_bug_in_the_log_is_reported_and_does_not_end_the_writer(
     class Buggy(MemoryEventLog):
         is_broken = True
 
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
             if self.is_broken:
                 raise ZeroDivisionError("bug")
             return super().append(body, count=count, version=version, keys=keys)
@@ -402,7 +402,7 @@ def test_append_returns_what_became_of_each_fact_once_it_is_stored(
 
 def test_append_raises_what_the_log_refused_with(received: Callable[..., Received]) -> None:
     class FullLog(MemoryEventLog):
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
             raise DiskFull("the disk is full")
 
     with (

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from tests.unit.warehouse.world import NOW, UP, World, call, feedback
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.feedback import Outcome
 from loopwright.insights.asking import Asking, material
 from loopwright.insights.sections import SECTIONS
 from loopwright.insights.segments import SegmentTally
-from loopwright.warehouse.period import DAY_MS, period
+from loopwright.warehouse.period import period
 
 
 @pytest.fixture

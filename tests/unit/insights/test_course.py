@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.course import course_of
 from loopwright.insights.tallies import DayTally
 from loopwright.insights.targets import metric
-from loopwright.warehouse.period import DAY_MS, Period, period
+from loopwright.warehouse.period import Period, period
 
 NOW = 20_000 * DAY_MS
 MONTH = Period(from_ms=NOW - 30 * DAY_MS, to_ms=NOW)

@@ -263,7 +263,8 @@ def test_an_export_is_enough_to_judge_another_policy(world: World) -> None:
     def value_of(arm: str) -> float:
         """Horvitz-Thompson: the mean of rewards over propensities where the other policy agrees."""
         agreed = (d for d in decisions if d["arm_id"] == arm)
-        return sum(earned[d["decision_id"]] / d["propensity"] for d in agreed) / len(decisions)
+        total: float = sum(earned[d["decision_id"]] / d["propensity"] for d in agreed)
+        return total / len(decisions)
 
     assert {arm: pytest.approx(value_of(arm), abs=0.1) for arm in odds} == worth
 

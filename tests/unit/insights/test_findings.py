@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.failures import Failures, Group, Pattern
 from loopwright.insights.findings import Finding, Parts, findings, headline
 from loopwright.insights.metrics import MetricLine, metric_lines
@@ -9,7 +10,7 @@ from loopwright.insights.tallies import UnitTally
 from loopwright.insights.targets import CATALOGUE
 from loopwright.stats.intervals import wilson
 from loopwright.stats.patterns import CorrectedQuery
-from loopwright.warehouse.period import DAY_MS, Calendar, Period
+from loopwright.warehouse.period import Calendar, Period
 
 MONTH = Period(from_ms=19_970 * DAY_MS, to_ms=20_000 * DAY_MS)
 PATTERN = Pattern(phrase="date format", z=5, log_odds=1, negative=9, positive=0, examples=())

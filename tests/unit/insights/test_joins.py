@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.joins import JoinTally, join_health
-from loopwright.warehouse.period import DAY_MS
 
 NOW = 20_000 * DAY_MS
 

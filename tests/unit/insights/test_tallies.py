@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from tests.unit.warehouse.world import DOWN, UP, World, call, decision, feedback, step
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.events import Decided
 from loopwright.core.feedback import Correction, Outcome, Signal, Target
 from loopwright.insights.tallies import days_query, rates_query, units_query, wall_sql
 from loopwright.insights.targets import CATALOGUE
-from loopwright.warehouse.period import DAY_MS, Calendar, instant
+from loopwright.warehouse.period import Calendar, instant
 
 BERLIN = Calendar("Europe/Berlin")
 HOUR_MS = 3_600_000

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.insights.versions import VersionValues, version_changes
-from loopwright.warehouse.period import DAY_MS
 
 START = 19_970 * DAY_MS
 

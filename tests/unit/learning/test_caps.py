@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, settle
 
 from loopwright.core.errors import Invalid
-from loopwright.core.events import Decided, Reported, Ticked
+from loopwright.core.events import Decided, Fact, Reported, Ticked
 from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.learning.advice import advise
 from loopwright.learning.joiner import Group
+from loopwright.learning.loop import Learner
 from loopwright.trust.policy import TrustPolicy
 
 DAY_S = 86_400
@@ -30,7 +32,7 @@ def rewards(world: World, n: int, arm: str = "a", value: float = 1.0, **decision
     world.put(*[world.feedback(world.decision(arm, **decision), value) for _ in range(n)])
 
 
-def skipped(learner) -> dict[str, int]:
+def skipped(learner: Learner) -> dict[str, int]:
     return learner.status(TENANT, "greeting").skipped
 
 
@@ -185,7 +187,7 @@ def test_a_pause_keeps_to_the_days_of_the_log(world):
 
 
 def test_a_correction_is_free_and_an_outcome_replaces_what_was_expected():
-    shaped = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
+    shaped: dict[str, Any] = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
     world = World(experiment(caps=Caps(per_person=1), **shaped))
     learner = world.learner()
     rated, guessed = world.decision("a", unit_id="ann"), world.decision("b", unit_id="ann")
@@ -282,8 +284,10 @@ def flooded(*, trust: Caps | None, flooders: int, seed: int) -> tuple[float, flo
         units += [f"flooder {k % FLOODERS}" for k in range(flooders * 100)]
         rng.shuffle(units)
         for start in range(0, len(units), 100):
-            served = world.snapshots.get(TENANT, "greeting").served
-            facts: list = []
+            published = world.snapshots.get(TENANT, "greeting")
+            assert published is not None
+            served = published.served
+            facts: list[Fact] = []
             for unit_id in units[start : start + 100]:
                 draw = served.select(None, rng.random())
                 decision = world.decision(names[draw.arm], p=draw.propensity, unit_id=unit_id)
@@ -300,6 +304,7 @@ def flooded(*, trust: Caps | None, flooders: int, seed: int) -> tuple[float, flo
         world.put(Ticked(world.clock.now_ms()))
     settle(learner)
     mean = learner.status(TENANT, "greeting").arms[0].mean
+    assert mean is not None
     return regret / (DAYS * HONEST * 4), abs(mean - RATES[0]), world
 
 

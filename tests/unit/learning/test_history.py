@@ -38,7 +38,9 @@ def test_halves_are_those_of_the_rewards():
     values = [rng.gauss(0.3, 0.1) for _ in range(500)] + [rng.gauss(0.6, 0.2) for _ in range(500)]
     history = History()
     history.add([T0 + 60_000 * i for i in range(1000)], values)
-    earlier, later = history.halves()
+    halves = history.halves()
+    assert halves is not None
+    earlier, later = halves
     assert earlier.n + later.n == 1000
     assert abs(earlier.n - later.n) <= 2000 / MAX_BUCKETS * 2
     first = values[: earlier.n]

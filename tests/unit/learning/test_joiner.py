@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.learning.world import LAZY, TENANT, World, arms, experiment, pack, settle
+from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, pack, settle
 
 from loopwright.core.decision import Decision
-from loopwright.core.events import Decided, Expected, Received, Reported, Ticked
+from loopwright.core.events import Decided, Expected, Fact, Received, Reported, Ticked
 from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.core.reward import Observed, derive
@@ -51,14 +52,14 @@ SPECS = {
 }
 
 
-def history(world: World, rng: random.Random) -> list:
+def history(world: World, rng: random.Random) -> list[Any]:
     """Facts of many decisions, some unlogged, with feedback late, repeated and before its decision.
 
     Where the reward is shaped, some are expected to earn something, once or more, in any order with the rest.
     """
     spec = world.catalog[TENANT, "greeting"].reward
     is_capped = world.catalog[TENANT, "greeting"].caps is not None
-    facts: list[tuple[int, float, Decided | Received | Expected | Ticked]] = []
+    facts: list[tuple[int, float, Fact]] = []
     start = world.clock.now_ms()
     for _ in range(rng.randrange(5, 40)):
         at_ms = start + rng.randrange(600_000)
@@ -107,7 +108,8 @@ def test_any_batches_restarts_and_a_replay_give_the_same_state_and_counts(name, 
     facts = history(world, random.Random(seed))
     other.put(*facts)
     whole = settle(other.learner())
-    learner = world.learner()
+    pace = EAGER
+    learner = world.learner(pace)
     rng = random.Random(seed)
     start = 0
     while start < len(facts):
@@ -118,7 +120,8 @@ def test_any_batches_restarts_and_a_replay_give_the_same_state_and_counts(name, 
         if rng.random() < 0.2:
             learner.stop()
         if rng.random() < 0.3:
-            learner = world.learner(rng.choice([LAZY, learner._pace]))
+            pace = rng.choice([LAZY, pace])
+            learner = world.learner(pace)
     settle(learner)
     assert learner.dump(TENANT, "greeting") == whole.dump(TENANT, "greeting") == world.replayed()
     world.close()
@@ -137,11 +140,14 @@ def test_the_learner_agrees_with_the_reward_function_decision_by_decision(name, 
     world.close()
 
 
-def expected(world: World, facts: list) -> dict[str, tuple[int, float | None]]:
+def expected(world: World, facts: list[Any]) -> dict[str, tuple[int, float | None]]:
     """What `core.reward.derive` says about each decision, put together by arm."""
     spec = world.catalog[TENANT, "greeting"].reward
     now_ms = max(fact.at_ms for fact in facts)
-    decisions, observed, supposed, is_logged = {}, {}, {}, set()
+    decisions: dict[str, Any] = {}
+    observed: dict[str, list[Observed]] = {}
+    supposed: dict[str, list[Observed]] = {}
+    is_logged: set[str] = set()
     latest_ms = 0
     for fact in facts:
         latest_ms = max(latest_ms, fact.at_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from tests.unit.learning.world import LAZY, TENANT, World, arms, experiment, settle
 
 from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.decision import Decision
 from loopwright.core.events import Decided, RolledBack
 from loopwright.core.experiment import Arm, Caps
 from loopwright.learning import Learner, Pace, replay
 from loopwright.learning.store import Store
 
 KEY = (TENANT, "greeting")
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "windowed": {"window_s": 5.0, "default": 0.0, "type": "bounded", "duplicates": "latest"},
     "revised": {"type": "bounded", "duplicates": "add"},
@@ -60,7 +62,7 @@ class Life:
         self.world.change(experiment("other"))
         self.learner = self.started()
         self.states: list[bytes] = []
-        self.decisions: list = []
+        self.decisions: list[Decision] = []
         self.acknowledged = 0
 
     @property
@@ -95,9 +97,9 @@ class Life:
             case "amend" if now.state != "ended":
                 self.change(explore_floor=0.01 + number % 10 / 100)
             case "roll_back" if self.states and now.state != "ended":
-                state = self.states[number % len(self.states)]
+                kept = self.states[number % len(self.states)]
                 at_ms = world.clock.now_ms()
-                world.put(RolledBack(at_ms, *KEY, 0, state))
+                world.put(RolledBack(at_ms, *KEY, 0, kept))
             case "tick":
                 world.tick()
             case "other":
@@ -223,7 +225,9 @@ def test_a_change_of_one_that_is_behind_serves_at_once():
     while learner.offset < world.log.head():
         learner.step()
     assert not learner.caught_up(world.log.head())
-    assert world.snapshots.get(*KEY).served.law(None)[0] == 0
+    published = world.snapshots.get(*KEY)
+    assert published is not None
+    assert published.served.law(None)[0] == 0
     assert arms(settle(learner))["a"][0] == 20
     world.close()
 

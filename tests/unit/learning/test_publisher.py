@@ -46,7 +46,9 @@ def test_many_changes_make_one_snapshot_of_the_newest_state():
         publisher.changed(trainer)
     publisher.publish_waiting()
     assert publisher.published == 1
-    assert snapshots.get(TENANT, "greeting").offset == publisher.serving(trainer.key) == 9
+    served = snapshots.get(TENANT, "greeting")
+    assert served is not None
+    assert served.offset == publisher.serving(trainer.key) == 9
     publisher.publish_waiting()
     assert publisher.published == 1
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from tests.unit.learning.world import TENANT, World, arms, experiment, settle
 
-from loopwright.core.events import Decided, Expected, Received, Reported, Ticked
+from loopwright.core.events import Decided, Expected, Fact, Received, Reported, Ticked
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.core.reward import Observed, RewardSpec, derive
 from loopwright.learning.advice import advise
+from loopwright.learning.loop import Learner
+from loopwright.people.consent import checked
 
-SHAPED = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
+SHAPED: dict[str, Any] = {"type": "bounded", "duplicates": "latest", "shaping": "support"}
 RATES = {"a": 0.2, "b": 0.45, "c": 0.7}
 ROUNDS, PER_ROUND, DELAY = 30, 12, 20
 
@@ -76,7 +79,7 @@ def test_a_typed_outcome_replaces_the_expectation_unless_it_must_not_train(world
     decision = world.decide("a")
     world.put(world.expected(decision, 0.8))
     for consent, found in ((("store", "analyze"), 0.8), (("store", "train"), 0.0)):
-        note = Note(occurred_at_ms=1, consent=consent)
+        note = Note(occurred_at_ms=1, consent=checked(consent))
         at_ms = world.clock.now_ms()
         outcome = Outcome("reward", 0.0)
         world.put(Reported(world.ids(), at_ms, TENANT, Target(decision), outcome, note))
@@ -214,11 +217,16 @@ def test_a_reward_that_cannot_be_shaped_is_refused(spec, says):
 
 def test_derive_prefers_what_was_observed_then_the_default_then_what_is_expected():
     spec = RewardSpec(**SHAPED, window_s=60.0, default=0.25)
-    ask = {"decided_at_ms": 0, "expected": [Observed(0.4, 1), Observed(0.6, 2)]}
+    ask: dict[str, Any] = {"decided_at_ms": 0, "expected": [Observed(0.4, 1), Observed(0.6, 2)]}
     guess = derive(spec, **ask, facts=[], now_ms=10)
+    assert guess is not None
     assert (guess.value, guess.is_expected, guess.by_default) == (0.6, True, False)
-    assert derive(spec, **ask, facts=[Observed(0.0, 5)], now_ms=10).value == 0.0
-    assert derive(spec, **ask, facts=[], now_ms=60_001).by_default
+    observed = derive(spec, **ask, facts=[Observed(0.0, 5)], now_ms=10)
+    assert observed is not None
+    assert observed.value == 0.0
+    late = derive(spec, **ask, facts=[], now_ms=60_001)
+    assert late is not None
+    assert late.by_default
     plain = RewardSpec(type="bounded", duplicates="latest")
     assert derive(plain, **ask, facts=[], now_ms=10) is None
 
@@ -235,9 +243,11 @@ def run(*, shaped: bool, seed: int) -> tuple[World, list[float]]:
     earned = []
     for now in range(ROUNDS + DELAY):
         total = 0.0
-        due = [fact for when, fact in later if when == now]
+        due: list[Fact] = [fact for when, fact in later if when == now]
         later = [item for item in later if item[0] != now]
-        served = world.snapshots.get(TENANT, "greeting").served
+        published = world.snapshots.get(TENANT, "greeting")
+        assert published is not None
+        served = published.served
         for _ in range(PER_ROUND if now < ROUNDS else 0):
             draw = served.select(None, rng.random())
             decision = world.decision("abc"[draw.arm], p=draw.propensity)
@@ -276,7 +286,7 @@ def test_with_shaping_it_learns_long_before_the_first_outcome_and_ends_in_the_sa
     assert early[True] / possible > 0.58
 
 
-def digest(learner) -> str:
+def digest(learner: Learner) -> str:
     return learner.take_snapshot(TENANT, "greeting").digest
 
 

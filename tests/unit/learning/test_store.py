@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.learning.world import TENANT, World, experiment, settle
 
@@ -13,7 +15,7 @@ KEY = ("default", "greeting")
 
 
 def checkpoint(through: int = 1, **parts) -> Checkpoint:
-    empty = {
+    empty: dict[str, Any] = {
         "states": {},
         "controls": {},
         "remembered": {},
@@ -50,7 +52,7 @@ def test_a_checkpoint_is_all_or_nothing():
         version=2,
         taken_at_ms=1,
         n=1,
-        policy=None,
+        policy=None,  # type: ignore[arg-type]  # what the row refuses
         digest="",
         size_bytes=0,  # violates NOT NULL
     )
@@ -119,7 +121,9 @@ def test_a_full_disk_delays_the_checkpoint_and_not_the_learning(tmp_path, caplog
     world.database.is_full = True
     world.reward(world.decide("a"), 1.0)
     settle(learner)
-    assert world.snapshots.get(TENANT, "greeting").offset == 3
+    served = world.snapshots.get(TENANT, "greeting")
+    assert served is not None
+    assert served.offset == 3
     learner.stop()
     assert [record.message for record in caplog.records] == ["a checkpoint failed"] * 3
     world.database.is_full = False

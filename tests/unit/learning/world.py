@@ -18,7 +18,14 @@ from loopwright.core.events import (
     Reported,
     Ticked,
 )
-from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
+from loopwright.core.experiment import (
+    Arm,
+    Caps,
+    ContextSpec,
+    Experiment,
+    ExperimentState,
+    PolicyChoice,
+)
 from loopwright.core.feedback import Note, Outcome, Rating, Target, Who
 from loopwright.core.ids import Ids
 from loopwright.core.reward import RewardSpec
@@ -40,7 +47,7 @@ def experiment(
     params=None,
     context: int | None = None,
     intercept: bool = True,
-    state: str = "running",
+    state: ExperimentState = "running",
     caps: Caps | None = None,
     **reward,
 ) -> Experiment:
@@ -115,7 +122,9 @@ class World:
             learner.step()
         return changed
 
-    def move(self, state: str, learner: Learner | None = None, id: str = "greeting") -> Experiment:
+    def move(
+        self, state: ExperimentState, learner: Learner | None = None, id: str = "greeting"
+    ) -> Experiment:
         """Pause, resume or end an experiment."""
         return self.change(msgspec.structs.replace(self.catalog[TENANT, id], state=state), learner)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.feedback.world import World
 
 from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import LoopError, NotFound, Overloaded
 from loopwright.core.events import Changed, Fact
 from loopwright.core.ports import Committed
@@ -20,7 +21,6 @@ from loopwright.core.token import Signer
 from loopwright.feedback import Prepared
 from loopwright.people import change_consent, erase_person
 from loopwright.people.raw import (
-    DAY_MS,
     RawCopies,
     RawDamaged,
     RawErased,

@@ -53,7 +53,7 @@ def test_sums_equal_rational_arithmetic(data: tuple[Ints, Floats]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(events(), st.randoms(use_true_random=False), st.integers(0, 40))
-def test_order_and_split_do_not_matter(data, random, cut) -> None:  # type: ignore[no-untyped-def]
+def test_order_and_split_do_not_matter(data, random, cut) -> None:
     arms, columns = data
     whole = sums_of(arms, columns, count=3)
     order = list(range(len(arms)))
@@ -162,7 +162,7 @@ def test_no_events_give_the_empty_state() -> None:
         lambda data: b"nonsense that is long enough to be looked at",
     ],
 )
-def test_a_damaged_state_is_refused(harm) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_state_is_refused(harm) -> None:
     data = dump(sums_of(np.array([0, 1]), np.ones((2, 2)), count=2))
     with pytest.raises(StateCorrupt, match="rebuild it from the log"):
         load(harm(data))

@@ -63,7 +63,7 @@ def test_probabilities_too_small_to_divide_by_become_zero() -> None:
     st.sampled_from([0.0, 0.01, 0.2, 1.0]),
     st.sets(st.integers(0, 3), min_size=1),
 )
-def test_a_law_adds_up_and_keeps_all_bounds_at_once(weights, lows, highs, floor, mask) -> None:  # type: ignore[no-untyped-def]
+def test_a_law_adds_up_and_keeps_all_bounds_at_once(weights, lows, highs, floor, mask) -> None:
     assume(all(low <= high for low, high in zip(lows, highs, strict=True)))
     try:
         rules = exploration(min_share=tuple(lows), max_share=tuple(highs), explore_floor=floor)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid, NoArms
-from loopwright.policies import LEAST_PROPENSITY, Allocation, Batch, Problem, make, merge, specs
+from loopwright.policies import LEAST_PROPENSITY, Allocation, Batch, Problem, make, specs
 from loopwright.policies.explore import Exploration
 
 ARMS = 4
@@ -45,7 +45,7 @@ def state_of(name: str, wins: list[int], losses: list[int]):
     if not arms:
         return policy, problem, policy.empty(problem)
     batch = Batch.of(arms, rewards, propensities=[0.25] * len(arms), vectors=vectors)
-    return policy, problem, merge(policy.empty(problem), policy.stats(problem, batch))
+    return policy, problem, policy.learn(problem, policy.empty(problem), batch)
 
 
 @settings(max_examples=300, deadline=None)

@@ -28,8 +28,8 @@ def assigner(
     return Assigner(gate, Experiment(id=id, tenant_id=tenant, arms=made, targeting=gate))
 
 
-def rollout(percent: float, **names: str) -> Assigner:
-    return assigner(Targeting(percentage=percent, default_arm="a0"), **names)
+def rollout(percent: float, *, id: str = "greeting", tenant: str = "acme") -> Assigner:
+    return assigner(Targeting(percentage=percent, default_arm="a0"), id=id, tenant=tenant)
 
 
 def let_in(percent: float, units: Sequence[str] = UNITS, **names: str) -> set[str]:
@@ -139,7 +139,8 @@ def test_the_first_rule_that_applies_decides() -> None:
 
     def seen(unit: str, **metadata: str) -> tuple[int | None, str, str | None]:
         assigned = found.assign(unit, Context(metadata=metadata), now_ms=0)
-        return assigned.draw and assigned.draw.arm, assigned.mode, assigned.rule
+        arm = assigned.draw.arm if assigned.draw else None
+        return arm, assigned.mode, assigned.rule
 
     assert seen("team-1", plan="pro") == (2, "fallback", "fixed")
     assert seen("team-1", plan="free") == (1, "fallback", "default")
@@ -202,7 +203,8 @@ def test_a_missing_key_makes_every_condition_false(op: Any, value: Any) -> None:
 def test_a_condition_may_ask_for_the_unit_the_context_or_a_key_with_dots() -> None:
     assert holds(Condition("unit_id", "in", ("u", "v")), unit_id="u")
     assert holds(Condition("context_id", "eq", "c-1"))
-    assert holds(Condition("metadata.app.version", "ge", 3), **{"app.version": 4})
+    app: dict[str, Any] = {"app.version": 4}
+    assert holds(Condition("metadata.app.version", "ge", 3), **app)
     assert not holds(Condition("metadata.app.version", "ge", 3), app={"version": 4})
 
 

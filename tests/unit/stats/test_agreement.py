@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import permutations
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -161,7 +163,11 @@ def test_kappa_gives_the_textbook_values(table, expected):
 def test_weighted_kappa_is_one_minus_seen_over_expected_cost():
     first, second = pairs_of([[11, 3, 1], [2, 9, 4], [0, 3, 12]])
     n = len(first)
-    for weights, cost in (("linear", abs), ("quadratic", lambda apart: apart**2)):
+    costs: dict[Literal["linear", "quadratic"], Callable[[Any], Any]] = {
+        "linear": abs,
+        "quadratic": lambda apart: apart**2,
+    }
+    for weights, cost in costs.items():
         seen = sum(Fraction(cost(a - b), n) for a, b in zip(first, second, strict=True))
         expected = sum(Fraction(cost(a - b), n * n) for a in first for b in second)
         found = kappa(first, second, weights=weights, classes=(0, 1, 2))

@@ -125,7 +125,7 @@ def test_adwins_buckets_hold_the_mean_and_spread_of_the_window_exactly():
     kept = values[-window.width :]
     assert window.width == 3000
     assert window.mean == pytest.approx(np.mean(kept))
-    assert window._scatter / window.width == pytest.approx(np.var(kept))
+    assert window.variance == pytest.approx(np.var(kept))
 
 
 def test_adwin_finds_what_trying_every_split_finds():

@@ -10,6 +10,7 @@ from loopwright.core.feedback import Outcome, Target
 from loopwright.eventlog import Consumers
 from loopwright.warehouse import CONSUMER, LoaderBusy, Warehouse, WarehouseCorrupt
 from loopwright.warehouse import manifest as manifests
+from loopwright.warehouse.loader import LEASE
 from loopwright.warehouse.tables import TABLES_VERSION
 
 
@@ -233,11 +234,13 @@ def test_a_report_sees_facts_that_are_not_loaded_and_runs_the_loader_when_there_
 
 def test_a_second_loader_is_refused_and_a_report_then_reads_the_whole_log(world: World) -> None:
     world.say(*(feedback(f"f{k}") for k in range(5)))
-    loader, warehouse = world.loader(), world.warehouse(tail=1)
-    with loader._alone():
-        with pytest.raises(LoaderBusy, match="another loader"):
-            world.loader().run()
-        assert len(events(warehouse)) == 5
+    warehouse, lease = world.warehouse(tail=1), world.lease()
+    epoch = lease.acquire(LEASE, ttl_s=60.0)
+    assert epoch is not None
+    with pytest.raises(LoaderBusy, match="another loader"):
+        world.loader().run()
+    assert len(events(warehouse)) == 5
+    lease.release(LEASE, epoch)
     world.loader().run()
     assert len(events(warehouse)) == 5
     assert warehouse.lag_events == 0

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from loopwright.core.clock import DAY_MS
 from loopwright.core.errors import Invalid
-from loopwright.warehouse.period import DAY_MS, Calendar, Period, instant, period, seeded
+from loopwright.warehouse.period import Calendar, Period, instant, period, seeded
 
 HOUR_MS = 3_600_000
 BERLIN = "Europe/Berlin"

@@ -45,7 +45,7 @@ def generated(rng: random.Random, count: int) -> Iterator[Fact]:
 
     for k in range(count):
         tenant = rng.choice(["acme", "other"])
-        about = {
+        about: dict[str, Any] = {
             "decision_id": one_of("d"),
             "trace_id": one_of("t"),
             "span_id": one_of("p"),

@@ -15,6 +15,7 @@ from loopwright.core.decision import Decision
 from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped
 from loopwright.core.feedback import CONSENT_SCOPES, Feedback, Note, Rating, Target
 from loopwright.core.interaction import Interaction, Step
+from loopwright.core.ports import Lease
 from loopwright.eventlog import Reader
 from loopwright.testing import ManualClock
 from loopwright.warehouse import Loader, Warehouse
@@ -66,6 +67,10 @@ class World:
 
     def loader(self, **options: Any) -> Loader:
         return loader(self.reader, self.folder, clock=self.clock, **options)
+
+    def lease(self) -> Lease:
+        """What a loader holds while it works."""
+        return resolve.lease(resolve.file_url(self.folder.parent), self.folder.name)
 
     def warehouse(self, **options: Any) -> Warehouse:
         self.engine = options.pop("engine", None) or DuckDB(self.folder)

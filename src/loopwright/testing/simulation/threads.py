@@ -271,8 +271,12 @@ class Threading:
         lambda *args, **kwargs: _either(Thread, threading.Thread)(*args, **kwargs)
     )
     Event = staticmethod(lambda: _either(Event, threading.Event)())
-    Condition = staticmethod(lambda lock=None: _either(Condition, threading.Condition)(lock))
     Lock = staticmethod(lambda: _either(Lock, threading.Lock)())
+
+    @staticmethod
+    def Condition(lock: Any = None) -> Any:
+        """A condition over `lock`, or over one of its own."""
+        return _either(Condition, threading.Condition)(lock)
 
     @staticmethod
     def RLock() -> Any:

@@ -8,6 +8,7 @@ from loopwright.app.roles.keeper import Traffic, watch_writer
 from loopwright.backends.memory import MemoryEventLog
 from loopwright.core.errors import Broken, DiskFull
 from loopwright.core.events import Ticked
+from loopwright.core.ports import Offset
 from loopwright.eventlog import Writer
 from loopwright.testing import ManualClock
 
@@ -17,7 +18,7 @@ class FailingLog(MemoryEventLog):
 
     is_full = False
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> int:
+    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
         if self.is_full:
             raise DiskFull("the disk is full; free some space")
         return super().append(body, count=count, version=version, keys=keys)

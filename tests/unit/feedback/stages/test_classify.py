@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from tests.unit.feedback.world import THUMB, World
 
-from loopwright.texts.classify import (
-    Scores,
-)
+from loopwright.core.text import Scores
 
 
 def test_a_comment_is_classified_unless_the_sender_did(world: World) -> None:

@@ -209,19 +209,21 @@ CORRECTION = some(
 
 
 BROWSER = st.one_of(
-    some(
-        {
-            "session_id": IDS,
-            "event_id": IDS,
-            "at_ms": st.integers(1, 2**41),
-            **said,
-        }
-    )
-    for said in (
-        {"type": st.just("signal"), "kind": IDS, "value": NUMBERS},
-        {"type": st.just("rating"), "scale": st.just("stars"), "value": st.integers(1, 5)},
-        {"type": st.just("rating"), "scale": st.just("thumbs"), "value": st.integers(0, 1)},
-    )
+    [
+        some(
+            {
+                "session_id": IDS,
+                "event_id": IDS,
+                "at_ms": st.integers(1, 2**41),
+                **said,
+            }
+        )
+        for said in (
+            {"type": st.just("signal"), "kind": IDS, "value": NUMBERS},
+            {"type": st.just("rating"), "scale": st.just("stars"), "value": st.integers(1, 5)},
+            {"type": st.just("rating"), "scale": st.just("thumbs"), "value": st.integers(0, 1)},
+        )
+    ]
 )
 
 

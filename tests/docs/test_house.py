@@ -1,0 +1,250 @@
+"""How the house is built, measured on its syntax trees: sizes, a test file for every module, no private reads in tests.
+
+Sizes say where to look again, not how to write. What is over a limit today is listed here, and leaves the list once it
+is split.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+SRC: Final = ROOT / "src" / "loopwright"
+TESTS: Final = ROOT / "tests"
+UNIT: Final = TESTS / "unit"
+
+MOST_LINES, MOST_IN_FUNCTION, MOST_METHODS = 400, 60, 20
+
+LONG_FILES: Final = frozenset(
+    {
+        "backends/sqlite.py",
+        "catalog/routes.py",
+        "catalog/service.py",
+        "learning/joiner.py",
+        "policies/linear.py",
+        "testing/ports.py",
+    }
+)
+LONG_FUNCTIONS: Final = frozenset(
+    {
+        "app/cli/replay.py:replay",
+        "app/cli/report.py:report",
+        "app/cli/simulate.py:simulate",
+        "app/http.py:build_behind",
+        "app/server.py:application",
+        "feedback/wire/event.py:read",
+    }
+)
+LARGE_CLASSES: Final = frozenset(
+    {
+        "catalog/service.py:Catalog",
+        "eventlog/writer.py:Writer",
+        "learning/joiner.py:Joiner",
+        "testing/simulation/world.py:World",
+        "warehouse/service.py:Warehouse",
+    }
+)
+
+WITHOUT_NAMESAKE: Final = frozenset(
+    {
+        "app/acks.py",
+        "app/asgi.py",
+        "app/cli/calibrate.py",
+        "app/cli/check_trigger.py",
+        "app/cli/doctor.py",
+        "app/cli/experiments.py",
+        "app/cli/keys.py",
+        "app/cli/offline.py",
+        "app/cli/options.py",
+        "app/cli/replay.py",
+        "app/cli/report.py",
+        "app/cli/serve.py",
+        "app/cli/show.py",
+        "app/cli/simulate.py",
+        "app/demo.py",
+        "app/gauges.py",
+        "app/health.py",
+        "app/http.py",
+        "app/known.py",
+        "app/logs.py",
+        "app/pages.py",
+        "app/roles/door.py",
+        "app/roles/learner.py",
+        "app/roles/reports.py",
+        "app/roles/truth.py",
+        "app/server.py",
+        "app/streams.py",
+        "app/wiring.py",
+        "backends/github.py",
+        "learning/views.py",
+        "learning/rollback.py",
+        "learning/control.py",
+        "learning/checkpoints.py",
+        "catalog/access.py",
+        "catalog/routes.py",
+        "catalog/service.py",
+        "catalog/store.py",
+        "catalog/tenants.py",
+        "client/answers.py",
+        "client/calls.py",
+        "client/control.py",
+        "client/errors.py",
+        "client/fork.py",
+        "client/groups.py",
+        "client/requests.py",
+        "feedback/draft.py",
+        "feedback/originals.py",
+        "feedback/routes.py",
+        "feedback/sent.py",
+        "insights/earlier.py",
+        "insights/routes.py",
+        "insights/service.py",
+        "insights/trusted.py",
+        "learning/course.py",
+        "learning/memory.py",
+        "learning/replay.py",
+        "learning/report.py",
+        "learning/routes.py",
+        "learning/status.py",
+        "learning/tally.py",
+        "people/routes.py",
+        "policies/base.py",
+        "policies/free.py",
+        "policies/greedy.py",
+        "policies/linear.py",
+        "policies/thompson.py",
+        "policies/thompson_law.py",
+        "signals/routes.py",
+        "testing/clock.py",
+        "testing/engines.py",
+        "testing/policies.py",
+        "testing/ports.py",
+        "testing/simulation/invariants.py",
+        "testing/simulation/kernel.py",
+        "testing/simulation/machine.py",
+        "testing/simulation/operations.py",
+        "testing/simulation/parts.py",
+        "testing/simulation/schedule.py",
+        "testing/simulation/substitution.py",
+        "testing/simulation/threads.py",
+        "testing/simulation/world.py",
+        "trust/routes.py",
+        "warehouse/layout.py",
+        "warehouse/project.py",
+        "warehouse/queries/counts.py",
+        "warehouse/queries/declared.py",
+        "warehouse/slices.py",
+        "warehouse/tables.py",
+        "warehouse/upkeep.py",
+    }
+)
+"""Modules that other test files prove today, most of them through whole requests. Write the file, drop the line."""
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def trees() -> Iterator[tuple[str, ast.Module, int]]:
+    """Yield path, syntax tree and number of lines of every module."""
+    for path in sorted(SRC.rglob("*.py")):
+        text = path.read_text()
+        yield path.relative_to(SRC).as_posix(), ast.parse(text), text.count("\n")
+
+
+def over(found: dict[str, int], limit: int) -> dict[str, int]:
+    return {name: size for name, size in found.items() if size > limit}
+
+
+def compare(found: dict[str, int], known: frozenset[str]) -> None:
+    """Fail when something new is over the limit, or is under it and still listed."""
+    grown = {name: size for name, size in found.items() if name not in known}
+    assert not grown, f"over the limit: split it {grown}"
+    mended = sorted(known - found.keys())
+    assert not mended, f"within the limit: take it off the list {mended}"
+
+
+def test_files_stay_short() -> None:
+    compare(over({name: lines for name, _, lines in trees()}, MOST_LINES), LONG_FILES)
+
+
+def test_functions_stay_short() -> None:
+    sizes = {
+        f"{name}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree, _ in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, _Function)
+    }
+    compare(over(sizes, MOST_IN_FUNCTION), LONG_FUNCTIONS)
+
+
+def test_classes_have_few_methods() -> None:
+    sizes = {
+        f"{name}:{node.name}": sum(isinstance(part, _Function) for part in node.body)
+        for name, tree, _ in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    compare(over(sizes, MOST_METHODS), LARGE_CLASSES)
+
+
+def has_logic(tree: ast.Module) -> bool:
+    """Say whether a module has a function, or a class with a method whose body does something."""
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    functions = [node for node in tree.body if isinstance(node, _Function)]
+    methods = [node for cls in classes for node in cls.body if isinstance(node, _Function)]
+    return any(_does_something(node) for node in [*functions, *methods])
+
+
+def _does_something(function: _Function) -> bool:
+    """Say whether a body is more than a docstring and an ellipsis, as a protocol's is."""
+    return not all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for node in function.body
+    )
+
+
+def test_every_module_with_logic_has_a_test_file_of_its_name() -> None:
+    missing = set()
+    for name, tree, _ in trees():
+        path = Path(name)
+        namesake = UNIT / path.parent / f"test_{path.name}"
+        if not path.name.startswith("__") and has_logic(tree) and not namesake.exists():
+            missing.add(name)
+    assert sorted(missing - WITHOUT_NAMESAKE) == [], "write the test file"
+    assert sorted(WITHOUT_NAMESAKE - missing) == [], "it has a test file: take it off the list"
+
+
+ALLOWED: Final = frozenset(
+    {
+        "os._exit",  # the standard library ends a process without clean-up under this name
+        "loop._opened",  # `old_folder.inside` asks one folder of the parts behind the embedded loop
+    }
+)
+
+
+class Reads(ast.NodeVisitor):
+    """Collects attributes with one leading underscore of anything but `self` and `cls`."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        is_private = node.attr.startswith("_") and not node.attr.startswith("__")
+        is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        if is_private and not is_own and ast.unparse(node) not in ALLOWED:
+            self.found.append(f"{node.lineno}: {ast.unparse(node)}")
+        self.generic_visit(node)
+
+
+def test_no_test_reads_a_private_attribute() -> None:
+    found = []
+    for path in sorted(TESTS.rglob("*.py")):
+        # These run on the tree of November, whose parts had no public names.
+        if "2026_11" in path.name or path.name.startswith("november"):
+            continue
+        reads = Reads()
+        reads.visit(ast.parse(path.read_text()))
+        found += [f"{path.relative_to(ROOT)}:{read}" for read in reads.found]
+    assert found == [], "use a public name"

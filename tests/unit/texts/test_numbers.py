@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from loopwright.texts.numbers import number
+
+RUN = re.compile(r"[0-9][0-9 ()./-]*[0-9]")
+
+
+def finds(text: str, *, done: int = 0) -> list[tuple[str, str, str]]:
+    """Return kind, spelling and value of what the first run of digits holds."""
+    run = RUN.search(text)
+    assert run
+    return [(kind, text[a:b], value) for kind, a, b, value in number(text, run, done)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("card 4111 1111 1111 1111", "CARD", "4111111111111111"),
+        ("3782-822463-10005 expired", "CARD", "378282246310005"),
+        ("host 192.168.0.17", "IP", "192.168.0.17"),
+        ("+49 30 1234567", "PHONE", "+49301234567"),
+        ("+44 (0)20 7946 0958", "PHONE", "+442079460958"),
+        ("0049 30 1234567", "PHONE", "+49301234567"),
+        ("212-555-0199", "PHONE", "+12125550199"),
+        ("01.23.45.67.89", "PHONE", "0123456789"),
+        ("phone: 5550199", "PHONE", "5550199"),
+    ],
+)
+def test_what_is_found_is_normalised(text: str, kind: str, value: str) -> None:
+    assert [(k, v) for k, _, v in finds(text)] == [(kind, value)]
+
+
+def test_every_spelling_of_one_number_has_one_value() -> None:
+    spellings = ["+1 212 555 0199", "(212) 555-0199", "212.555.0199", "1-212-555-0199"]
+    assert {value for text in spellings for *_, value in finds(text)} == {"+12125550199"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111 1111 1111 1112",  # the check digit is wrong
+        "order 4111111111111111",  # an id in one piece, and said to be one
+        "ticket 212-555-0199",
+        "version 10.0.19.1",
+        "numpy==10.0.19.1",
+        "256.1.1.1",
+        "on 2026-11-28 10",
+        "1764547200",  # a time in seconds
+        "12345",
+    ],
+)
+def test_what_looks_like_a_number_of_somebody_and_is_none_stays(text: str) -> None:
+    assert finds(text) == []
+
+
+def test_two_numbers_in_one_run_are_both_found() -> None:
+    found = finds("4111 1111 1111 1111 / 5555 5555 5555 4444")
+    assert [value for *_, value in found] == ["4111111111111111", "5555555555554444"]
+
+
+def test_an_international_number_keeps_to_the_length_of_its_country() -> None:
+    assert finds("+47 22 12 34 56 2026")[0] == ("PHONE", "+47 22 12 34 56", "+4722123456")
+    assert finds("+47 22 12 34") == []
+
+
+def test_what_was_found_before_is_not_read_again() -> None:
+    text = "212-555-0199 212-555-0142"
+    assert [value for *_, value in finds(text, done=13)] == ["+12125550142"]
