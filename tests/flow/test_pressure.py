@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,11 @@ class SlowLog(MemoryEventLog):
         self.let_go = threading.Event()
         self.full = False
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(self, body: bytes, **told: Any) -> Offset:
         self.let_go.wait()
         if self.full:
             raise DiskFull("the disk is full; free some space")
-        return super().append(body, count=count, version=version, keys=keys)
+        return super().append(body, **told)
 
 
 def reports(services: Services, n: int) -> list[FeedbackRequest]:

@@ -200,7 +200,6 @@ def test_a_rating_out_of_range_is_refused(wired: Server, rating: Any) -> None:
     assert wired.post("/ratings", _rating(7, rating=rating)).status_code == 422
 
 
-@pytest.mark.xfail(reason="the log knows keys, not contents: a conflict is not told yet")
 def test_a_rating_again_is_a_duplicate_and_with_other_content_a_conflict(wired: Server) -> None:
     assert wired.post("/ratings", _rating(77)).status_code == 201
     again = wired.post("/ratings", _rating(77))

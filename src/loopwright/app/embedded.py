@@ -21,13 +21,19 @@ from msgspec import structs
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
 from loopwright.client.arguments import listed, mappings, number, text
 from loopwright.core.context import Context
-from loopwright.core.errors import Conflict, Invalid
+from loopwright.core.errors import Conflict, EventConflict, Invalid
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
-from loopwright.feedback import NOTHING_STORED, FeedbackRequest, TypedBatch, TypedResult
+from loopwright.feedback import (
+    NOTHING_STORED,
+    FeedbackRequest,
+    TypedBatch,
+    TypedResult,
+    stored_id,
+)
 from loopwright.insights import Insights, QualityReport
 from loopwright.insights.trusted import trusted_report
 from loopwright.learning.status import Status
@@ -149,21 +155,26 @@ class Agent(Part):
     def feedback_batch(
         self, reports: Sequence[FeedbackRequest | Mapping[str, Any]]
     ) -> list[Accepted]:
-        """Store many rewards in one commit. Refuses all when one is refused."""
+        """Store many rewards in one commit. Refuses all when one is refused.
+
+        Raises `EventConflict` when another value is stored under an event id; the other reports are stored then.
+        """
         accepted = [
             self._services.door.intake.accept(self._tenant_id, report_of(r))
             for r in listed("reports", reports)
         ]
         facts = [fact for fact, _ in accepted]
         committed = _append(self._services, facts, [key for _, key in accepted])
+        if committed.conflicts:
+            raise EventConflict(facts[min(committed.conflicts)].event_id)
         return [
             Accepted(
-                fact.event_id,
+                stored_id(committed, n, fact.event_id),
                 fact.decision.id,
                 duplicate,
                 self._services.door.intake.flags_of(fact),
             )
-            for fact, duplicate in zip(facts, committed.duplicates, strict=True)
+            for n, (fact, duplicate) in enumerate(zip(facts, committed.duplicates, strict=True))
         ]
 
 

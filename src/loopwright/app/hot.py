@@ -16,13 +16,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from loopwright.catalog import Catalog
-from loopwright.core.errors import BodyMalformed, Invalid, LoopError, Unauthenticated
+from loopwright.core.errors import BodyMalformed, EventConflict, Invalid, LoopError, Unauthenticated
 from loopwright.core.events import Received
 from loopwright.core.ports import Committed
 from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
 from loopwright.core.problem import document_of, fault_of
-from loopwright.feedback import BatchRequest, FeedbackRequest, Intake
+from loopwright.feedback import BatchRequest, FeedbackRequest, Intake, stored_id
 from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
 
@@ -179,11 +179,15 @@ class Feedback:
             self._metrics.feedback["rejected"] += 1
             raise
         committed = await self._append([fact], [key])
+        if committed.conflicts:
+            self._metrics.feedback["rejected"] += 1
+            raise EventConflict(fact.event_id)
         duplicate = committed.duplicates[0]
         self._metrics.feedback["duplicate" if duplicate else "accepted"] += 1
         flags = self._flags_of(fact) or UNSET
+        event_id = stored_id(committed, 0, fact.event_id)
         accepted = RewardAccepted(
-            fact.event_id, fact.decision.id, duplicate, committed.first_offset, flags
+            event_id, fact.decision.id, duplicate, committed.first_offset, flags
         )
         return Reply(200 if duplicate else 201, _encode(accepted))
 
@@ -217,21 +221,26 @@ class FeedbackBatch:
             facts.append(fact)
             keys.append(key)
             places.append(place)
-        duplicates = 0
+        duplicates, rejected = 0, len(results) - len(facts)
         if facts:
             committed = await self._append(facts, keys)
             offset = committed.first_offset
-            for place, duplicate, fact in zip(places, committed.duplicates, facts, strict=True):
-                ids = (fact.event_id, fact.decision.id)
+            for n, (place, duplicate, fact) in enumerate(
+                zip(places, committed.duplicates, facts, strict=True)
+            ):
+                ids = (stored_id(committed, n, fact.event_id), fact.decision.id)
                 flags = self._flags_of(fact)
-                if duplicate:
+                if n in committed.conflicts:
+                    conflict = EventConflict(fact.event_id)
+                    results[place] = RewardResult(conflict.status, problem=document_of(conflict))
+                elif duplicate:
                     duplicates += 1
                     results[place] = RewardResult(200, *ids, True, flags=flags)
                 elif offset is not None:
                     results[place] = RewardResult(201, *ids, False, offset, flags=flags)
                     offset += 1
-        accepted = len(facts) - duplicates
-        rejected = len(results) - len(facts)
+            rejected += len(committed.conflicts)
+        accepted = len(results) - rejected - duplicates
         count = self._metrics.feedback
         count["accepted"] += accepted
         count["duplicate"] += duplicates

@@ -99,7 +99,7 @@ PROBLEMS: Final[dict[int, ResponseSpec]] = {
         401: "No valid API key.",
         403: "The key lacks the scope, or the request_id is forged, foreign or signed by a retired key.",
         404: "No such experiment.",
-        409: "The experiment is not running, or has no enabled arm.",
+        409: "The experiment is not running or has no enabled arm; or other content is stored under the event id.",
         410: "The request_id has expired.",
         413: "The body is too large.",
         415: "The body is not declared as JSON.",

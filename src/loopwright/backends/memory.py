@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from loopwright.core.ports import Batch, KeyTaken, Offset
+from loopwright.core.ports import Batch, Fresh, KeyTaken, Offset, Revised
 
 from .sqlite import SqliteDatabase
 
@@ -17,18 +17,34 @@ class MemoryEventLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._batches: list[Batch] = []
-        self._keys: set[bytes] = set()
+        self._keys: dict[bytes, bytes | None] = {}
         self._head = Offset(0)
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(
+        self,
+        body: bytes,
+        *,
+        count: int,
+        version: int,
+        keys: Fresh,
+        revised: Revised | None = None,
+    ) -> Offset:
         """Store one batch and its keys; return its first offset. Raises `KeyTaken`, storing nothing."""
+        revised = revised or {}
         with self._lock:
             # Checked before anything changes, under one lock: as with an engine on disk, a batch is stored
             # whole or not at all.
-            if not self._keys.isdisjoint(keys):
-                raise KeyTaken(self._keys.intersection(keys))
+            taken = {key: self._keys[key] for key in keys if key in self._keys}
+            taken |= {
+                key: self._keys.get(key)
+                for key, (before, _) in revised.items()
+                if self._keys.get(key) != before
+            }
+            if taken:
+                raise KeyTaken(taken)
             batch = Batch(first=Offset(self._head + 1), count=count, version=version, body=body)
-            self._keys.update(keys)
+            self._keys.update(keys if isinstance(keys, Mapping) else dict.fromkeys(keys))
+            self._keys.update((key, after) for key, (_, after) in revised.items())
             self._batches.append(batch)
             self._head = batch.last
             return batch.first
@@ -36,14 +52,14 @@ class MemoryEventLog:
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
         """Store those of `keys` that are new; return those that were there before."""
         with self._lock:
-            found = self._keys.intersection(keys)
-            self._keys.update(keys)
+            found = self._keys.keys() & set(keys)
+            self._keys.update(dict.fromkeys(set(keys) - found))
             return found
 
     def taken(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` that are already stored."""
         with self._lock:
-            return self._keys.intersection(keys)
+            return self._keys.keys() & set(keys)
 
     def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond `after`, oldest first, up to about `limit` records."""

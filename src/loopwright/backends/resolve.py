@@ -6,10 +6,10 @@ one schema for each; `file:///FOLDER` a folder of blobs; `memory:` lasts as long
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from loopwright.core.errors import SettingsInvalid
@@ -23,6 +23,8 @@ from loopwright.core.ports import (
 )
 
 if TYPE_CHECKING:
+    from loopwright.core.ports import Keys
+
     from .sqlite import Verified
 
 LOADER_MEMORY: Final = "512MB"
@@ -37,6 +39,11 @@ def sqlite_url(path: Path) -> str:
 def file_url(path: Path) -> str:
     """Return the URL of a folder of blobs."""
     return path.absolute().as_uri()
+
+
+def former_keys(log: EventLog) -> Callable[[Sequence[bytes]], Collection[bytes]] | None:
+    """Return what says which of some keys the log has, if it has such as were made until December 2026; else None."""
+    return cast("Keys", log).taken if getattr(log, "has_bare_keys", False) else None
 
 
 def event_log(url: str) -> EventLog:

@@ -13,7 +13,7 @@ import sqlite3
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,22 +22,29 @@ import msgspec
 
 from loopwright.core import upcast
 from loopwright.core.errors import Broken, Conflict, DiskFull, LogCorrupt, LoopError
-from loopwright.core.ports import Batch, KeyTaken, Offset
+from loopwright.core.ports import Batch, Fresh, KeyTaken, Offset, Revised
 
 from .files import fsync_directory
 
 APPLICATION_ID: Final = 0x4C6F6F70
 """Marks a file as an event log of ours, in SQLite's header: the letters "Loop"."""
 
-FORMAT: Final = 1
-"""Layout of the log's tables, kept in SQLite's `user_version`."""
+FORMAT: Final = 2
+"""Layout of the log's tables, kept in SQLite's `user_version`. A log of format 1 is brought to it when it is opened."""
 
 _SCHEMA: Final = (
     "CREATE TABLE batches (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, "
     "version INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE keys (key BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE keys (key BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID",
     "CREATE TABLE trimmed (through INTEGER NOT NULL)",
     "INSERT INTO trimmed VALUES (0)",
+)
+# `bare_keys` marks a log that was of format 1: some of its keys are of a kind that is not made any more.
+_UPGRADE: Final = (
+    "ALTER TABLE keys ADD COLUMN said BLOB",
+    "CREATE TABLE bare_keys (through INTEGER NOT NULL)",
+    "INSERT INTO bare_keys SELECT coalesce(max(first + count - 1), 0) FROM batches",
+    "PRAGMA user_version = 2",
 )
 _HEAD: Final = (
     "SELECT coalesce((SELECT first + count - 1 FROM batches ORDER BY first DESC LIMIT 1), "
@@ -57,7 +64,7 @@ _AUTOCHECKPOINT_PAGES: Final = 1000
 # One statement per power of four: the driver drops and retakes the interpreter lock for each statement it
 # runs, which a busy event loop makes expensive, so 256 keys travel in one.
 _KEY_CHUNKS: Final = tuple(
-    (n, f"INSERT INTO keys VALUES {','.join(['(?)'] * n)}")  # noqa: S608 - only question marks
+    (n, f"INSERT INTO keys VALUES {','.join(['(?, ?)'] * n)}")  # noqa: S608 - only question marks
     for n in (256, 64, 16, 4, 1)
 )
 
@@ -105,6 +112,8 @@ class SqliteEventLog:
             # FULL. With NORMAL a commit in WAL mode is not synced, so a power cut could take acknowledged
             # facts.
             _set(self._write, "synchronous", 2)
+            self.has_bare_keys = _upgraded(self._write)
+            """Whether some keys were stored before keys had contents, when they were made in another way."""
             _set(self._write, "wal_autocheckpoint", _AUTOCHECKPOINT_PAGES)
             _set(self._write, "journal_size_limit", wal_limit_bytes)
             # On macOS, fsync alone leaves the bytes in the cache of the drive.
@@ -114,11 +123,19 @@ class SqliteEventLog:
                 page_size = self._write.execute("PRAGMA page_size").fetchone()[0]
                 _set(self._write, "max_page_count", max(max_bytes // page_size, 1))
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(
+        self,
+        body: bytes,
+        *,
+        count: int,
+        version: int,
+        keys: Fresh,
+        revised: Revised | None = None,
+    ) -> Offset:
         """Store one batch and its keys in one durable step; return its first offset.
 
-        All or nothing: raises `KeyTaken`, storing nothing, when any key is already there; `DiskFull` when the
-        disk refuses.
+        All or nothing: raises `KeyTaken`, storing nothing, when any key is already there, or when one of `revised`
+        does not have what is to be replaced; `DiskFull` when the disk refuses.
         """
         with self._lock, _translated(self._path, damage=LogCorrupt):
             try:
@@ -126,6 +143,8 @@ class SqliteEventLog:
                     first: int = write.execute(_HEAD).fetchone()[0] + 1
                     # Keys before the body: a repetition is refused before a long batch is written.
                     _insert_keys(write, keys)
+                    if revised:
+                        _revise(write, revised)
                     write.execute(
                         "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
                         (first, count, version, _crc(first, count, version, body), body),
@@ -133,7 +152,8 @@ class SqliteEventLog:
             except sqlite3.IntegrityError as error:
                 # SQLite's error names one key at most, and callers need all; they are looked up after the
                 # rollback.
-                raise KeyTaken(self.taken(keys)) from error
+                with self._readers.borrow() as connection:
+                    raise KeyTaken(_taken(connection, list(keys))) from error
             self._hold_wal()
         return Offset(first)
 
@@ -144,7 +164,7 @@ class SqliteEventLog:
             _translated(self._path, damage=LogCorrupt),
             _begun(self._write) as write,
         ):
-            found = _taken(write, keys)
+            found = set(_taken(write, keys))
             # One call may name a key twice, which the unique index would refuse.
             _insert_keys(write, [key for key in dict.fromkeys(keys) if key not in found])
         return found
@@ -152,7 +172,7 @@ class SqliteEventLog:
     def taken(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of `keys` that are already stored."""
         with self._readers.borrow() as connection:
-            return _taken(connection, keys)
+            return set(_taken(connection, keys))
 
     def read(self, after: Offset, *, limit: int) -> list[Batch]:
         """Return whole batches that hold records beyond offset `after`, oldest first.
@@ -447,23 +467,50 @@ def _begun(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _taken(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
+def _taken(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+    found: dict[bytes, bytes | None] = {}
     # SQLite before 3.32 takes at most 999 parameters in a statement.
     for start in range(0, len(keys), 500):
         chunk = keys[start : start + 500]
         marks = ",".join("?" * len(chunk))
-        rows = connection.execute(f"SELECT key FROM keys WHERE key IN ({marks})", chunk)  # noqa: S608 - only question marks
-        found.update(key for (key,) in rows.fetchall())
+        rows = connection.execute(f"SELECT key, said FROM keys WHERE key IN ({marks})", chunk)  # noqa: S608 - only question marks
+        found.update(rows.fetchall())
     return found
 
 
-def _insert_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+def _insert_keys(
+    connection: sqlite3.Connection,
+    keys: Fresh,
+) -> None:
+    rows: list[bytes | None] = [None] * (2 * len(keys))
+    rows[::2] = keys
+    if isinstance(keys, Mapping):
+        rows[1::2] = keys.values()
     start = 0
     for size, sql in _KEY_CHUNKS:
         while len(keys) - start >= size:
-            connection.execute(sql, keys[start : start + size])
+            connection.execute(sql, rows[2 * start : 2 * (start + size)])
             start += size
+
+
+def _revise(connection: sqlite3.Connection, revised: Revised) -> None:
+    """Replace what is kept beside keys; raises `KeyTaken` when one has something else beside it by now."""
+    for key, (before, after) in revised.items():
+        changed = connection.execute(
+            "UPDATE keys SET said = ? WHERE key = ? AND said IS ?", (after, key, before)
+        )
+        if changed.rowcount != 1:
+            raise KeyTaken(_taken(connection, [key]))
+
+
+def _upgraded(connection: sqlite3.Connection) -> bool:
+    """Bring a log of format 1 to the present one, in one transaction; return whether it once was of format 1."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+        with _begun(connection):
+            for statement in _UPGRADE:
+                connection.execute(statement)
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'bare_keys'")
+    return found.fetchone() is not None
 
 
 def _crc(first: int, count: int, version: int, body: bytes) -> int:
@@ -556,9 +603,9 @@ def _check_intact(path: Path, wal: Path) -> None:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise _damaged(path, "it is an SQLite file, but not an event log of Loopwright")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != FORMAT:
+        if found not in (1, FORMAT):
             raise LogCorrupt(
-                f"{path} has log format {found}; this program reads format {FORMAT}: use the release "
+                f"{path} has log format {found}; this program reads formats 1 to {FORMAT}: use the release "
                 "of Loopwright that wrote it",
                 found=found,
                 expected=FORMAT,

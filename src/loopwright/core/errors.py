@@ -13,7 +13,7 @@ document (RFC 9457).
     ├── TokenForged · TokenKeyRetired · TokenExpired · TokenForeign
     ├── NotFound
     ├── Conflict               it contradicts what is there
-    │   └── StaleVersion · ExperimentClosed · NoArms
+    │   └── StaleVersion · ExperimentClosed · NoArms · EventConflict
     ├── Overloaded             come back later
     │   └── OutcomeUnknown
     └── Broken                 the installation itself: data, disk, settings
@@ -153,6 +153,19 @@ class Conflict(LoopError):
 
     code: ClassVar[str] = "conflict"
     status: ClassVar[int] = 409
+
+
+class EventConflict(Conflict):
+    """The event id is taken: a fact with other content is stored under it, and facts are never changed."""
+
+    code = "event_conflict"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event_id {event_id[:80]!r} is stored already with other content, which cannot be changed; send what is new "
+            "under a new event_id, or the same content to repeat it",
+            event_id=event_id,
+        )
 
 
 class StaleVersion(Conflict):

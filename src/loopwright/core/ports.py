@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NewType, Protocol
+from typing import Any, NewType, Protocol, Self
 
 import msgspec
 
@@ -39,23 +39,92 @@ class Batch(msgspec.Struct, frozen=True):
         return Offset(self.first + self.count - 1)
 
 
+class Mark(bytes):
+    """A key in the log, and what the log compares under it. Marks are equal when their keys are.
+
+    A bare key says nothing of its content: whatever is stored under it, a fact with the same key is a duplicate.
+    """
+
+    content: bytes = b""
+    """Eight bytes that stand for what the fact says."""
+    id: bytes = b""
+    """Who holds the key, at most 16 bytes: other content under the same id is a conflict, under another id a duplicate."""
+    revises: bool = False
+    """Whether other content takes the key over instead: then only the latest content is repeated, not an earlier one."""
+    rides: bool = False
+    """Whether the fact follows from the one before it in its submission, and is stored only together with that one."""
+    inside: bool = False
+    """Whether the fact came inside the latest fact before it that did not, and is refused when that one conflicts."""
+
+    def __new__(
+        cls,
+        key: bytes,
+        content: bytes,
+        *,
+        id: bytes = b"",
+        revises: bool = False,
+        rides: bool = False,
+        inside: bool = False,
+    ) -> Self:
+        """Return `key` with what is to be compared under it."""
+        made = super().__new__(cls, key)
+        made.content = content
+        # What is as the class has it is not set: a mark is made for every fact.
+        if id:
+            made.id = id
+        if revises:
+            made.revises = True
+        if rides:
+            made.rides = True
+        if inside:
+            made.inside = True
+        return made
+
+    def under(self, key: bytes, *, revises: bool) -> Mark:
+        """Return the same under another key."""
+        return Mark(
+            key, self.content, id=self.id, revises=revises, rides=self.rides, inside=self.inside
+        )
+
+
 class Committed(msgspec.Struct, frozen=True):
     """What became of one submission, now durable."""
 
     first_offset: int | None
-    """Offset of the first fact stored; the others follow without gaps. None when all were duplicates."""
+    """Offset of the first fact stored; the others follow without gaps. None when none was stored."""
     duplicates: list[bool]
     """For each submitted fact, whether its key was already taken; such facts are not stored."""
+    conflicts: frozenset[int] = frozenset()
+    """Places of those whose key is taken by other content, or that came inside one of these."""
+    known: Mapping[int, bytes] = {}
+    """For duplicates of marks that revise, by place: the `Mark.id` of the fact that was stored before."""
+
+
+Fresh = Sequence[bytes] | Mapping[bytes, bytes | None]
+"""Keys to be stored, with what is kept beside each; a bare sequence keeps nothing beside them."""
+
+Revised = Mapping[bytes, tuple[bytes | None, bytes]]
+"""For keys that are stored, what is kept beside them and what replaces it: a comparison, so that two writers agree."""
 
 
 class EventLog(Protocol):
     """Durable, append-only batches of records, in one order."""
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(
+        self,
+        body: bytes,
+        *,
+        count: int,
+        version: int,
+        keys: Fresh,
+        revised: Revised | None = None,
+    ) -> Offset:
         """Store one batch and its keys in one durable step; return its first offset.
 
-        All or nothing: raises `KeyTaken`, storing nothing, when any key is already there. Keys within one
-        call are distinct. Raises `DiskFull` when the disk refuses.
+        A mapping of keys has up to 24 bytes for each that are kept beside it, or None; `revised` replaces those of keys
+        that are there. All or nothing: raises `KeyTaken`, storing nothing, when a key is already there, or when one of
+        `revised` does not have what is to be replaced. Keys within one call are distinct. Raises `DiskFull` when the
+        disk refuses.
         """
         ...
 
@@ -81,10 +150,11 @@ class EventLog(Protocol):
 
 
 class KeyTaken(Exception):
-    """An append was refused as a whole because some of its keys are already stored: `keys`."""
+    """An append was refused as a whole because some of its keys are already stored: `keys`, and `said`, what is kept beside them."""
 
-    def __init__(self, keys: Iterable[bytes]) -> None:
-        self.keys = frozenset(keys)
+    def __init__(self, keys: Mapping[bytes, bytes | None] | Iterable[bytes]) -> None:
+        self.said = dict(keys) if isinstance(keys, Mapping) else dict.fromkeys(keys)
+        self.keys = frozenset(self.said)
         super().__init__(f"{len(self.keys)} of the keys are already stored")
 
 

@@ -21,7 +21,8 @@ from loopwright.core.errors import Broken, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed, EventLog, KeyTaken
 
-from .groups import UNENCODABLE, Done, Submission, assemble, flaw_of, outcomes_of
+from .fates import Group
+from .groups import UNENCODABLE, Done, Submission, flaw_of
 
 GATHER_S: Final = 0.2
 """How long offered decisions may wait for company. They do not wake the writer: that would cost `select`
@@ -92,7 +93,7 @@ class Writer:
         """Queue `facts` to be stored; `done` is called with the outcome after the commit, or with the error.
 
         `keys` has one key per fact, or None where repetition is allowed. A fact whose key is already in the
-        log, or earlier in the queue, is a duplicate: reported, not stored. Raises `Overloaded`, taking
+        log, or earlier in the queue, is a duplicate or a conflict: reported, not stored. See `Mark`. Raises `Overloaded`, taking
         nothing, when the queue is full; its `retry_after_s` says when it should have drained.
         """
         n = len(facts)
@@ -311,27 +312,35 @@ class Writer:
 
     def _store(self, submissions: list[Submission], offers: list[Fact]) -> list[Committed]:
         """Append one batch, leaving out facts whose key is taken."""
-        taken: set[bytes] = set()
+        taken: dict[bytes, bytes | None] = {}
         while True:
             # Repetitions are rare, so nothing asks the log beforehand: it refuses the whole batch and names the
             # keys it has, and a batch without them follows.
-            facts, keys, duplicates = assemble(submissions, taken)
+            group = Group(taken)
+            for submission in submissions:
+                group.add(submission.facts, submission.keys)
+            facts = group.facts
             facts += offers
             if not facts:
-                return outcomes_of(duplicates, 0)
+                return group.outcomes(0)
             body = upcast.encode(facts)
+            keys, revised = group.keys()
+            n, version = len(facts), upcast.SCHEMA_VERSION
             try:
-                first = self._log.append(
-                    body, count=len(facts), version=upcast.SCHEMA_VERSION, keys=keys
-                )
+                if revised:
+                    first = self._log.append(
+                        body, count=n, version=version, keys=keys, revised=revised
+                    )
+                else:
+                    first = self._log.append(body, count=n, version=version, keys=keys)
             except KeyTaken as error:
-                if not error.keys:
+                if error.said.items() <= taken.items():
                     raise Broken("the log refuses keys that it says it does not have") from error
-                taken |= error.keys
+                taken |= error.said
                 continue
             self._head = first + len(facts) - 1
             self.written += len(facts)
-            return outcomes_of(duplicates, first)
+            return group.outcomes(first)
 
     def _measure(self, seconds: float, n: int) -> None:
         self.commits += 1

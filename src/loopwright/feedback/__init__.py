@@ -6,7 +6,7 @@ from .intake import TypedIntake
 from .pipeline import Pipeline
 from .prepared import Prepared
 from .quarantine import Quarantine
-from .results import NOTHING_STORED, Results, TypedAccepted, TypedBatch, TypedResult
+from .results import NOTHING_STORED, Results, TypedAccepted, TypedBatch, TypedResult, stored_id
 from .rewards import BATCH_LIMIT, BatchRequest, FeedbackRequest, Intake
 from .sent import AsSent
 from .wire import restore
@@ -27,4 +27,5 @@ __all__ = [
     "TypedIntake",
     "TypedResult",
     "restore",
+    "stored_id",
 ]

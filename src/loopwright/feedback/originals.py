@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from loopwright.people import Person
 from loopwright.people.raw import Original
 
 from .draft import Draft
 from .prepared import Understood
+from .stages.facts import Keyed
 
 
 def originals(
     understood: Understood,
     *,
     drafts: Sequence[tuple[int, Draft]],
-    made: Sequence[Sequence[tuple[Any, bytes]]],
+    made: Sequence[Keyed],
     persons: Mapping[str, Person],
 ) -> list[Original]:
     """Return the items that redaction changed; `drafts` have their places, `made` the facts of each draft."""

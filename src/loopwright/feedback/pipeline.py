@@ -24,7 +24,7 @@ from .shield import known_address
 from .stages.classify import classify
 from .stages.enrich import enrich
 from .stages.facts import Keyed, facts_of
-from .stages.identify import Find, deduplicate
+from .stages.identify import Asked, Find, Taken, deduplicate
 from .stages.redact import redact, with_texts
 from .stages.validate import validate_item
 from .wire import check_text
@@ -50,6 +50,7 @@ class Pipeline:
         redactor: Redactor | None = None,
         categories: Classifier | None = None,
         sentiments: Classifier | None = None,
+        former: Taken | None = None,
     ) -> None:
         self.signer = signer
         self.asks_others = False
@@ -73,6 +74,7 @@ class Pipeline:
         }
         self._find = find
         self._ids = ids
+        self._former = former
         self._recall = Memory()
 
     def validate(
@@ -122,8 +124,19 @@ class Pipeline:
         is_replay: bool,
     ) -> list[Keyed]:
         """Take valid drafts through the other stages; return the facts of each with their keys."""
+        hide_address = _hiding(key, is_replay=is_replay)
         identities = deduplicate(
-            drafts, tenant_id=tenant_id, key=key, find=self._find, new_id=self._ids
+            drafts,
+            Asked(
+                tenant_id=tenant_id,
+                received_ms=received_ms,
+                key=key,
+                persons=persons,
+                hide_address=hide_address,
+                find=self._find,
+                new_id=self._ids,
+                former=self._former,
+            ),
         )
         texts = with_texts(drafts)
         redacted = redact(texts, redactor=self.redactor, key=key)
@@ -132,7 +145,7 @@ class Pipeline:
             persons,
             tenant_id=tenant_id,
             received_ms=received_ms,
-            hide_address=_hiding(key, is_replay=is_replay),
+            hide_address=hide_address,
             recall=self._recall,
         )
         classified = classify(texts, categories=self.categories, sentiments=self.sentiments)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from loopwright.core.errors import LoopError
+from loopwright.core.errors import EventConflict, LoopError
 from loopwright.core.events import Fact, Interacted, Reported, Stepped
 from loopwright.core.ports import Committed
 from loopwright.core.problem import document_of
@@ -62,6 +63,8 @@ def results_of(prepared: Prepared, committed: Committed) -> Results:
     """Return the answer to a body; raises the `LoopError` of a single item that was refused."""
     if not prepared.is_batch and prepared.refusals:
         raise _error_of(prepared.refusals[0])
+    if not prepared.is_batch and 0 in committed.conflicts:  # the first fact speaks for its item
+        raise _conflict_of(prepared.facts[0])
     results = _by_place(prepared, committed)
     if not prepared.is_batch:
         only = results[0]
@@ -70,7 +73,7 @@ def results_of(prepared: Prepared, committed: Committed) -> Results:
         )
         return Results(only.status, accepted)
     duplicates = sum([result.duplicate for result in results])
-    rejected = len(prepared.refusals)
+    rejected = sum([result.problem is not None for result in results])
     accepted_items = len(results) - duplicates - rejected
     return Results(200, TypedBatch(accepted_items, duplicates, rejected, results))
 
@@ -81,14 +84,37 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
         error = _error_of(refusal)
         results[place] = TypedResult(error.status, problem=document_of(error))
     offset = committed.first_offset or 0
-    for fact, place, duplicate in zip(
-        prepared.facts, prepared.places, committed.duplicates, strict=True
+    for n, (fact, place, duplicate) in enumerate(
+        zip(prepared.facts, prepared.places, committed.duplicates, strict=True)
     ):
         if results[place] is _PENDING:  # the first fact of an item speaks for it
             flags = prepared.flags.get(place, ())
-            results[place] = _result(fact, None if duplicate else offset, flags)
+            if n in committed.conflicts:
+                error = _conflict_of(fact)
+                results[place] = TypedResult(error.status, problem=document_of(error))
+            else:
+                results[place] = _result(fact, None if duplicate else offset, flags)
+            if n in committed.known:
+                results[place] = _known(results[place], committed.known[n].hex())
         offset += not duplicate
     return results
+
+
+def stored_id(committed: Committed, place: int, event_id: str) -> str:
+    """Return the event id of the fact at a place: for a repetition without an id of its own, that of the stored one."""
+    held = committed.known.get(place)
+    return event_id if held is None else held.hex()
+
+
+def _known(result: TypedResult, event_id: str) -> TypedResult:
+    """Return the result of a duplicate with the ids that the stored fact has; those of the item were made in vain."""
+    id = event_id if result.id == result.event_id else result.id
+    return replace(result, event_id=event_id, id=id)
+
+
+def _conflict_of(fact: Fact) -> LoopError:
+    assert isinstance(fact, Reported | Interacted | Stepped)
+    return EventConflict(fact.event_id)
 
 
 _PENDING: Final = TypedResult(0)

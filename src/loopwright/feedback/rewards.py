@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from hashlib import blake2b
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -20,8 +19,11 @@ from loopwright.core.events import Received
 from loopwright.core.experiment import Experiment
 from loopwright.core.feedback import Outcome
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Mark
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.core.token import Signer
+
+from .identity import canonical, holder, reward_content, reward_key
 
 BATCH_LIMIT: Final = 1000
 
@@ -78,7 +80,10 @@ class Intake:
         _check(experiment.reward, metric, request.reward)
         event_id = request.event_id or self._new_id(now_ms)
         fact = Received(event_id, now_ms, decision, Outcome(metric, request.reward))
-        return fact, reward_key(decision.id, identity_of(experiment.reward, metric, event_id))
+        rewarded = Rewarded(decision.id, metric, request.reward)
+        if request.event_id is None:
+            return fact, _nameless(experiment.reward, rewarded, event_id)
+        return fact, mark_of(experiment.reward, rewarded, event_id)
 
     def flags_of(self, fact: Received) -> tuple[str, ...]:
         """Return what is odd about an accepted fact: `foreign_metric` when nothing is learned from its metric."""
@@ -101,6 +106,32 @@ def identity_of(spec: RewardSpec, metric: str, event_id: str) -> str:
     return f"{metric}\0{event_id}"
 
 
-def reward_key(decision_id: str, identity: str) -> bytes:
-    """Return 24 bytes that begin with the decision's time, so that the log's key index grows at its end."""
-    return bytes.fromhex(decision_id) + blake2b(identity.encode(), digest_size=8).digest()
+class Rewarded(NamedTuple):
+    """What a decision earned by one metric."""
+
+    decision_id: str
+    metric: str
+    value: float
+
+
+def mark_of(spec: RewardSpec, said: Rewarded, event_id: str) -> Mark:
+    """Return the mark of a reward with an event id: another value under the same id is a conflict."""
+    name = canonical(event_id)
+    key = reward_key(said.decision_id, identity_of(spec, said.metric, name))
+    return Mark(key, reward_content(said.value), id=holder(name))
+
+
+def _nameless(spec: RewardSpec, said: Rewarded, event_id: str) -> bytes:
+    """Return the key of a reward without an event id, which got the fresh one given.
+
+    Where the latest one counts, a reward equal to the latest is its repetition; where all add up, each is one more.
+    """
+    identity = identity_of(spec, said.metric, event_id)
+    if spec.duplicates != "latest" or identity == said.metric:
+        return reward_key(said.decision_id, identity)
+    key = reward_key(said.decision_id, identity_of(spec, said.metric, _NAMELESS))
+    return Mark(key, reward_content(said.value), id=bytes.fromhex(event_id), revises=True)
+
+
+_NAMELESS: Final = " latest"
+"""Stands in place of an event id; no id is equal to it, as a canonical one does not begin with a space."""

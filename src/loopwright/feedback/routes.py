@@ -111,6 +111,7 @@ _WHY: Final = {
     400: "The body is not JSON, or a request_id is malformed.",
     403: "The key lacks the scope, a request_id is forged or foreign, or the tenant is another one.",
     404: "There is no such refused item for this tenant.",
+    409: "Other content is stored under the event id (`event_conflict`).",
     422: "The item is not acceptable; `detail` says why and `quarantine_id` where it is kept.",
 }
 
@@ -128,7 +129,7 @@ _SENT: Final[dict[int, ResponseSpec]] = {
         generate_examples=False,
         description="Stored before, so it does not count again; for a batch, a verdict per item.",
     ),
-    **_why(410, 413, 415, 422, 503, 507),
+    **_why(409, 410, 413, 415, 422, 503, 507),
 }
 
 
@@ -285,7 +286,7 @@ class QuarantineController(Controller):
                 TypedAccepted, generate_examples=False, description="Accepted this time."
             ),
             200: ResponseSpec(TypedAccepted, generate_examples=False, description="Known already."),
-            **_why(404, 410, 422, 503, 507),
+            **_why(404, 409, 410, 422, 503, 507),
         },
     )
     async def replay(

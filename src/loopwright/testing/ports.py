@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
 from loopwright.core.ports import (
@@ -18,6 +18,7 @@ from loopwright.core.ports import (
     Keys,
     KeyTaken,
     Offset,
+    Revised,
 )
 
 
@@ -28,6 +29,9 @@ def check_event_log(factory: Callable[[], EventLog]) -> None:
         _offsets_are_gapless_from_one,
         _read_returns_whole_batches,
         _taken_keys_refuse_the_whole_append,
+        _what_is_kept_beside_keys_comes_back,
+        _what_is_kept_beside_keys_is_replaced_by_comparison,
+        _one_of_many_revisions_wins,
         _trim_keeps_offsets_and_keys,
         _appends_from_threads_do_not_interleave,
         _readers_see_only_whole_appends,
@@ -121,6 +125,50 @@ def _taken_keys_refuse_the_whole_append(log: EventLog) -> None:
     # The refused append must not have stored its new key, or this one would be a duplicate of nothing.
     assert _append(log, b"c", keys=[_key(3)]) == 3
     assert [batch.body for batch in log.read(START, limit=10)] == [b"a", b"c"]
+
+
+Said = Mapping[bytes, bytes | None]
+
+
+def _said(log: EventLog, keys: dict[bytes, bytes | None], revised: Revised) -> Said | None:
+    """Append one record; return what `KeyTaken` says is kept beside taken keys, or None."""
+    try:
+        log.append(b"said", count=1, version=1, keys=keys, revised=revised)
+    except KeyTaken as error:
+        return error.said
+    return None
+
+
+def _what_is_kept_beside_keys_comes_back(log: EventLog) -> None:
+    _append(log, b"a", 1, keys=[_key(1)])
+    assert _said(log, {_key(2): b"two" * 8, _key(3): None}, {}) is None
+    taken = _said(log, {_key(1): b"x", _key(2): b"y", _key(3): b"z", _key(4): b"w"}, {})
+    assert taken == {_key(1): None, _key(2): b"two" * 8, _key(3): None}
+    assert log.head() == 2
+
+
+def _what_is_kept_beside_keys_is_replaced_by_comparison(log: EventLog) -> None:
+    assert _said(log, {_key(1): b"old", _key(2): None}, {}) is None
+    assert _said(log, {_key(3): b"3"}, {_key(1): (b"other", b"new")}) == {_key(1): b"old"}
+    assert _said(log, {_key(3): b"3"}, {_key(1): (b"old", b"new"), _key(2): (None, b"2")}) is None
+    assert _said(log, {_key(n): b"" for n in (1, 2, 3)}, {}) == {
+        _key(1): b"new",
+        _key(2): b"2",
+        _key(3): b"3",
+    }
+    assert log.head() == 2, "a refused append stores nothing"
+
+
+def _one_of_many_revisions_wins(log: EventLog) -> None:
+    assert _said(log, {_key(1): b"old"}, {}) is None
+    lost: list[Said | None] = []
+
+    def revise(thread: int) -> None:
+        lost.append(_said(log, {_key(10 + thread): b""}, {_key(1): (b"old", b"%d" % thread)}))
+
+    in_threads(revise, 4)
+    assert lost.count(None) == 1
+    assert log.head() == 2
 
 
 def _trim_keeps_offsets_and_keys(log: EventLog) -> None:

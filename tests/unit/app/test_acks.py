@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -17,7 +17,7 @@ from loopwright.testing import ManualClock
 
 
 class FailingLog(MemoryEventLog):
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(self, body: bytes, **told: Any) -> Offset:
         raise DiskFull("the disk is full; free some space")
 
 

@@ -103,7 +103,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "cut inside the header": lambda path: truncate(path, 50),
     "empty": lambda path: truncate(path, 0),
     "another program's database": lambda path: alter(path, "PRAGMA application_id = 0"),
-    "of a later format": lambda path: alter(path, "PRAGMA user_version = 2"),
+    "of a later format": lambda path: alter(path, "PRAGMA user_version = 9"),
 }
 
 

@@ -19,6 +19,7 @@ from loopwright.core.errors import (
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.feedback import Outcome
 from loopwright.core.ids import Ids
+from loopwright.core.ports import Mark
 from loopwright.core.reward import RewardSpec
 from loopwright.core.token import Signer
 from loopwright.feedback import FeedbackRequest, Intake
@@ -85,9 +86,24 @@ def test_in_the_other_modes_the_event_id_tells_facts_apart(mode: str) -> None:
     accept = intake(duplicates=mode).accept
     again = {accept("acme", FeedbackRequest(request_id, 1.0, "reward", "e1"))[1] for _ in range(2)}
     other = accept("acme", FeedbackRequest(request_id, 1.0, "reward", "e2"))[1]
-    minted = {accept("acme", FeedbackRequest(request_id, 1.0))[1] for _ in range(2)}
     assert len(again) == 1
-    assert len(again | {other} | minted) == 4
+    assert other not in again
+
+
+def test_without_an_event_id_each_reward_adds_up_and_the_latest_is_repeated() -> None:
+    def keys(mode: str, *values: float) -> list[bytes]:
+        accept = intake(duplicates=mode).accept
+        return [accept("acme", FeedbackRequest(request_id, value))[1] for value in values]
+
+    request_id = token()
+    assert len(set(keys("add", 1.0, 1.0))) == 2
+    one, again, other = keys("latest", 1.0, 1.0, 0.0)
+    assert isinstance(one, Mark)
+    assert isinstance(again, Mark)
+    assert isinstance(other, Mark)
+    assert one == again == other
+    assert one.revises
+    assert one.content == again.content != other.content
 
 
 def test_metrics_of_one_decision_are_different_facts() -> None:

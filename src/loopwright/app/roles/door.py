@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from loopwright.app.keyring import KeyRing
 from loopwright.app.settings import Settings
+from loopwright.backends import resolve
 from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
@@ -43,7 +44,11 @@ class Door:
         )
         self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
         self.pipeline = Pipeline(
-            self.ring.signer, find=truth.find, ids=ids, redactor=_redactor(settings)
+            self.ring.signer,
+            find=truth.find,
+            ids=ids,
+            redactor=_redactor(settings),
+            former=resolve.former_keys(truth.log),
         )
         self.ring.subscribe(self._sign_with)
         quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")

@@ -7,6 +7,8 @@ drafts of a body at once, which halves the cost of an item without texts.
 
 from __future__ import annotations
 
-from .identify import key_of, reference
+from loopwright.feedback.identity import key_of
+
+from .identify import reference
 
 __all__ = ["key_of", "reference"]

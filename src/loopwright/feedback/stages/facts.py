@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from loopwright.core.errors import RewardInvalid
 from loopwright.core.events import Interacted, Received, Reported, Stepped
 from loopwright.core.feedback import Feedback, Note, Outcome, Who, metric_of
+from loopwright.core.ports import Mark
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.feedback.draft import Draft
-from loopwright.feedback.rewards import identity_of, reward_key
+from loopwright.feedback.identity import canonical, holder, inside_key, reward_content, reward_key
+from loopwright.feedback.rewards import identity_of
 from loopwright.feedback.wire.shape import INNER
 from loopwright.people import Person
 
-from .identify import Find, Identity, key_of
+from .identify import Find, Identity, word
 
-Keyed = Sequence[tuple[Any, bytes]]
-"""Facts with the keys under which the log stores them once."""
+Keyed = Sequence[tuple[Any, Mark]]
+"""Facts with the marks under which the log stores them once."""
 
 
 def facts_of(
@@ -48,54 +50,67 @@ def facts_of(
         if feedback is not None:
             keyed = _reported(draft, feedback, note, identity, tenant_id, received_ms, taught)
             if draft.also:
-                keyed = [*keyed, *_inner(draft, identity[0], tenant_id, received_ms, spec, taught)]
+                within = _Within(
+                    tenant_id, received_ms, identity[1], _name(draft, identity), spec, taught
+                )
+                keyed = [*keyed, *_inner(draft, within)]
             made.append(keyed)
         elif draft.step is not None:
             made.append([(Stepped(identity[0], received_ms, tenant_id, draft.step), identity[1])])
         else:
-            made.append(_interacted(draft, identity, tenant_id, received_ms, spec, taught))
+            assert draft.interaction is not None
+            event_id, mark, _ = identity
+            call = Interacted(event_id, received_ms, tenant_id, draft.interaction)
+            within = _Within(tenant_id, received_ms, mark, _name(draft, identity), spec, taught)
+            made.append([(call, mark), *_inner(draft, within)])
     return made
 
 
-def _interacted(
-    draft: Draft,
-    identity: Identity,
-    tenant_id: str,
-    received_ms: int,
-    spec: RewardSpec | None,
-    taught: RewardSpec | None,
-    /,
-) -> Keyed:
-    """Return the fact of an interaction, and those of the feedback inside it."""
-    event_id, key, _ = identity
-    assert draft.interaction is not None
-    call = Interacted(event_id, received_ms, tenant_id, draft.interaction)
-    return [(call, key), *_inner(draft, event_id, tenant_id, received_ms, spec, taught)]
+class _Within(NamedTuple):
+    """The item that facts are inside of."""
+
+    tenant_id: str
+    received_ms: int
+    head: Mark
+    """The mark of the item's first fact."""
+    name: str
+    """What the event ids of the facts inside begin with: nothing that a sender could choose."""
+    spec: RewardSpec | None
+    taught: RewardSpec | None
 
 
-def _inner(
-    draft: Draft,
-    event_id: str,
-    tenant_id: str,
-    received_ms: int,
-    spec: RewardSpec | None,
-    taught: RewardSpec | None,
-    /,
-) -> Keyed:
+def _name(draft: Draft, identity: Identity) -> str:
+    """Return what the event ids inside an item begin with: its own, and a part of its mark if a sender chose that."""
+    event_id, mark, _ = identity
+    return event_id if draft.event_id is None else f"{event_id}.{mark.hex()[-12:]}"
+
+
+def _inner(draft: Draft, within: _Within) -> Keyed:
     """Return the facts of the feedback that came inside an item."""
-    decision = draft.target.decision
+    decision, spec = draft.target.decision, within.spec
     shape = "interaction" if draft.feedback is None else INNER
-    made: list[tuple[Any, bytes]] = []
-    for n, also in enumerate(draft.also, 1):
+    made: list[tuple[Any, Mark]] = []
+    for place, also in enumerate(draft.also, 1):
         note = replace(draft.note, wire=also.wire, shape=shape)
         if draft.feedback is None:
             note = replace(note, message=also.text or None)
-        inner_id = f"{event_id}.{n}"
-        inner_key = key_of(tenant_id, inner_id, 0)
+        said = also.feedback, also.text
+        mark = word(inside_key(within.head, place), said, within.received_ms, inside=True)
+        event_id = f"{within.name}.{place}"
         if decision is not None and spec is not None and type(also.feedback) is Outcome:
-            inner_key = reward_key(decision.id, identity_of(spec, also.feedback.metric, inner_id))
-        inner = (inner_id, inner_key, False)
-        made += _reported(draft, also.feedback, note, inner, tenant_id, received_ms, taught)
+            name = identity_of(spec, also.feedback.metric, mark.hex())
+            # Where the first one counts, the key is the same whoever says it.
+            mark = mark.under(reward_key(decision.id, name), revises=name != also.feedback.metric)
+        inner = (event_id, mark, False)
+        made += _reported(
+            draft,
+            also.feedback,
+            note,
+            inner,
+            within.tenant_id,
+            within.received_ms,
+            within.taught,
+        )
     return made
 
 
@@ -110,7 +125,7 @@ def _reported(
     /,
 ) -> Keyed:
     """Return a fact and, if `taught` is given, the reward that is computed from it."""
-    event_id, key, _ = identity
+    event_id, mark, _ = identity
     target = draft.target
     decision = target.decision
     rewards: Keyed | None = None
@@ -127,10 +142,24 @@ def _reported(
                 # The key of a plain reward: the log keeps as many as the experiment counts.
                 who = Who(note.person, target.session_id or note.session_id, note.address)
                 reward = Received(event_id, received_ms, decision, earned, derived=True, who=who)
-                reward_id = identity_of(taught, earned.metric, event_id)
-                rewards = [(reward, reward_key(decision.id, reward_id))]
+                rewards = [(reward, _reward_mark(taught, reward, mark))]
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)
-    return ((fact, key), *rewards) if rewards else ((fact, key),)
+    return ((fact, mark), *rewards) if rewards else ((fact, mark),)
+
+
+def _reward_mark(spec: RewardSpec, reward: Received, of: Mark) -> Mark:
+    """Return the mark of a reward that follows from a fact with the mark `of`, and is repeated only with it."""
+    metric, decision_id = reward.feedback.metric, reward.decision.id
+    name = of.hex() if of.revises else canonical(reward.event_id)
+    said = identity_of(spec, metric, name)
+    return Mark(
+        reward_key(decision_id, said),
+        of.content if of.revises else reward_content(reward.feedback.value),
+        id=of.id if of.revises else holder(name),
+        revises=of.revises and said != metric,
+        rides=True,
+        inside=of.inside,
+    )
 
 
 def _earned(feedback: Feedback, spec: RewardSpec) -> Outcome | None:

@@ -10,6 +10,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact
 from loopwright.core.feedback import Note, Rating, Target
 from loopwright.feedback.draft import Draft, Verify, decision_of
+from loopwright.feedback.identity import canonical
 from loopwright.feedback.members import Members, shown, stars
 from loopwright.feedback.times import read_time, time_as_sent
 
@@ -17,16 +18,14 @@ from .shape import MIXED, Shape, report_of
 
 DEVICES: Final = frozenset({"mobile", "web", "voice"})
 
-_UUID4: Final = re.compile(
-    r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}", re.IGNORECASE
-)
+_UUID4: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     """Read the rating of a live loop; raises `Invalid`."""
     members = Members(item)
     event_id = members.text("event_id")
-    if event_id is None or not _UUID4.fullmatch(event_id):
+    if event_id is None or not _UUID4.fullmatch(canonical(event_id)):
         raise Invalid(f"event_id is {shown(event_id)}; send a UUID of version 4")
     value = stars(members.left.pop("rating", None))
     at_ms, wire, flags = read_time(members.left.pop("timestamp", None), "timestamp")

@@ -23,7 +23,7 @@ from loopwright.core.ports import Batch, BlobStore, Session
 from .kernel import active, simulated
 
 if TYPE_CHECKING:
-    from loopwright.core.ports import Offset
+    from loopwright.core.ports import Fresh, Offset, Revised
 
 Refusal = Callable[[], Exception]
 _Statement = tuple[str, Sequence[Any], bool]
@@ -63,7 +63,7 @@ class Records(MemoryEventLog):
         """Return a log of its own with the same records and keys."""
         made = Records()
         # Batches are immutable, so copying the list is a copy of the log.
-        made._batches, made._keys = list(self._batches), set(self._keys)
+        made._batches, made._keys = list(self._batches), dict(self._keys)
         made._head = self._head
         return made
 
@@ -179,10 +179,18 @@ class SimulatedLog:
         self._machine, self._name = machine, name
         self._kept = machine.log(name)
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(
+        self,
+        body: bytes,
+        *,
+        count: int,
+        version: int,
+        keys: Fresh,
+        revised: Revised | None = None,
+    ) -> Offset:
         """Store one batch and its keys in one durable step; return its first offset."""
         self._machine.call(self._name, "append")
-        first = self._kept.append(body, count=count, version=version, keys=keys)
+        first = self._kept.append(body, count=count, version=version, keys=keys, revised=revised)
         # A crash here is the case that clients fear: stored, and never answered.
         _after(self._name, "appended")
         return first

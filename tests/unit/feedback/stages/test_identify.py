@@ -6,6 +6,7 @@ import pytest
 from tests.unit.feedback.world import SIGNER, THUMB, World
 
 from loopwright.core.feedback import Target
+from loopwright.core.ports import Mark
 from loopwright.feedback import FeedbackRequest, Intake
 from loopwright.feedback.stages import reference
 
@@ -15,7 +16,7 @@ from loopwright.feedback.stages import reference
     [
         (THUMB, dict(reversed(THUMB.items()))),
         (THUMB, {"output_id": "o", "customer_id": "u", "thumbs": "up"}),
-        (THUMB, {**THUMB, "session_id": "s", "labels": {"a": "b"}}),
+        (THUMB, {**THUMB, "labels": {"a": "b"}}),
         (
             {"type": "explicit", "user_id": "u", "output_id": "o", "data": {"thumbs": "up"}},
             THUMB,
@@ -40,16 +41,27 @@ def test_the_same_fact_has_the_same_key_whatever_its_shape(
 @pytest.mark.parametrize(
     "other",
     [
-        {**THUMB, "value": 0},
         {**THUMB, "output_id": "p"},
         {**THUMB, "user_id": "v"},
-        {**THUMB, "message": "more"},
+        {**THUMB, "session_id": "s"},
+        {**THUMB, "ip_address": "203.0.113.7"},
         {**THUMB, "occurred_at": 1_750_000_000_000},
         {**THUMB, "event_id": "e"},
     ],
 )
 def test_other_facts_have_other_keys(other: Any, world: World) -> None:
     assert world.take(THUMB).keys != world.take(other).keys
+
+
+@pytest.mark.parametrize("other", [{**THUMB, "value": 0}, {**THUMB, "message": "more"}])
+def test_another_word_of_a_person_has_the_same_key_and_other_content(
+    other: Any, world: World
+) -> None:
+    (one,), (two,) = world.take(THUMB).keys, world.take(other).keys
+    assert isinstance(one, Mark)
+    assert isinstance(two, Mark)
+    assert (one, one.revises) == (two, True)
+    assert one.content != two.content
 
 
 def test_the_same_event_id_of_two_tenants_is_two_facts(world: World) -> None:
