@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+# Only `live` decisions teach: a shadow arm was never shown, and a holdout or fallback arm was not drawn at the
+# odds of the policy, so their outcomes say nothing about it.
 Mode = Literal["live", "shadow", "holdout", "fallback"]
 
 
@@ -37,5 +39,6 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def session_id(self) -> str | None:
         """The caller's session, where the context's metadata names it."""
+        # Metadata is the caller's own JSON: the member may as well be a number or null.
         session_id = (self.metadata or {}).get("session_id")
         return session_id if isinstance(session_id, str) and session_id else None

@@ -149,6 +149,7 @@ class EventLog(Protocol):
         ...
 
 
+# No `LoopError`: it never reaches a user. The writer takes the stored keys out and appends the rest.
 class KeyTaken(Exception):
     """An append was refused as a whole because some of its keys are already stored: `keys`, and `said`, what is kept beside them."""
 

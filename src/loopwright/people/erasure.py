@@ -47,6 +47,7 @@ def erase_person(
     The log records it first and the link is destroyed last, so a request that failed in between can be repeated.
     """
     person = people.find(tenant_id, id).id
+    # Counted first: once the log has the fact, projections drop the rows at any moment.
     rows = dict(sorted(count_rows(tenant_id, person).items()))
     event_id = event_id_of(people.key(tenant_id), "erase", person)
     fact = Erased(event_id, at_ms, tenant_id, person, {"rows": rows})

@@ -74,12 +74,14 @@ class RawController(Controller):
         self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
         """Return feedback as it came, before redaction. The event log records the read before you see the copy."""
+        # Not `read`: here is the text that redaction took out.
         principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
         copy = raw_copies.look(
             commit, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
         )
+        # No proxy or browser may keep it (RFC 9111, section 5.2.2.5).
         return Response(copy, headers={"cache-control": "no-store"})
 
 

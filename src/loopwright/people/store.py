@@ -113,6 +113,7 @@ class PeopleStore:
         with self._database.transaction() as session:
             for user_id, lookup in lookups.items():
                 session.execute(
+                    # Insert, then read: of two processes that see a new user at once, both get the row that won.
                     "INSERT INTO people VALUES (?, ?, ?, NULL, ?) "
                     "ON CONFLICT (tenant_id, lookup) DO NOTHING",
                     (tenant_id, lookup, new_id(), now_ms),

@@ -67,6 +67,7 @@ class Store:
         rows, gone = [], []
         for key, one in held.items():
             if one.sessions:
+                # Of the earliest open session, or that one would wait for the latest before the sweep finds it.
                 ended_ms = min(session.ended_ms for session in one.sessions)
                 rows.append((*key, ended_ms, one.arrived_ms, _encode(one)))
             else:

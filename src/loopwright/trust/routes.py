@@ -31,11 +31,12 @@ _LAUNCH: Final = {
 class ClearanceController(Controller):
     """Bursts that a person has looked at and cleared."""
 
+    # Published names stay: on the wire a clearance is a release.
     path = "/api/v1/feedback/trust/{of_tenant:str}/releases"
     tags: Sequence[str] = ("insights",)
 
     @post(
-        summary="Clearance a burst",
+        summary="Clear a burst",
         response_description="The release; reports count by it at once.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
@@ -53,6 +54,7 @@ class ClearanceController(Controller):
         Without `experiment_id` it is for facts without an experiment. Limits of person, session and address still
         hold.
         """
+        # Before the tenant is looked up: a key without the scope learns nothing about tenants.
         principal.require("manage")
         tenant = catalog.tenant(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
@@ -78,6 +80,7 @@ class ClearanceController(Controller):
         summary="Withdraw a release",
         response_description="The release as it now is.",
         responses=problems(404),
+        # Not 204: the answer is the release with who withdrew it.
         status_code=200,
         sync_to_thread=True,
     )
