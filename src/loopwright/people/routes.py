@@ -16,7 +16,7 @@ from loopwright.core.feedback import ConsentScope
 from loopwright.web import Asking, problems
 
 from .consent import Append, change_consent
-from .erasure import CountRows, Erasure, erase_person
+from .erasure import CountRows, Erasure, Scrub, erase_person
 from .people import People
 from .raw import OFF, RawCopies, RawCopy, RawNotKept
 
@@ -33,6 +33,7 @@ Committing = NamedDependency[SkipValidation[Append]]
 Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantined]]
 Counting = NamedDependency[SkipValidation[CountRows]]
+Scrubbing = NamedDependency[SkipValidation[Scrub]]
 Copies = NamedDependency[SkipValidation[RawCopies | None]]
 
 _WHY: Final = {
@@ -138,6 +139,7 @@ class PeopleController(Controller):
         quarantine: Keeping,
         count_rows: Counting,
         raw_copies: Copies,
+        scrub: Scrubbing,
     ) -> Erasure:
         """Destroy the link between a user id and a person's feedback, and drop their rows and texts."""
         principal.require("manage")
@@ -150,6 +152,7 @@ class PeopleController(Controller):
             forget_quarantined=quarantine.forget,
             at_ms=people.now_ms(),
             forget_raw=None if raw_copies is None else raw_copies.forget,
+            scrub=scrub,
         )
 
 

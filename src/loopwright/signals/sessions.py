@@ -110,6 +110,11 @@ class Sessions:
         self._outbox.send()
         return total
 
+    def forget(self, tenant_id: str, marks: Sequence[bytes]) -> None:
+        """Delete open sessions and waiting facts of a tenant that hold one of `marks`: their person is erased."""
+        with self._database.transaction() as transaction:
+            Store(transaction).forget(tenant_id, marks)
+
     def _take(self, facts: list[tuple[int, Fact]], *, limit: int) -> int:
         """Fold facts, and close what is over; return how many sessions were closed."""
         with self._database.transaction() as transaction:

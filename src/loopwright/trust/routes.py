@@ -56,7 +56,7 @@ class ClearanceController(Controller):
         """
         # Before the tenant is looked up: a key without the scope learns nothing about tenants.
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
 
     @get(summary="List releases", responses=problems(404), sync_to_thread=True)
@@ -72,7 +72,7 @@ class ClearanceController(Controller):
     ) -> ClearanceList:
         """Return the newest releases, and who withdrew which of them."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearances.list(tenant, limit=limit)
 
     @delete(
@@ -94,5 +94,5 @@ class ClearanceController(Controller):
     ) -> Clearance:
         """Hold back again the votes that a release let count. The release stays in the list, with who withdrew it."""
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.withdraw(tenant, release_id, actor=principal.key_id)

@@ -24,14 +24,23 @@ class Named(Protocol):
 class Tenants(Protocol):
     """Knows which tenants there are."""
 
-    def tenant(self, tenant_id: str) -> Named:
+    def get(self, tenant_id: str) -> Named:
         """Return a tenant; raises `NotFound`."""
+        ...
+
+
+class HoldsTenants(Protocol):
+    """The catalog, as far as it matters to who asks."""
+
+    @property
+    def tenants(self) -> Tenants:
+        """Return the tenants there are."""
         ...
 
 
 def acting_tenant(
     principal: NamedDependency[SkipValidation[Principal]],
-    catalog: NamedDependency[SkipValidation[Tenants]],
+    catalog: NamedDependency[SkipValidation[HoldsTenants]],
     tenant_id: Annotated[
         str | None,
         QueryParameter(description="The tenant to act for, when not the key's own. Needs `admin`."),
@@ -39,7 +48,7 @@ def acting_tenant(
 ) -> str:
     """Return the id of the tenant that a request acts for; raises `NotFound`."""
     # Looked up although the id is known: a tenant that does not exist is 404, not an empty answer.
-    return catalog.tenant(principal.acting_for(tenant_id)).id
+    return catalog.tenants.get(principal.acting_for(tenant_id)).id
 
 
 def expected_revision(
