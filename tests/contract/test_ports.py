@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +11,17 @@ from loopwright.backends.files import FolderBlobStore, FolderLease
 from loopwright.backends.leases import DatabaseLease
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog, memory_database
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.core.ports import BlobStore, Database, EventLog, Keys, KeyTaken, Lease, Offset
+from loopwright.core.ports import (
+    BlobStore,
+    Database,
+    EventLog,
+    Fresh,
+    Keys,
+    KeyTaken,
+    Lease,
+    Offset,
+    Revised,
+)
 from loopwright.testing import (
     ManualClock,
     check_blob_store,
@@ -85,11 +95,21 @@ def test_every_lease_keeps_its_contract(backend: str, fresh: Callable[[], Path])
 
 def test_the_contract_catches_a_log_that_forgets_its_keys() -> None:
     class Forgetful(MemoryEventLog):
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+        def append(
+            self,
+            body: bytes,
+            *,
+            count: int,
+            version: int,
+            keys: Fresh,
+            revised: Revised | None = None,
+        ) -> Offset:
             try:
-                return super().append(body, count=count, version=version, keys=keys)
+                return super().append(
+                    body, count=count, version=version, keys=keys, revised=revised
+                )
             except KeyTaken:
-                return super().append(body, count=count, version=version, keys=[])
+                return super().append(body, count=count, version=version, keys=[], revised=revised)
 
     with pytest.raises(AssertionError):
         check_event_log(Forgetful)

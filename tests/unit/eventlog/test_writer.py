@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from loopwright.backends.sqlite import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import DiskFull, Invalid, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Decided, Fact, Received, Ticked
-from loopwright.core.ports import Committed, EventLog, Offset
+from loopwright.core.ports import Committed, EventLog, Fresh, Offset, Revised
 from loopwright.eventlog import Reader, Writer
 from loopwright.testing import ManualClock
 
@@ -31,10 +31,12 @@ class GatedLog(MemoryEventLog):
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(
+        self, body: bytes, *, count: int, version: int, keys: Fresh, revised: Revised | None = None
+    ) -> Offset:
         self.arrived.release()
         assert self.gate.wait(TIMEOUT_S)
-        first = super().append(body, count=count, version=version, keys=keys)
+        first = super().append(body, count=count, version=version, keys=keys, revised=revised)
         self.batches.append(count)
         return first
 
@@ -281,10 +283,18 @@ def test_a_bug_in_the_log_is_reported_and_does_not_end_the_writer(
     class Buggy(MemoryEventLog):
         is_broken = True
 
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+        def append(
+            self,
+            body: bytes,
+            *,
+            count: int,
+            version: int,
+            keys: Fresh,
+            revised: Revised | None = None,
+        ) -> Offset:
             if self.is_broken:
                 raise ZeroDivisionError("bug")
-            return super().append(body, count=count, version=version, keys=keys)
+            return super().append(body, count=count, version=version, keys=keys, revised=revised)
 
     log, outcomes = Buggy(), Outcomes()
     with closing(Writer(log, SystemClock())) as writer:
@@ -402,7 +412,15 @@ def test_append_returns_what_became_of_each_fact_once_it_is_stored(
 
 def test_append_raises_what_the_log_refused_with(received: Callable[..., Received]) -> None:
     class FullLog(MemoryEventLog):
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+        def append(
+            self,
+            body: bytes,
+            *,
+            count: int,
+            version: int,
+            keys: Fresh,
+            revised: Revised | None = None,
+        ) -> Offset:
             raise DiskFull("the disk is full")
 
     with (
