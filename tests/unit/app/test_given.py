@@ -57,5 +57,4 @@ def test_what_is_given_has_every_member_of_a_protocol(services: Services) -> Non
 
 
 def test_every_entry_of_the_table_is_asked_for() -> None:
-    # `warehouse` is asked for by what makes `Insights`, not by a handler.
-    assert {name for _, name, _ in asked_for()} == table().keys() - {"warehouse"}
+    assert {name for _, name, _ in asked_for()} == table().keys()
