@@ -50,7 +50,9 @@ class Door:
             redactor=_redactor(settings),
             former=resolve.former_keys(truth.log),
         )
+        # A rotation must reach all three: a token that the selector signs, both intakes must verify.
         self.ring.subscribe(self._sign_with)
+        # NORMAL: a power failure may take the latest refusals, and their senders were told of each.
         quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
@@ -90,7 +92,7 @@ class Door:
 
 
 def _redactor(settings: Settings) -> Redactor:
-    """Return what redacts free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
+    """Return the redactor of free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
     rules = Rules()
     if settings.redactor == "rules":
         return rules
