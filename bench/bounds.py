@@ -70,6 +70,8 @@ BOUNDS: Final = (
     Bound("report", "fresh_s", "event in the log → visible in the report, s", "at most", 1),
     Bound("report", "project_per_s", "events/s from log to warehouse", "at least", 100_000),
     Bound("report", "bytes_per_event", "size of an event in the warehouse", "printed"),
+    Bound("erase", "left", "finds of an erased person in any file", "at most", 0),
+    Bound("erase", "seconds", "erasure of one person among a million facts, s", "at most", 60),
     Bound("trust", "ds_ratio", "Dawid-Skene ÷ crowd-kit's time", "at most", 0.35),
     Bound("trust", "ds_accuracy", "accuracy of Dawid-Skene", "printed"),
     Bound("trust", "majority_accuracy", "accuracy of the majority vote", "printed"),

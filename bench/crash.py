@@ -215,7 +215,7 @@ class Victim:
             services.start()
             if not services.learner.wait_until(services.truth.log.head(), 120):
                 raise SystemExit("the learner does not catch up")
-            experiments = services.truth.catalog.experiments("default")
+            experiments = services.truth.catalog.experiments.all("default")
             learned = {
                 (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
             }

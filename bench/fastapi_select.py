@@ -51,9 +51,9 @@ def build(data: Path) -> FastAPI:
     experiment = Experiment(
         id="free", tenant_id=DEFAULT_TENANT, arms=arms, policy=PolicyChoice("BetaThompson")
     )
-    services.truth.catalog.create_experiment(experiment)
+    services.truth.catalog.experiments.create(experiment)
     services.start()
-    services.truth.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
+    services.truth.catalog.experiments.move(DEFAULT_TENANT, "free", "start")
     app = FastAPI()
 
     @app.get("/health/ready")

@@ -226,9 +226,9 @@ def select_hmacs(*, rounds: int) -> float:
         services = Services(load_settings(data_dir=Path(folder), decision_buffer=10_000_000))
         arms = tuple(Arm(id=f"arm{k}") for k in range(ARMS))
         draft = Experiment(id="free", tenant_id=DEFAULT_TENANT, arms=arms)
-        services.truth.catalog.create_experiment(draft)
+        services.truth.catalog.experiments.create(draft)
         services.start()
-        services.truth.catalog.move_experiment(DEFAULT_TENANT, "free", "start")
+        services.truth.catalog.experiments.move(DEFAULT_TENANT, "free", "start")
         select = services.door.selector.select
         taken = interleaved(
             [

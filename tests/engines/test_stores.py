@@ -95,24 +95,24 @@ def catalog_story(open: OPEN) -> list[Any]:
 
     catalog = fresh()
     seen += [
-        tried(catalog.create_tenant, id, name=f"{id} ☃ 100%?") for id in ("acme", "Zeta", "acme")
+        tried(catalog.tenants.create, id, name=f"{id} ☃ 100%?") for id in ("acme", "Zeta", "acme")
     ]
-    secrets = [catalog.create_key("acme", ["read", "select"], name="k") for _ in range(3)]
+    secrets = [catalog.keys.create("acme", ["read", "select"], name="k") for _ in range(3)]
     ids = [issued.key.id for issued in secrets]
     assert catalog.authenticate(secrets[0].secret).key_id == ids[0]
-    rotated = catalog.rotate_key("acme", ids[0], grace_s=60)
-    catalog.revoke_key("acme", ids[1])
+    rotated = catalog.keys.rotate("acme", ids[0], grace_s=60)
+    catalog.keys.revoke("acme", ids[1])
     clock.advance(seconds=30)
     catalog.authenticate(rotated.secret)
-    seen += [catalog.flush_last_used()]
-    seen += [tried(catalog.create_experiment, EXPERIMENT) for _ in range(2)]
+    seen += [catalog.keys.flush_last_used()]
+    seen += [tried(catalog.experiments.create, EXPERIMENT) for _ in range(2)]
     again = fresh()
-    names = [key.name for key in again.keys("acme")]
+    names = [key.name for key in again.keys.all("acme")]
     times = [
         (k.created_at_ms, k.rotated_at_ms, k.revoked_at_ms, k.last_used_ms)
-        for k in again.keys("acme")
+        for k in again.keys.all("acme")
     ]
-    seen += [again.tenants(), names, sorted(times, key=repr), again.experiments("acme")]
+    seen += [again.tenants.all(), names, sorted(times, key=repr), again.experiments.all("acme")]
     seen += [again.authenticate(issued.secret).tenant_id for issued in (secrets[0], rotated)]
     return seen
 

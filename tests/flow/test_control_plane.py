@@ -107,8 +107,8 @@ def catalog(tmp_path: Path, clock: ManualClock, loop: Loop) -> Iterator[Catalog]
     database = SqliteDatabase(tmp_path / "catalog.db")
     ids = Ids(clock, random.Random(1))
     catalog = Catalog(database, clock=clock, ids=ids, append=loop.append, applied=loop.applied)
-    catalog.create_tenant("acme")
-    catalog.create_tenant("globex")
+    catalog.tenants.create("acme")
+    catalog.tenants.create("globex")
     yield catalog
     database.close()
 
@@ -175,7 +175,7 @@ class Caller:
 
     def __init__(self, client: Client, catalog: Catalog, tenant_id: str, *scopes: str) -> None:
         self._client = client
-        self.issued = catalog.create_key(tenant_id, scopes)
+        self.issued = catalog.keys.create(tenant_id, scopes)
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -275,7 +275,7 @@ def test_unknown_fields_and_wrong_types_are_refused_before_anything_happens(
     acme: Caller, catalog: Catalog, path: str, body: Any
 ):
     assert acme("POST", path, body).status_code in (400, 422)
-    assert catalog.experiments("acme") == []
+    assert catalog.experiments.all("acme") == []
 
 
 def test_a_stale_if_match_or_revision_is_refused(acme: Caller):
@@ -320,7 +320,7 @@ def test_a_list_is_read_in_pages(acme: Caller):
 
 def test_another_tenants_experiment_does_not_exist(acme: Caller, globex: Caller, catalog: Catalog):
     acme("POST", "/experiments", GREETING)
-    before = catalog.experiment("acme", "greeting")
+    before = catalog.experiments.get("acme", "greeting")
     for method, path, body in [
         ("GET", "/experiments/greeting", None),
         ("PATCH", "/experiments/greeting", {"name": "stolen"}),
@@ -341,7 +341,7 @@ def test_another_tenants_experiment_does_not_exist(acme: Caller, globex: Caller,
         ("GET", f"/keys/{acme.issued.key.id}", None),
     ]:
         assert code(globex(method, path, body)) == (404, "not_found"), (method, path)
-    assert catalog.experiment("acme", "greeting") is before
+    assert catalog.experiments.get("acme", "greeting") is before
     assert globex("GET", "/experiments").json()["items"] == []
     assert acme("GET", "/tenants").json()["items"][0]["id"] == "acme"
 

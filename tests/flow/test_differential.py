@@ -34,10 +34,10 @@ class Side:
         catalog = self.services.truth.catalog
         for id, context in [("free", None), ("deep", ContextSpec(2))]:
             arms = (Arm(id="a", payload={"t": 1}), Arm(id="b"), Arm(id="c", state="disabled"))
-            catalog.create_experiment(
+            catalog.experiments.create(
                 Experiment(id=id, tenant_id=DEFAULT_TENANT, arms=arms, context=context)
             )
-            catalog.move_experiment(DEFAULT_TENANT, id, "start")
+            catalog.experiments.move(DEFAULT_TENANT, id, "start")
         whole = application(self.services, asyncio.get_running_loop())
         door: Any = whole if front else whole.behind
         self.http = httpx.AsyncClient(

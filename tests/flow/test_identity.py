@@ -12,6 +12,7 @@ import pytest
 
 import loopwright
 from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.core.ports import Offset
 from loopwright.core.reward import RewardSpec
 from loopwright.core.upcast import decode
 
@@ -281,4 +282,4 @@ def facts(folder: Folder) -> list[Any]:
     """Return the facts of the log."""
     folder.again()
     with closing(SqliteEventLog(folder.path / "log.db")) as log:
-        return [f for batch in log.read(0, limit=10_000) for f in decode(batch.body)]
+        return [f for batch in log.read(Offset(0), limit=10_000) for f in decode(batch.body)]

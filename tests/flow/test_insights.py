@@ -282,8 +282,8 @@ class Site:
         self.database = SqliteDatabase(folder / "catalog.db")
         ids = Ids(world.clock, random.Random(1))
         self.catalog = Catalog(self.database, clock=world.clock, ids=ids)
-        self.catalog.create_tenant("acme", name="", actor="test")
-        self.catalog.create_tenant("rival", name="", actor="test")
+        self.catalog.tenants.create("acme", name="", actor="test")
+        self.catalog.tenants.create("rival", name="", actor="test")
         warehouse = world.warehouse()
 
         def principal(request: Request[Any, Any, Any]) -> Principal:
@@ -303,7 +303,7 @@ class Site:
         )
 
     def key(self, *scopes: Any, tenant_id: str = "acme") -> str:
-        return self.catalog.create_key(tenant_id, scopes, name="", actor="test").secret
+        return self.catalog.keys.create(tenant_id, scopes, name="", actor="test").secret
 
     def get(self, path: str, key: str, **kwargs: Any) -> httpx.Response:
         async def ask() -> httpx.Response:

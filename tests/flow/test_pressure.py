@@ -56,10 +56,10 @@ def reports(services: Services, n: int) -> list[FeedbackRequest]:
 def services(tmp_path: Path) -> Any:
     made = Services(load_settings(data_dir=tmp_path), clock=ManualClock(), rng=random.Random(1))
     arms = (Arm(id="a"), Arm(id="b"))
-    made.truth.catalog.create_experiment(
+    made.truth.catalog.experiments.create(
         Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=arms)
     )
-    made.truth.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    made.truth.catalog.experiments.move(DEFAULT_TENANT, "greeting", "start")
     made.start()
     yield made
     made.close()
@@ -141,10 +141,10 @@ def test_a_client_that_gave_up_waiting_harms_nobody(services: Services) -> None:
 def test_selects_go_on_when_decision_rows_are_shed(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, decision_buffer=1)
     services = Services(settings, clock=ManualClock(), rng=random.Random(1))
-    services.truth.catalog.create_experiment(
+    services.truth.catalog.experiments.create(
         Experiment(id="greeting", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
-    services.truth.catalog.move_experiment(DEFAULT_TENANT, "greeting", "start")
+    services.truth.catalog.experiments.move(DEFAULT_TENANT, "greeting", "start")
     services.start()
     chosen = [services.door.selector.select(DEFAULT_TENANT, "greeting") for _ in range(2000)]
     shed = services.truth.writer.shed
@@ -164,11 +164,11 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
     catalog = services.truth.catalog
     arms, context = (Arm(id="a"), Arm(id="b")), ContextSpec(dimension=2)
     for name in ("linear", "other"):
-        catalog.create_experiment(
+        catalog.experiments.create(
             Experiment(id=name, tenant_id=DEFAULT_TENANT, arms=arms, context=context)
         )
-        catalog.move_experiment(DEFAULT_TENANT, name, "start")
-    key = catalog.create_key(DEFAULT_TENANT, ["select"]).secret
+        catalog.experiments.move(DEFAULT_TENANT, name, "start")
+    key = catalog.keys.create(DEFAULT_TENANT, ["select"]).secret
     principal = catalog.authenticate(key.encode())
     select = Select(services.door.selector)
     bodies: list[dict[str, Any]] = [
@@ -201,7 +201,8 @@ def test_selects_that_arrive_together_are_answered_each_for_itself(services: Ser
         answer = msgspec.json.decode(reply.body)
         decision = services.door.ring.signer.verify(answer["request_id"], now_ms=0)
         assert decision.experiment_id == answer["experiment_id"] == body["experiment_id"]
-        assert decision.context_id == body["context"]["id"]
+        names = services.truth.people.units
+        assert decision.context_id == names.name(decision.tenant_id, body["context"]["id"])
         assert decision.arm_id == answer["arm"]["id"]
 
 

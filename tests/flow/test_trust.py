@@ -467,7 +467,7 @@ def test_a_server_caps_what_one_person_teaches_when_the_experiment_says_so(
 
     assert server.stop() == 0
     services = Services(load_settings(data_dir=server.data))
-    experiments = services.truth.catalog.experiments("default")
+    experiments = services.truth.catalog.experiments.all("default")
     assert replay(services.truth.reader) == {
         (e.tenant_id, e.id): services.learner.dump(e.tenant_id, e.id) for e in experiments
     }

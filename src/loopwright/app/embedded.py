@@ -309,7 +309,7 @@ class Experiments(Part):
         )
         try:
             # Not looked up first: another thread could create it between the look and this call.
-            found = self._services.truth.catalog.create_experiment(draft, actor="embedded")
+            found = self._services.truth.catalog.experiments.create(draft, actor="embedded")
         except Conflict:
             if not exists_ok:
                 raise
@@ -318,11 +318,11 @@ class Experiments(Part):
 
     def get(self, id: str) -> Experiment:
         """Return an experiment; raises `NotFound`."""
-        return self._services.truth.catalog.experiment(self._tenant_id, text("id", id))
+        return self._services.truth.catalog.experiments.get(self._tenant_id, text("id", id))
 
     def list(self) -> Sequence[Experiment]:
         """Return every experiment, ended ones too."""
-        return self._services.truth.catalog.experiments(self._tenant_id)
+        return self._services.truth.catalog.experiments.all(self._tenant_id)
 
     def status(self, id: str) -> Status:
         """Return how an experiment is doing: its arms with n, mean, interval and share."""
@@ -349,22 +349,24 @@ class Experiments(Part):
     def add_arm(self, id: str, arm: Arm | str) -> Experiment:
         """Add an arm to a draft or running experiment."""
         arm = arm if isinstance(arm, Arm) else Arm(id=arm)
-        return self._services.truth.catalog.add_arm(self._tenant_id, id, arm, actor="embedded")
+        return self._services.truth.catalog.experiments.add_arm(
+            self._tenant_id, id, arm, actor="embedded"
+        )
 
     def change_arm(self, id: str, arm_id: str, change: ArmChange) -> Experiment:
         """Enable, disable or retire an arm, or change its shares, payload or metadata."""
-        return self._services.truth.catalog.change_arm(
+        return self._services.truth.catalog.experiments.change_arm(
             self._tenant_id, id, arm_id, change, actor="embedded"
         )
 
     def update(self, id: str, amendment: Amendment) -> Experiment:
         """Change what may still be changed."""
-        return self._services.truth.catalog.update_experiment(
+        return self._services.truth.catalog.experiments.update(
             self._tenant_id, id, amendment, actor="embedded"
         )
 
     def _move(self, id: str, move: Any) -> Experiment:
-        return self._services.truth.catalog.move_experiment(
+        return self._services.truth.catalog.experiments.move(
             self._tenant_id, id, move, actor="embedded"
         )
 

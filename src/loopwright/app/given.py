@@ -22,7 +22,7 @@ from loopwright.feedback import AsSent, Quarantine, TypedIntake
 from loopwright.feedback.routes import Append
 from loopwright.learning import Learner
 from loopwright.people.consent import Append as Commit
-from loopwright.people.erasure import CountRows
+from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
 from loopwright.signals.calibration import Calibrator
@@ -59,6 +59,7 @@ class Given:
     columnar: Columnar
     """Writes the tables that people export."""
     count_rows: CountRows
+    scrub: Scrub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         clearing=reports.clearing,
         columnar=truth.columnar,
         count_rows=reports.rows_of,
+        scrub=services.eraser.scrub,
     )
     return given, GivenLate(warehouse=lambda: reports.warehouse, weighing=reports.trust)
 
@@ -104,7 +106,9 @@ def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
         tenant = request.scope.get(KEYLESS)
         if isinstance(tenant, str):
             # Only for the paths of `unprefixed`, and only when the settings name a tenant that needs no key.
-            return Principal(given.catalog.tenant(tenant).id, "", frozenset({"feedback", "read"}))
+            return Principal(
+                given.catalog.tenants.get(tenant).id, "", frozenset({"feedback", "read"})
+            )
         # Litestar decodes header bytes as Latin-1, so encoding them so gives back what came in.
         header = request.headers.get("authorization")
         return authenticated(

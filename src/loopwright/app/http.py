@@ -204,9 +204,15 @@ _CODES: Final = {
 
 def _unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     # The trace goes to the log and not into the answer: it may hold paths and what people wrote.
-    logger.error("request failed", exc_info=error, extra={"path": request.url.path})
+    logger.error("request failed", exc_info=error, extra={"path": _nameless(request.url.path)})
     return rendered(
         problem(
             Failed("something unforeseen broke; the server's log has the trace, please report it")
         )
     )
+
+
+def _nameless(path: str) -> str:
+    """Return a path without the id of a person, for the server's log."""
+    head, people, rest = path.partition("/people/")
+    return path if not people else f"{head}{people}…/{rest.rpartition('/')[2]}"

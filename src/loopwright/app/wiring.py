@@ -14,7 +14,7 @@ from loopwright.policies import Snapshots
 
 from .health import Health
 from .private import keep_private
-from .roles import Door, Keeper, Reports, Truth, build_learner, learner_tasks
+from .roles import Door, Eraser, Keeper, Reports, Truth, build_learner, learner_tasks
 from .settings import Settings
 from .supervise import Supervisor
 
@@ -64,8 +64,9 @@ class Services:
             self.truth, settings, opened, stopping=lambda: self.supervisor.is_stopping
         )
         self.reports = Reports(self.truth, opened, loader=self.keeper.loader)
+        self.eraser = Eraser(self.truth, door=self.door, keeper=self.keeper, reports=self.reports)
         self.supervisor = Supervisor(
-            [*learner_tasks(self.learner), *self.keeper.tasks()], clock=clock
+            [*learner_tasks(self.learner), *self.keeper.tasks(), self.eraser.task()], clock=clock
         )
         keep_private(settings.data_dir)
 

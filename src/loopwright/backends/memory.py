@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loopwright.core.ports import Batch, Fresh, KeyTaken, Offset, Revised
 
@@ -85,6 +85,16 @@ class MemoryEventLog:
             dropped = sum(batch.count for batch in self._batches[:end])
             del self._batches[:end]
             return dropped
+
+    def replace(self, batches: Iterable[Batch]) -> bool:
+        """Put the body and version of each of `batches` in the place of those of the batch with its first offset."""
+        for batch in batches:
+            with self._lock:
+                place = bisect_right(self._batches, batch.first - 1, key=lambda found: found.last)
+                found = self._batches[place : place + 1]
+                if found and (found[0].first, found[0].count) == (batch.first, batch.count):
+                    self._batches[place] = batch
+        return True
 
     def close(self) -> None:
         """Release the engine; the records stay readable until it is garbage."""

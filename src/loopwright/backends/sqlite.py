@@ -13,8 +13,9 @@ import sqlite3
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -59,6 +60,8 @@ _BEYOND: Final = (
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 _WAL_MAGICS: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"\0\0\0\0")
 _TAIL_BATCHES: Final = 256
+_REPLACED_AT_ONCE: Final = 64
+"""Batches in one transaction: appends come in between."""
 _QUICK_CHECK_BYTES: Final = 32 << 20
 _AUTOCHECKPOINT_PAGES: Final = 1000
 # One statement per power of four: the driver drops and retakes the interpreter lock for each statement it
@@ -220,6 +223,34 @@ class SqliteEventLog:
                 write.execute("DELETE FROM batches WHERE first <= ?", (first,))
                 write.execute("UPDATE trimmed SET through = ?", (first + count - 1,))
             dropped += sum(count for _, count in doomed)
+
+    def replace(self, batches: Iterable[Batch]) -> bool:
+        """Put the body and version of each of `batches` in the place of those of the batch with its first offset.
+
+        Then write the file anew, so that what stood there before and what was trimmed is in no file; appends wait,
+        about a second for 100 MB. False when a reader holds the write-ahead log: call again, without batches.
+        """
+        waiting = iter(batches)
+        while some := list(islice(waiting, _REPLACED_AT_ONCE)):
+            rows = [
+                (b.version, _crc(b.first, b.count, b.version, b.body), b.body, b.first, b.count)
+                for b in some
+            ]
+            with (
+                self._lock,
+                _translated(self._path, damage=LogCorrupt),
+                _begun(self._write) as write,
+            ):
+                write.executemany(
+                    "UPDATE batches SET version = ?, crc = ?, body = ? "
+                    "WHERE first = ? AND count = ?",
+                    rows,
+                )
+        with self._lock, _translated(self._path, damage=LogCorrupt):
+            self._write.execute("VACUUM")
+            self._readers.drop_idle()
+            blocked = self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not blocked
 
     def verify(self) -> Verified:
         """Check the whole log: pages, checksums, gapless offsets, readable facts. Raises `LogCorrupt`.
@@ -414,6 +445,12 @@ class _Readers:
         """A reader that outlives `close` closes its own connection."""
         with suppress(IndexError):
             while self._is_closed:
+                self._idle.pop().close()
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody reads with now."""
+        with suppress(IndexError):
+            while True:
                 self._idle.pop().close()
 
     def close(self) -> None:

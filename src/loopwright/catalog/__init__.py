@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from loopwright.core.principal import Key
 
-from .experiments import Amendment, ArmChange
-from .keys import IssuedKey
+from .rules import Amendment, ArmChange
+from .secret import IssuedKey
 from .service import Catalog
-from .tenants import DEFAULT_TENANT, Tenant
+from .tenant import DEFAULT_TENANT, Tenant
 
 __all__ = [
     "DEFAULT_TENANT",

@@ -15,7 +15,7 @@ from loopwright.core.clock import Clock
 from loopwright.core.errors import NotFound, Unauthenticated
 from loopwright.core.principal import Key, Principal, StoredKey
 
-from .keys import digest_of
+from .secret import digest_of
 
 _MOST_RECENT: Final = 1024
 """Secrets in plain text that are cached, so that a busy one is not hashed at each request."""

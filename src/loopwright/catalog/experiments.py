@@ -1,329 +1,222 @@
-"""What makes an experiment sound, how it may move through its life, and what may change when.
-
-Pure: every function takes an experiment and returns the next one or raises.
-"""
+"""The experiments as memory holds them; every change is one transaction, in force from its fact's offset on."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from loopwright import policies
-from loopwright.core.errors import Conflict, Invalid, NoArms, NotFound, StaleVersion
-from loopwright.core.experiment import (
-    Arm,
-    ArmState,
-    Caps,
-    ContextSpec,
-    Experiment,
-    ExperimentState,
-    PolicyChoice,
-    Share,
-)
-from loopwright.core.reward import RewardSpec
-from loopwright.core.targeting import Targeting, check_arms
+from loopwright.core.errors import Conflict, LoopError, NotFound, NotInForce, StaleVersion
+from loopwright.core.events import ExperimentChanged, Fact
+from loopwright.core.experiment import Arm, Experiment
+from loopwright.core.ports import Database, Session
 
-from .tenants import slug
-
-Move = Literal["start", "pause", "resume", "end"]
-
-MAX_ARMS: Final = 1000
-MAX_DEPTH: Final = 64
-"""Levels of lists and objects in a payload: every reader, on any stack, can decode it."""
-SLACK: Final = 1e-9
-"""Rounding allowed when shares are summed."""
-
-_MOVES: Final[dict[Move, tuple[tuple[ExperimentState, ...], ExperimentState]]] = {
-    "start": (("draft",), "running"),
-    "pause": (("running",), "paused"),
-    "resume": (("paused",), "running"),
-    "end": (("draft", "running", "paused"), "ended"),
-}
-_FROZEN: Final = ("policy", "reward", "context", "caps")
-_ON_WIRE: Final = dict(
-    zip(Experiment.__struct_fields__, Experiment.__struct_encode_fields__, strict=True)
-)
-"""What clients call the fields of an experiment."""
+from . import rules, store
+from .journal import Journal
+from .rules import Amendment, ArmChange, Move
+from .tenants import Tenants
 
 
-class ArmChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of one arm; what is left out stays."""
+class Experiments:
+    """Experiments of one installation, read from memory."""
 
-    state: ArmState | UnsetType = UNSET
-    min_share: Share | UnsetType = UNSET
-    max_share: Share | UnsetType = UNSET
-    payload: Any | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
+    def __init__(self, database: Database, journal: Journal, *, tenants: Tenants) -> None:
+        self._journal = journal
+        self._tenants = tenants
+        loaded = map(rules.parsed, store.experiment_bodies(database))
+        self._held = {(e.tenant_id, e.id): e for e in loaded}
 
+    def get(self, tenant_id: str, experiment_id: str) -> Experiment:
+        """Return an experiment as it is now; raises `NotFound`."""
+        try:
+            return self._held[tenant_id, experiment_id]
+        except KeyError:
+            raise NotFound(f"there is no experiment '{experiment_id}'") from None
 
-class Amendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of an experiment; what is left out stays.
+    def all(self, tenant_id: str) -> list[Experiment]:
+        """Return a tenant's experiments, by id, ended ones too."""
+        found = [e for e in list(self._held.values()) if e.tenant_id == tenant_id]
+        return sorted(found, key=lambda experiment: experiment.id)
 
-    `arms` is a mapping from arm id to what changes of it, applied together; for a draft it may also be the
-    new list of arms.
-    """
+    def create(self, experiment: Experiment, *, actor: str = "") -> Experiment:
+        """Create `experiment` as a draft and return it as it is kept.
 
-    name: str | UnsetType = UNSET
-    arms: list[Arm] | dict[str, ArmChange] | UnsetType = UNSET
-    policy: PolicyChoice | UnsetType = UNSET
-    reward: RewardSpec | UnsetType = UNSET
-    context: ContextSpec | UnsetType | None = UNSET
-    caps: Caps | UnsetType | None = msgspec.field(name="trust", default=UNSET)
-    explore_floor: Share | UnsetType = UNSET
-    targeting: Targeting | UnsetType | None = msgspec.field(name="gate", default=UNSET)
-    """The whole new gate; None takes it away."""
-
-
-def check(experiment: Experiment) -> None:
-    """Raise `Invalid` or `PolicyMismatch` when `experiment` could not run as described."""
-    slug(experiment.id, "experiment id")
-    _check_arms(experiment.arms)
-    _check_shares(experiment)
-    _check_gate(experiment)
-    policies.make(resolved(experiment).name, experiment.policy.params)
-
-
-def resolved(experiment: Experiment) -> PolicyChoice:
-    """Return the policy that will learn: `auto` and aliases replaced by the class they stand for."""
-    name = policies.resolve(
-        experiment.policy.name,
-        reward_type=experiment.reward.type,
-        has_context=experiment.context is not None,
-    )
-    return msgspec.structs.replace(experiment.policy, name=name)
-
-
-def moved(experiment: Experiment, move: Move) -> Experiment:
-    """Return `experiment` after a step of its life.
-
-    Raises `Conflict` when the step is not possible from its state, `NoArms` when it would run without an arm.
-    Starting settles the policy, so that a later default never changes what an experiment learns.
-    """
-    sources, target = _MOVES[move]
-    if experiment.state not in sources:
-        raise Conflict(
-            f"experiment '{experiment.id}' is {experiment.state}; {move} is possible from "
-            f"{' or '.join(sources)}{_way_out(experiment.state)}",
-            found=experiment.state,
-            expected=list(sources),
+        Raises `Invalid` or `PolicyMismatch` when it could not run as described, `Conflict` when the id is
+        taken. Its state, revision and times are set here, whatever was given.
+        """
+        now_ms = self._journal.now_ms()
+        draft = msgspec.structs.replace(
+            experiment, state="draft", revision=1, created_at_ms=now_ms, updated_at_ms=now_ms
         )
-    if move == "start":
-        experiment = msgspec.structs.replace(experiment, policy=resolved(experiment))
-    experiment = msgspec.structs.replace(experiment, state=target)
-    _check_runnable(experiment)
-    return experiment
-
-
-def amended(experiment: Experiment, amendment: Amendment) -> Experiment:
-    """Return `experiment` after `amendment`; not checked yet.
-
-    Raises `Conflict` for what its state no longer allows and `NotFound` for an unknown arm.
-    """
-    _refuse_ended(experiment)
-    changes = {
-        field: value
-        for field in ("name", "explore_floor", "targeting", *_FROZEN)
-        if (value := getattr(amendment, field)) is not UNSET
-    }
-    if experiment.state != "draft":
-        _refuse_frozen(experiment, changes)
-    changed = msgspec.structs.replace(experiment, **changes)
-    match amendment.arms:
-        case list(arms):
-            if experiment.state != "draft":
+        draft, body = rules.normal(draft)
+        rules.check(draft)
+        self._tenants.get(draft.tenant_id)
+        with self._journal.writing:
+            if (draft.tenant_id, draft.id) in self._held:
                 raise Conflict(
-                    f"experiment '{experiment.id}' is {experiment.state}, so its list of arms cannot be "
-                    "replaced: arms keep their position for life. Send a mapping from arm id to what "
-                    "changes, or add arms"
+                    f"there is already an experiment '{draft.id}'; change it, or choose another id",
+                    found=draft.id,
                 )
-            changed = msgspec.structs.replace(changed, arms=tuple(arms))
-        case dict(by_id):
-            for arm_id, change in by_id.items():
-                changed = _with_arm(changed, arm_id, change)
-    _check_runnable(changed)
-    return changed
+            with self._journal.transaction() as session:
+                store.add_experiment(session, draft.tenant_id, draft.id, body=body)
+                self._tell(session, draft, "create", actor=actor)
+            self._held[draft.tenant_id, draft.id] = draft
+        self._settle(draft)
+        return draft
 
+    def update(
+        self,
+        tenant_id: str,
+        experiment_id: str,
+        amendment: Amendment,
+        *,
+        revision: int | None = None,
+        actor: str = "",
+    ) -> Experiment:
+        """Change an experiment; a draft in everything, a started one in what learning does not depend on.
 
-def extended(experiment: Experiment, arm: Arm) -> Experiment:
-    """Return `experiment` with a new arm in the last position; not checked yet."""
-    _refuse_ended(experiment)
-    if any(arm.id == other.id for other in experiment.arms):
-        raise Conflict(
-            f"experiment '{experiment.id}' already has an arm '{arm.id}'; ids stay taken, even by "
-            "retired arms: choose another",
-            found=arm.id,
-        )
-    return msgspec.structs.replace(experiment, arms=(*experiment.arms, arm))
-
-
-def expect_revision(experiment: Experiment, revision: int | None) -> None:
-    """Raise `StaleVersion` when the caller knows another revision than the present one."""
-    if revision is not None and revision != experiment.revision:
-        raise StaleVersion(
-            f"experiment '{experiment.id}' is at revision {experiment.revision}, not {revision}: "
-            "somebody changed it; read it again and repeat",
-            found=experiment.revision,
-            expected=revision,
+        Raises `StaleVersion` when `revision` is given and is not the present one.
+        """
+        return self._change(
+            (tenant_id, experiment_id),
+            lambda experiment: rules.amended(experiment, amendment),
+            "update",
+            revision=revision,
+            actor=actor,
         )
 
-
-def difference(before: Experiment, after: Experiment) -> list[str]:
-    """Return what differs, as field names; arms as `arms/<id>`."""
-    old = {arm.id: arm for arm in before.arms}
-    new = {arm.id: arm for arm in after.arms}
-    arms = [f"arms/{arm}" for arm in {**old, **new} if old.get(arm) != new.get(arm)]
-    fields = ("name", "state", "explore_floor", "targeting", *_FROZEN)
-    changed = [f for f in fields if getattr(before, f) != getattr(after, f)]
-    return [_ON_WIRE[f] for f in changed] + arms
-
-
-def normal(experiment: Experiment) -> tuple[Experiment, str]:
-    """Return `experiment` as it will be read back, and the JSON text that is stored.
-
-    Raises `Invalid` for a field of the wrong type or range and for a payload that JSON cannot carry.
-    """
-    try:
-        _refuse_unwritable(experiment.policy.params)
-        for arm in experiment.arms:
-            _refuse_unwritable(arm.payload)
-            _refuse_unwritable(arm.metadata)
-        body = msgspec.json.encode(experiment)
-        return _decode(body), body.decode()
-    except msgspec.ValidationError as error:
-        raise Invalid(f"the experiment is not acceptable: {error}") from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Invalid(f"an arm's payload or metadata cannot be written as JSON: {error}") from error
-
-
-def parsed(body: str) -> Experiment:
-    """Return the experiment that `normal` stored."""
-    return _decode(body)
-
-
-_decode: Final = msgspec.json.Decoder(Experiment).decode
-
-
-def _with_arm(experiment: Experiment, arm_id: str, change: ArmChange) -> Experiment:
-    position = next((i for i, arm in enumerate(experiment.arms) if arm.id == arm_id), None)
-    if position is None:
-        raise NotFound(f"experiment '{experiment.id}' has no arm '{arm_id}'")
-    arms = list(experiment.arms)
-    arm = arms[position]
-    if arm.state == "retired" and change.state not in (UNSET, "retired"):
-        raise Conflict(
-            f"arm '{arm_id}' is retired, and that is for good; add a new arm with another id"
-        )
-    values = msgspec.structs.asdict(change).items()
-    arms[position] = msgspec.structs.replace(
-        arm, **{field: value for field, value in values if value is not UNSET}
-    )
-    return msgspec.structs.replace(experiment, arms=tuple(arms))
-
-
-def _refuse_ended(experiment: Experiment) -> None:
-    if experiment.state == "ended":
-        raise Conflict(
-            f"experiment '{experiment.id}' has ended and stays as it was; make a new experiment",
-            found="ended",
+    def move(
+        self,
+        tenant_id: str,
+        experiment_id: str,
+        move: Move,
+        *,
+        revision: int | None = None,
+        actor: str = "",
+    ) -> Experiment:
+        """Start, pause, resume or end an experiment."""
+        return self._change(
+            (tenant_id, experiment_id),
+            lambda experiment: rules.moved(experiment, move),
+            move,
+            revision=revision,
+            actor=actor,
         )
 
+    def add_arm(
+        self,
+        tenant_id: str,
+        experiment_id: str,
+        arm: Arm,
+        *,
+        revision: int | None = None,
+        actor: str = "",
+    ) -> Experiment:
+        """Add an arm in the last position."""
+        return self._change(
+            (tenant_id, experiment_id),
+            lambda experiment: rules.extended(experiment, arm),
+            "add_arm",
+            revision=revision,
+            actor=actor,
+        )
 
-def _refuse_frozen(experiment: Experiment, changes: dict[str, Any]) -> None:
-    for field in _FROZEN:
-        if field in changes and changes[field] != getattr(experiment, field):
-            raise Conflict(
-                f"experiment '{experiment.id}' is {experiment.state}, so its {_ON_WIRE[field]} can no longer change: "
-                "what it has learned would mean something else; make a new experiment",
-                field=_ON_WIRE[field],
-                found=experiment.state,
-                expected="draft",
+    def change_arm(
+        self,
+        tenant_id: str,
+        experiment_id: str,
+        arm_id: str,
+        change: ArmChange,
+        *,
+        revision: int | None = None,
+        actor: str = "",
+    ) -> Experiment:
+        """Enable, disable or retire an arm, or change its shares, payload or metadata."""
+        return self._change(
+            (tenant_id, experiment_id),
+            lambda experiment: rules.amended(experiment, Amendment(arms={arm_id: change})),
+            "change_arm",
+            revision=revision,
+            actor=actor,
+        )
+
+    def adopt(self, session: Session, stands_at: Mapping[tuple[str, str], int]) -> list[Fact]:
+        """Return facts about the experiments that the event log was never told of."""
+        now_ms = self._journal.now_ms()
+        return [
+            ExperimentChanged(
+                self._journal.new_id(),
+                now_ms,
+                experiment,
+                adopted=True,
+                stands_at=stands_at.get((experiment.tenant_id, experiment.id)),
             )
+            for experiment in map(rules.parsed, store.untold_experiments(session))
+        ]
 
+    def follow(self, after: Experiment) -> None:
+        """Take over the value that another process stored; an older one changes nothing."""
+        known = self._held.get((after.tenant_id, after.id))
+        if known is None or known.revision < after.revision:
+            self._held[after.tenant_id, after.id] = after
 
-def _way_out(state: ExperimentState) -> str:
-    return "; make a new experiment" if state == "ended" else ""
-
-
-def _check_runnable(experiment: Experiment) -> None:
-    if experiment.state == "running" and not _enabled(experiment.arms):
-        raise NoArms(
-            f"experiment '{experiment.id}' would run without an enabled arm; enable or add one, "
-            "or pause the experiment"
-        )
-
-
-def _enabled(arms: tuple[Arm, ...]) -> list[Arm]:
-    return [arm for arm in arms if arm.state == "enabled"]
-
-
-def _check_arms(arms: tuple[Arm, ...]) -> None:
-    if not 1 <= len(arms) <= MAX_ARMS:
-        raise Invalid(
-            f"the experiment has {len(arms)} arms; give 1 to {MAX_ARMS}",
-            found=len(arms),
-            expected=[1, MAX_ARMS],
-        )
-    for arm in arms:
-        slug(arm.id, "arm id")
-    arm_id, count = Counter(arm.id for arm in arms).most_common(1)[0]
-    if count > 1:
-        raise Invalid(f"arm id '{arm_id}' occurs {count} times; ids are unique", found=arm_id)
-
-
-def _check_shares(experiment: Experiment) -> None:
-    """Every enabled arm can get its floor and its least share, and the largest shares add up to all traffic."""
-    arms = _enabled(experiment.arms)
-    if not arms:
-        return
-    floor = experiment.explore_floor / len(arms)
-    for arm in arms:
-        low = max(arm.min_share, floor)
-        if low > arm.max_share + SLACK:
-            raise Invalid(
-                f"arm '{arm.id}' must get at least {low:.4g} of the traffic (its min_share, or its part of "
-                f"explore_floor) and at most {arm.max_share:.4g}: raise max_share, lower the other, "
-                "or disable the arm",
-                found=arm.max_share,
-                expected=low,
+    def _change(
+        self,
+        at: tuple[str, str],
+        step: Callable[[Experiment], Experiment],
+        action: str,
+        *,
+        revision: int | None,
+        actor: str,
+    ) -> Experiment:
+        with self._journal.writing:
+            before = self.get(*at)
+            rules.expect_revision(before, revision)
+            after, body = rules.normal(step(before))
+            if body == rules.normal(before)[1]:
+                return before
+            rules.check(after)
+            after = msgspec.structs.replace(
+                after,
+                revision=before.revision + 1,
+                updated_at_ms=max(before.updated_at_ms, self._journal.now_ms()),
             )
-    least = math.fsum(max(arm.min_share, floor) for arm in arms)
-    if least > 1 + SLACK:
-        raise Invalid(
-            f"the least shares of the enabled arms add up to {least:.4g} (explore_floor counts as "
-            f"{floor:.4g} for each); lower them to 1 or less",
-            found=least,
-            expected=1,
+            after, body = rules.normal(after)
+            with self._journal.transaction() as session:
+                if not store.change_experiment(session, *at, revision=after.revision, body=body):
+                    raise StaleVersion(
+                        f"experiment '{after.id}' was changed by another process; restart this one to "
+                        "read it again",
+                        expected=before.revision,
+                    )
+                self._tell(
+                    session, after, action, actor=actor, changed=rules.difference(before, after)
+                )
+            self._held[at] = after
+        self._settle(after)
+        return after
+
+    def _settle(self, experiment: Experiment) -> None:
+        """Return once a change is in force; raises `NotInForce` when the event log cannot take it yet."""
+        try:
+            offset = self._journal.relay()
+        except LoopError as error:
+            raise NotInForce(
+                f"experiment '{experiment.id}' is changed (revision {experiment.revision}), but the event log "
+                f"cannot be written, so the change is not in force yet: {error.message}. It is tried again by "
+                "itself; do not repeat it",
+                found=experiment.revision,
+            ) from error
+        self._journal.wait_for(offset)
+
+    def _tell(
+        self, session: Session, after: Experiment, action: str, *, actor: str, **detail: Any
+    ) -> None:
+        subject = f"experiment/{after.id}"
+        detail = {"revision": after.revision, **detail}
+        self._journal.put(
+            session,
+            ExperimentChanged(self._journal.new_id(), self._journal.now_ms(), after, actor),
+            self._journal.told(after.tenant_id, subject, action, actor=actor, **detail),
         )
-    most = math.fsum(arm.max_share for arm in arms)
-    if most < 1 - SLACK:
-        raise Invalid(
-            f"the largest shares of the enabled arms add up to {most:.4g}, so some traffic would have no "
-            "arm; raise them to 1 or more",
-            found=most,
-            expected=1,
-        )
-
-
-def _check_gate(experiment: Experiment) -> None:
-    """A gate gives enabled arms only: no unit may get, by a rule, what was taken out of service."""
-    if experiment.targeting is not None:
-        check_arms(experiment.targeting, {arm.id: arm.state for arm in experiment.arms})
-
-
-def _refuse_unwritable(value: Any, *, depth: int = 0) -> None:
-    """Refuse NaN and infinity, which JSON would turn into null without a word, and bottomless nesting."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
-    match value:
-        case float() if not math.isfinite(value):
-            raise ValueError(f"{value} is not a JSON number")
-        case dict():
-            for item in value.values():
-                _refuse_unwritable(item, depth=depth + 1)
-        case list() | tuple():
-            for item in value:
-                _refuse_unwritable(item, depth=depth + 1)

@@ -1,58 +1,188 @@
-"""API keys: how they are made, what of them is kept, and what they allow.
-
-A key reads `lw_<12 hex digits of its id>_<secret>`. Only its SHA-256 is stored. A slow password hash would
-add nothing: the secret has 256 random bits, so there is no dictionary to try.
-"""
+"""The API keys: made, renewed and ended, each change in one transaction with the facts about it."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Iterable
-from typing import Final
+from typing import Any
 
 import msgspec
 
-from loopwright.core.errors import Invalid
-from loopwright.core.principal import SCOPES, Key, Scope
+from loopwright.core.errors import Conflict, Invalid
+from loopwright.core.events import Fact, KeyChanged
+from loopwright.core.ports import Database, Session
+from loopwright.core.principal import Key, StoredKey
 
-SECRET_BYTES: Final = 32
-MAX_GRACE_S: Final = 30 * 86_400
-
-
-class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A new or rotated key with its plain text, which is shown this once."""
-
-    key: Key
-    secret: str
-
-
-def mint(prefix: str) -> str:
-    """Return a new plain-text key that starts with `prefix`."""
-    # The one place that draws from the operating system: a secret must never be reproducible.
-    return f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
-
-
-def prefix_of(key_id: str) -> str:
-    """Return how the key with this id begins; the last digits of a UUIDv7 are its random ones."""
-    return f"lw_{key_id[-12:]}"
+from . import store
+from .access import Access
+from .journal import Journal
+from .secret import (
+    MAX_GRACE_S,
+    IssuedKey,
+    checked_scopes,
+    digest_of,
+    mint,
+    prefix_of,
+)
+from .tenants import Tenants
 
 
-def digest_of(raw: bytes | str) -> bytes:
-    """Return what is kept of a plain-text key: its SHA-256."""
-    if isinstance(raw, str):
-        raw = raw.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(raw).digest()
+class Keys:
+    """API keys of one installation, read from memory."""
 
+    def __init__(
+        self, database: Database, journal: Journal, *, access: Access, tenants: Tenants
+    ) -> None:
+        self._journal = journal
+        self._access = access
+        self._tenants = tenants
+        for stored in store.keys(database):
+            access.put(stored)
 
-def checked_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
-    """Return `scopes` once each, in the order of `SCOPES`; raises `Invalid` for none or an unknown one."""
-    asked = set(scopes)
-    unknown = sorted(asked.difference(SCOPES))
-    if unknown or not asked:
-        raise Invalid(
-            f"scopes are {unknown or 'empty'}; give at least one of {', '.join(SCOPES)}",
-            found=unknown,
-            expected=list(SCOPES),
+    def create(
+        self,
+        tenant_id: str,
+        scopes: Iterable[str],
+        *,
+        name: str = "",
+        expires_at_ms: int | None = None,
+        actor: str = "",
+    ) -> IssuedKey:
+        """Create an API key. Its secret is in the answer and nowhere else."""
+        now_ms = self._journal.now_ms()
+        if expires_at_ms is not None and expires_at_ms <= now_ms:
+            raise Invalid(
+                f"expires_at_ms is {expires_at_ms}, which has passed (it is {now_ms}); give a later time",
+                found=expires_at_ms,
+                expected=f"> {now_ms}",
+            )
+        self._tenants.get(tenant_id)
+        key_id = self._journal.new_id()
+        key = Key(
+            id=key_id,
+            tenant_id=tenant_id,
+            name=name,
+            scopes=checked_scopes(scopes),
+            prefix=prefix_of(key_id),
+            created_at_ms=now_ms,
+            expires_at_ms=expires_at_ms,
         )
-    return tuple(scope for scope in SCOPES if scope in asked)
+        secret = mint(key.prefix)
+        stored = StoredKey(key, digest_of(secret))
+        with self._journal.writing:
+            with self._journal.transaction() as session:
+                store.add_key(session, stored)
+                self._tell(session, stored, "create", actor=actor, scopes=list(key.scopes))
+            self._access.put(stored)
+        self._journal.try_relay()
+        return IssuedKey(key=key, secret=secret)
+
+    def rotate(
+        self, tenant_id: str, key_id: str, *, grace_s: float = 0.0, actor: str = ""
+    ) -> IssuedKey:
+        """Give a key a new secret; the present one stays valid for `grace_s` seconds more.
+
+        A secret that was already in its grace period ends at once.
+        """
+        if not 0 <= grace_s <= MAX_GRACE_S:
+            raise Invalid(
+                f"grace_s is {grace_s}; give 0 to {MAX_GRACE_S} seconds",
+                found=grace_s,
+                expected=[0, MAX_GRACE_S],
+            )
+        with self._journal.writing:
+            old = self._usable(tenant_id, key_id)
+            now_ms = self._journal.now_ms()
+            secret = mint(old.key.prefix)
+            key = msgspec.structs.replace(
+                old.key,
+                rotated_at_ms=now_ms,
+                previous_valid_until_ms=now_ms + round(grace_s * 1000) if grace_s else None,
+            )
+            new = StoredKey(
+                key, digest_of(secret), old.digest if grace_s else None, old.revision + 1
+            )
+            self._replace(old, new, "rotate", actor=actor, grace_s=grace_s)
+            issued = IssuedKey(key=self.get(tenant_id, key_id), secret=secret)
+        self._journal.try_relay()
+        return issued
+
+    def revoke(self, tenant_id: str, key_id: str, *, actor: str = "") -> Key:
+        """End a key at once and for good; revoking it again changes nothing."""
+        with self._journal.writing:
+            old = self._access.get(tenant_id, key_id)
+            if old.key.revoked_at_ms is None:
+                key = msgspec.structs.replace(
+                    old.key, revoked_at_ms=self._journal.now_ms(), previous_valid_until_ms=None
+                )
+                new = StoredKey(key, old.digest, revision=old.revision + 1)
+                self._replace(old, new, "revoke", actor=actor)
+        self._journal.try_relay()
+        return self.get(tenant_id, key_id)
+
+    def get(self, tenant_id: str, key_id: str) -> Key:
+        """Return what may be told about a key; raises `NotFound`."""
+        return self._access.view(self._access.get(tenant_id, key_id))
+
+    def all(self, tenant_id: str) -> list[Key]:
+        """Return a tenant's keys, oldest first, revoked ones too."""
+        found = [s for s in self._access.all() if s.key.tenant_id == tenant_id]
+        return sorted(map(self._access.view, found), key=lambda key: key.id)
+
+    def flush_last_used(self) -> int:
+        """Store when keys were last used; return how many had news. Call it now and then, and at the end."""
+        with self._journal.writing:
+            used = [
+                (stored.key.id, view.last_used_ms)
+                for stored in self._access.all()
+                if (view := self._access.view(stored)).last_used_ms is not None
+                and view.last_used_ms != stored.key.last_used_ms
+            ]
+            if not used:
+                return 0
+            with self._journal.transaction() as session:
+                store.set_last_used(session, used)
+            for key_id, at_ms in used:
+                self._access.note_use(key_id, at_ms)
+            return len(used)
+
+    def adopt(self) -> list[Fact]:
+        """Return facts about the keys that the event log was never told of."""
+        facts: list[Fact] = []
+        for stored in self._access.all():
+            if stored.revision == 0:
+                adopted = msgspec.structs.replace(stored, revision=1)
+                facts.append(KeyChanged(self._journal.new_id(), self._journal.now_ms(), adopted))
+                self._access.put(adopted)
+        return facts
+
+    def follow(self, stored: StoredKey) -> None:
+        """Take over the value that another process stored; an older one changes nothing."""
+        if self._access.revision(stored.key.id) < stored.revision:
+            self._access.put(stored)
+
+    def _tell(
+        self, session: Session, stored: StoredKey, action: str, *, actor: str, **detail: Any
+    ) -> None:
+        key = stored.key
+        self._journal.put(
+            session,
+            KeyChanged(self._journal.new_id(), self._journal.now_ms(), stored, actor),
+            self._journal.told(key.tenant_id, f"key/{key.id}", action, actor=actor, **detail),
+        )
+
+    def _usable(self, tenant_id: str, key_id: str) -> StoredKey:
+        stored = self._access.get(tenant_id, key_id)
+        if stored.key.revoked_at_ms is not None:
+            raise Conflict(f"key '{key_id}' is revoked, and that is for good; create a new key")
+        return stored
+
+    def _replace(
+        self, old: StoredKey, new: StoredKey, action: str, *, actor: str, **detail: Any
+    ) -> None:
+        used_ms = self._access.view(old).last_used_ms
+        key = msgspec.structs.replace(new.key, last_used_ms=used_ms)
+        new = msgspec.structs.replace(new, key=key)
+        with self._journal.transaction() as session:
+            store.change_key(session, new)
+            self._tell(session, new, action, actor=actor, **detail)
+        self._access.put(new)

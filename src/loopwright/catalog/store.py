@@ -10,8 +10,8 @@ import msgspec
 from loopwright.core.ports import Database, Session
 from loopwright.core.principal import Key, StoredKey
 
-from .keys import checked_scopes, prefix_of
-from .tenants import Tenant
+from .secret import checked_scopes, prefix_of
+from .tenant import Tenant
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     (

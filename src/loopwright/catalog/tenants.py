@@ -1,32 +1,53 @@
-"""Tenants: the domains that never see each other's data."""
+"""The tenants as memory holds them."""
 
 from __future__ import annotations
 
-from typing import Final
+from loopwright.core.errors import Conflict, NotFound
+from loopwright.core.events import Fact
+from loopwright.core.ports import Database
 
-import msgspec
-
-from loopwright.core.errors import Invalid
-from loopwright.core.experiment import Slug
-
-DEFAULT_TENANT: Final = "default"
-
-
-class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain of isolation. Every key, experiment and fact belongs to exactly one."""
-
-    id: Slug
-    name: str = ""
-    created_at_ms: int = 0
+from . import store
+from .journal import Journal
+from .tenant import DEFAULT_TENANT, Tenant, slug
 
 
-def slug(value: str, what: str) -> str:
-    """Return `value` when it can be an id; raises `Invalid` naming `what` it was meant for."""
-    try:
-        return msgspec.convert(value, Slug)
-    except msgspec.ValidationError:
-        raise Invalid(
-            f"{what} is {value!r}; an id starts with a letter or digit and has at most 128 of "
-            "letters, digits and . _ : -",
-            found=value,
-        ) from None
+class Tenants:
+    """Tenants of one installation, read from memory."""
+
+    def __init__(self, database: Database, journal: Journal) -> None:
+        self._journal = journal
+        self._held = {tenant.id: tenant for tenant in store.tenants(database)}
+        if DEFAULT_TENANT not in self._held:
+            self._store(Tenant(id=DEFAULT_TENANT, created_at_ms=self._journal.now_ms()))
+
+    def create(self, tenant_id: str, *, name: str = "", actor: str = "") -> Tenant:
+        """Create a tenant; raises `Conflict` when the id is taken."""
+        tenant = Tenant(
+            id=slug(tenant_id, "tenant id"), name=name, created_at_ms=self._journal.now_ms()
+        )
+        with self._journal.writing:
+            if tenant.id in self._held:
+                raise Conflict(f"there is already a tenant '{tenant.id}'", found=tenant.id)
+            told = self._journal.told(
+                tenant.id, f"tenant/{tenant.id}", "create", actor=actor, name=name
+            )
+            self._store(tenant, told)
+        self._journal.try_relay()
+        return tenant
+
+    def get(self, tenant_id: str) -> Tenant:
+        """Return a tenant; raises `NotFound`."""
+        try:
+            return self._held[tenant_id]
+        except KeyError:
+            raise NotFound(f"there is no tenant '{tenant_id}'") from None
+
+    def all(self) -> list[Tenant]:
+        """Return every tenant, by id."""
+        return sorted(self._held.values(), key=lambda tenant: tenant.id)
+
+    def _store(self, tenant: Tenant, *facts: Fact) -> None:
+        with self._journal.transaction() as session:
+            store.add_tenant(session, tenant)
+            self._journal.put(session, *facts)
+        self._held[tenant.id] = tenant

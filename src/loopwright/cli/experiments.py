@@ -197,7 +197,7 @@ def _status_of(services: Services, id: str) -> dict[str, Any]:
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.learning.advice import advise
 
-    experiment = services.truth.catalog.experiment(DEFAULT_TENANT, id)
+    experiment = services.truth.catalog.experiments.get(DEFAULT_TENANT, id)
     while services.learner.step():
         """Learn what the log has beyond the latest checkpoint, as a server does when it starts."""
     found = services.learner.status(DEFAULT_TENANT, id)

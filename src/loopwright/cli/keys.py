@@ -59,7 +59,7 @@ def create(
     if local:
         with _services(server.data) as services:
             issued = _plain(
-                services.truth.catalog.create_key(_tenant(), scope, name=name, actor=ACTOR)
+                services.truth.catalog.keys.create(_tenant(), scope, name=name, actor=ACTOR)
             )
     else:
         with server.client() as client:
@@ -72,7 +72,7 @@ def list_(*, local: Local = False, server: Server = HERE, json: AsJson = False) 
     """List API keys; never their secrets."""
     if local:
         with _services(server.data) as services:
-            found = _plain(services.truth.catalog.keys(_tenant()))
+            found = _plain(services.truth.catalog.keys.all(_tenant()))
     else:
         with server.client() as client:
             found = client.keys.list()
@@ -106,7 +106,9 @@ def rotate(
     """Give a key a new secret, shown this once."""
     if local:
         with _services(server.data) as services:
-            rotated = services.truth.catalog.rotate_key(_tenant(), id, grace_s=grace_s, actor=ACTOR)
+            rotated = services.truth.catalog.keys.rotate(
+                _tenant(), id, grace_s=grace_s, actor=ACTOR
+            )
             issued = _plain(rotated)
     else:
         with server.client() as client:
@@ -121,7 +123,7 @@ def revoke(
     """End a key at once and for good."""
     if local:
         with _services(server.data) as services:
-            key = _plain(services.truth.catalog.revoke_key(_tenant(), id, actor=ACTOR))
+            key = _plain(services.truth.catalog.keys.revoke(_tenant(), id, actor=ACTOR))
     else:
         with server.client() as client:
             key = client.keys.revoke(id)

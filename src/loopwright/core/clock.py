@@ -28,4 +28,5 @@ class SystemClock:
 
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch."""
+        # Whole numbers throughout: a float of seconds is rounded before it can be cut to milliseconds.
         return time.time_ns() // 1_000_000

@@ -18,6 +18,7 @@ from .errors import ContextInvalid
 BOUND: Final = float(2**20)
 """Largest magnitude of a vector component: beyond it, sums of products stop being exact (see `policies.exact`)."""
 
+# A linear policy keeps a matrix of dimension * dimension for each arm: 8 MiB of float64 at this limit.
 MAX_DIMENSION: Final = 1024
 
 
@@ -31,6 +32,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
 
 EMPTY: Final = Context()
 
+# One compiled packer per dimension: `struct.pack` would build and look up its format for every vector.
 _PACKERS: Final[dict[int, Callable[..., bytes]]] = {}
 
 
@@ -47,6 +49,7 @@ def pack(vector: Sequence[float], *, dimension: int) -> bytes:
         )
     # max and min may step over a NaN, but a NaN anywhere makes the sum NaN.
     if not (max(vector) <= BOUND and min(vector) >= -BOUND and math.isfinite(sum(vector))):
+        # Negated, the comparison also finds NaN, which is neither above nor below any bound.
         at, worst = next((i, v) for i, v in enumerate(vector) if not -BOUND <= v <= BOUND)
         raise ContextInvalid(
             f"context.vector[{at}] is {worst}; components must be finite and within ±{BOUND:.0f}: "

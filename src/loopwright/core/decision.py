@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+# Only `live` decisions teach: a shadow arm was never shown, and a holdout or fallback arm was not drawn at the
+# odds of the policy, so their outcomes say nothing about it.
 Mode = Literal["live", "shadow", "holdout", "fallback"]
+
+
+ERASED: Final = "erased:"
+"""What stands before the pseudonym of an erased person in the place of a decision's unit: no table has its rows."""
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -37,5 +43,11 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def session_id(self) -> str | None:
         """The caller's session, where the context's metadata names it."""
+        # Metadata is the caller's own JSON: the member may as well be a number or null.
         session_id = (self.metadata or {}).get("session_id")
         return session_id if isinstance(session_id, str) and session_id else None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the unit that it was made for was erased; then only what was learned from is left."""
+        return self.unit_id is not None and self.unit_id.startswith(ERASED)

@@ -7,6 +7,8 @@ from typing import Final
 
 from .errors import SettingsInvalid
 
+# 128 bits cannot be searched; 64 bytes are one block of SHA-256. HMAC would hash a longer key first (RFC 2104,
+# section 2), and the redactor, which prepares both halves of HMAC itself, does not.
 MIN_KEY_BYTES: Final = 16
 MAX_KEY_BYTES: Final = 64
 
@@ -17,7 +19,10 @@ def pseudonym(tenant_key: bytes, value: str) -> str:
     Raises `SettingsInvalid` when the key does not have 16 to 64 bytes.
     """
     check_key(tenant_key)
+    # The prefix separates this use of the key from its others: an address and a user id that are spelt alike must
+    # not share a digest. JSON may carry lone surrogates, which strict UTF-8 refuses.
     message = b"pseudonym\0" + value.encode("utf-8", "surrogatepass")
+    # Half of SHA-256 is 128 bits: two users of one tenant do not meet by chance.
     return hmac.digest(tenant_key, message, "sha256").hex()[:32]
 
 

@@ -44,6 +44,7 @@ class Invalid(LoopError):
     """The request is well-formed HTTP but its content is not acceptable."""
 
     code: ClassVar[str] = "invalid"
+    # Unprocessable content (RFC 9110, section 15.5.21): the syntax is right. Bodies that cannot be read get 400.
     status: ClassVar[int] = 422
 
 
@@ -131,6 +132,7 @@ class TokenExpired(LoopError):
     """The token is older than the configured maximum age."""
 
     code: ClassVar[str] = "token_expired"
+    # Gone, not 404 (RFC 9110, section 15.5.11): a repetition cannot succeed.
     status: ClassVar[int] = 410
 
 
@@ -145,6 +147,7 @@ class NotFound(LoopError):
     """There is no such resource for this tenant."""
 
     code: ClassVar[str] = "not_found"
+    # Not 403 for what belongs to another tenant: that answer would confirm that it exists.
     status: ClassVar[int] = 404
 
 
@@ -169,7 +172,7 @@ class EventConflict(Conflict):
 
 
 class StaleVersion(Conflict):
-    """Somebody else changed the resource first."""
+    """Another request changed the resource first."""
 
     code = "stale_version"
 
@@ -190,15 +193,18 @@ class Overloaded(LoopError):
     """The queue is full; `retry_after_s` says when to come back."""
 
     code: ClassVar[str] = "overloaded"
+    # Not 429: the server is full, and the caller has not sent too much.
     status: ClassVar[int] = 503
 
 
+# Under `Overloaded`, so that clients which repeat on overload repeat this too: keys make a repetition harmless.
 class OutcomeUnknown(Overloaded):
     """A commit was not confirmed in time: the facts may be stored by now, or never. Repeat it under the same keys."""
 
     code = "outcome_unknown"
 
 
+# 503, not 500: once the disk, the data or the settings are mended, the same request succeeds.
 class Broken(LoopError):
     """The installation itself needs attention."""
 
@@ -234,6 +240,7 @@ class DiskFull(Broken):
     """The disk refused a write; nothing unwritten was acknowledged."""
 
     code: ClassVar[str] = "disk_full"
+    # Insufficient storage (RFC 4918, section 11.5): unlike 503, waiting alone does not help.
     status: ClassVar[int] = 507
 
 

@@ -36,7 +36,7 @@ class Decided(msgspec.Struct, frozen=True, tag="decided", array_like=True, gc=Fa
 
 
 class Received(msgspec.Struct, frozen=True, tag="received", array_like=True, gc=False):
-    """What a decision earned arrived and was accepted: what learning reads."""
+    """The outcome of a decision arrived and was accepted; learning reads these facts."""
 
     event_id: str
     at_ms: int
@@ -74,6 +74,7 @@ class Interacted(msgspec.Struct, frozen=True, tag="interacted", array_like=True)
     interaction: Interaction
 
 
+# Outcomes of steps come later than the steps, and a fact is never changed: so the later fact wins.
 class Stepped(msgspec.Struct, frozen=True, tag="stepped", array_like=True):
     """An agent took a step, or the outcome of one became known: the later fact of one step id wins."""
 
@@ -107,6 +108,7 @@ class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
     """Time passed while nothing else happened; it closes attribution windows, so that replay is exact."""
 
     at_ms: int
+    # Time passes for every tenant.
     tenant_id: str = ""
 
 
@@ -117,10 +119,13 @@ class RolledBack(msgspec.Struct, frozen=True, tag="rolled_back", array_like=True
     tenant_id: str
     experiment_id: str
     snapshot: int
+    # The state itself, and no reference: a replay must not need a snapshot that may be deleted by then.
     state: bytes
     actor: str = ""
 
 
+# Stored in the catalog's outbox and appended under a key made of `event_id`, so that a repetition after a crash
+# is one fact (decision 0011).
 class ExperimentChanged(msgspec.Struct, frozen=True, tag="experiment_changed", array_like=True):
     """An experiment is from here on as this fact says: the learner starts, pauses, resumes and ends it at this offset.
 
@@ -148,6 +153,7 @@ class KeyChanged(msgspec.Struct, frozen=True, tag="key_changed", array_like=True
 
     event_id: str
     at_ms: int
+    # Digests suffice to check a key, so a process can authenticate from the log alone.
     stored: StoredKey
     actor: str = ""
 
@@ -158,7 +164,7 @@ class KeyChanged(msgspec.Struct, frozen=True, tag="key_changed", array_like=True
 
 
 class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
-    """Somebody changed something in the control plane: the audit trail."""
+    """The control plane was changed: the audit trail."""
 
     at_ms: int
     tenant_id: str
@@ -170,7 +176,7 @@ class Changed(msgspec.Struct, frozen=True, tag="changed", array_like=True):
 
 
 class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True, gc=False):
-    """What a decision will probably earn, by what people did with it: learned from until the outcome is known.
+    """The predicted outcome of a decision, by what people did with it: learned from until the outcome is known.
 
     A fact, so that learning is replayed as it was whichever surrogate is the current one later.
     """
@@ -179,6 +185,7 @@ class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True, gc=
     at_ms: int
     decision: Decision
     feedback: Outcome
+    # The fact fixes the number: a later surrogate would give another, and the replay another state.
     surrogate: str
     """Version of the surrogate that says so."""
 
@@ -188,6 +195,7 @@ class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True, gc=
         return self.decision.tenant_id
 
 
+# Tags and the order of fields are in every stored log: kinds are added, never renamed or removed.
 Fact = (
     Decided
     | Received

@@ -11,6 +11,7 @@ from .context import MAX_DIMENSION
 from .reward import RewardSpec
 from .targeting import Targeting
 
+# Python's `$` also matches before a final newline, hence the look-ahead.
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}(?!\n)$")]
 """A stable id chosen by the user: letters, digits and . _ : - (at most 128 characters), so it fits in a path."""
 
@@ -53,6 +54,7 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     What goes beyond is kept and counted, but teaches nothing.
     """
 
+    # The same numbers as `TrustPolicy`: what a report leaves out should teach nothing either.
     per_person: Annotated[int, Meta(ge=1)] = 5
     """The person who gave the feedback; of plain rewards, the decision's unit."""
     per_session: Annotated[int, Meta(ge=1)] = 5
@@ -71,13 +73,15 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyChoice = msgspec.field(default_factory=PolicyChoice)
     reward: RewardSpec = RewardSpec()
     context: ContextSpec | None = None
+    # Without a floor a propensity can reach 0, and weights of 1 ÷ propensity have no bound.
     explore_floor: Annotated[float, Meta(ge=0, le=1)] = 0.01
     """Share of the traffic spread evenly over the enabled arms, so that every propensity is positive."""
     revision: int = 1
     """Grows with every change."""
     created_at_ms: int = 0
     updated_at_ms: int = 0
+    # On the wire and in stored facts it is `gate`; in the code a gate is a test of evidence (see the glossary).
     targeting: Targeting | None = msgspec.field(name="gate", default=None)
     """What stands before the bandit; None lets every request through."""
     caps: Caps | None = msgspec.field(name="trust", default=None)
-    """How far one person may teach the policy; None learns from everybody without limit."""
+    """How far one person may teach the policy; None sets no limit."""

@@ -21,7 +21,7 @@ CONSENT_SCOPES: Final[tuple[ConsentScope, ...]] = get_args(ConsentScope)
 
 
 class Rating(msgspec.Struct, frozen=True, tag="rating", array_like=True, gc=False):
-    """Somebody's explicit verdict: thumbs are 0 or 1, stars 1 to 5, a numeric one lies in its bounds."""
+    """An explicit verdict: thumbs are 0 or 1, stars 1 to 5, a numeric one lies in its bounds."""
 
     value: float
     scale: Scale
@@ -106,12 +106,14 @@ class Who(msgspec.Struct, frozen=True, array_like=True, gc=False):
     address: str | None = None
 
 
+# A map where the other kinds are arrays: most of its many fields hold their default and are left out.
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who said it, when, where, under which consent, and what intake made of it."""
 
     occurred_at_ms: int
     """When it happened, by the sender's clock; `at_ms` of the fact is when it arrived."""
     source: Source = "end_user"
+    # Pseudonyms only: what leads to the user lies outside of the log, where erasure destroys it.
     person: str | None = None
     """Pseudonym of the user: equal for equal users of one tenant, and nothing more."""
     address: str | None = None
@@ -148,10 +150,12 @@ def metric_of(feedback: Feedback) -> tuple[str, float] | None:
     # `type(x) is`: for a struct that is not of the class, `isinstance` is ten times as slow.
     if type(feedback) is Outcome:
         return feedback.metric, feedback.value
+    # One metric for all scales, so a reward does not depend on whether a product asks for thumbs or stars.
     if type(feedback) is Rating:
         return "rating", feedback.satisfaction
     if type(feedback) is Signal or type(feedback) is Measurement:
         return feedback.name, feedback.value
+    # A correction whose texts were too long to compare has no distance, and earns nothing.
     if type(feedback) is Correction and feedback.distance is not None:
         return "correction_distance", feedback.distance
     if type(feedback) is Annotation and feedback.score is not None:

@@ -26,6 +26,7 @@ class Ids:
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._now_ms = clock.now_ms
         self._bits = rng.getrandbits
+        # When the clock steps back, ids keep the latest time seen: readers may rely on their order.
         self._last_ms = -1
         self._prefix = ""
 
@@ -37,6 +38,8 @@ class Ids:
             # Many ids are made in one millisecond: its digits and the version's are written once.
             self._prefix = f"{now_ms:012x}7"
             self._last_ms = now_ms
+        # 12 random bits, the variant 0b10, 62 random bits (RFC 9562, section 5.7), without a counter: two ids of one
+        # millisecond are in no order, and meet with probability 2⁻⁷⁴.
         noise = self._bits(12) << 64 | _VARIANT | self._bits(62)
         return f"{self._prefix}{noise:019x}"
 

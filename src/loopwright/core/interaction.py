@@ -28,6 +28,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Pseudonym of the user."""
     task: str = ""
     task_id: str | None = None
+    # A hash suffices to find equal inputs; the text itself may be about people.
     input_hash: str | None = None
     prompt_version: str | None = None
     model_id: str | None = None
@@ -42,6 +43,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     server_latency_ms: float | None = None
     error: str | None = None
     """Kind of failure; None when the call succeeded."""
+    # Redacted, and present only where the sender declares it as free text.
     query: str | None = None
     response: str | None = None
     country: str | None = None

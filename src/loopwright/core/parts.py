@@ -64,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def following(self, **changes: Any) -> Self:
         """Return the manifest that is to be published after this one."""
+        # Number 0 is never stored, so it cannot be a parent.
         parents = (self.digest,) if self.number else self.parents
         return msgspec.structs.replace(self, number=self.number + 1, parents=parents, **changes)
 
@@ -109,6 +110,7 @@ def publish(blobs: BlobStore, manifest: Manifest, *, expect: int) -> None:
         raise ValueError(f"manifest {manifest.number} cannot follow number {expect}")
     found = newest_number(blobs)
     if found == expect and blobs.put(name_of(manifest.number), _encode(manifest)):
+        # The put alone does not prove that the writer was up to date: a number that was tidied away is free again.
         found = newest_number(blobs)
         if found < manifest.number + KEPT:
             return
@@ -125,6 +127,7 @@ def publish(blobs: BlobStore, manifest: Manifest, *, expect: int) -> None:
 
 def tidy(blobs: BlobStore) -> None:
     """Delete all but the newest `KEPT` manifests."""
+    # Oldest first: after a crash in between, those that are left are still the newest.
     for number in sorted(_numbers(blobs))[:-KEPT]:
         blobs.delete(name_of(number))
 
@@ -132,6 +135,7 @@ def tidy(blobs: BlobStore) -> None:
 def decode(content: bytes, kind: type[T], *, format: int, name: str) -> T:
     """Return the manifest that `content`, called `name`, holds. Raises `ManifestUnreadable`."""
     try:
+        # The format before the rest: a newer layout should ask for an upgrade, not look like damage.
         found = msgspec.json.decode(content, type=_Format).format
         if found <= format:
             return msgspec.json.decode(content, type=kind)

@@ -144,11 +144,21 @@ class EventLog(Protocol):
         """Drop whole batches whose last offset is at most `through`; keys stay. Return records dropped."""
         ...
 
+    def replace(self, batches: Iterable[Batch]) -> bool:
+        """Put the body and version of each of `batches` in the place of those of the batch with its first offset.
+
+        For erasure only. Once it returns True, what stood there before, and what was trimmed, is in no file of the
+        log; a reader may see some of the batches replaced and others not yet. False when something still reads the
+        old bytes: call again, without batches. A batch that is not there or has another count is left out.
+        """
+        ...
+
     def close(self) -> None:
         """Release the engine."""
         ...
 
 
+# No `LoopError`: it never reaches a user. The writer takes the stored keys out and appends the rest.
 class KeyTaken(Exception):
     """An append was refused as a whole because some of its keys are already stored: `keys`, and `said`, what is kept beside them."""
 

@@ -24,6 +24,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     """How the key begins; enough to recognise it in a configuration."""
     created_at_ms: int
     rotated_at_ms: int | None = None
+    # Both secrets work for a while, so that a key can be rotated without an interruption.
     previous_valid_until_ms: int | None = None
     """Until when the secret before the last rotation still works."""
     expires_at_ms: int | None = None
@@ -35,6 +36,7 @@ class StoredKey(msgspec.Struct, frozen=True):
     """A key with the SHA-256 digests of its secrets: all that is kept of them."""
 
     key: Key
+    # Neither salted nor stretched: the secret is 256 random bits, so there is no dictionary to try.
     digest: bytes
     previous_digest: bytes | None = None
     revision: int = 1
@@ -62,7 +64,7 @@ class Principal(msgspec.Struct, frozen=True):
     def acting_for(self, tenant_id: str | None) -> str:
         """Return the tenant to act for: the key's own, or any for an admin.
 
-        Raises `NotFound` for anybody else, so that a key learns nothing about other tenants.
+        Raises `NotFound` when the key lacks `admin`, so that it learns nothing about other tenants.
         """
         if tenant_id is None or tenant_id == self.tenant_id:
             return self.tenant_id

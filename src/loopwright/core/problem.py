@@ -20,12 +20,14 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
+# Extension members share one object with the standard ones (RFC 9457, section 3.2) and must not replace them.
 _RESERVED: Final = frozenset(Problem.__struct_fields__)
 
 
 def document(status: int, code: str, sentence: str) -> dict[str, Any]:
     """Return the members that every problem document has."""
     return {
+        # A URN, as the type need not be fetched (section 3.1.1): it stays valid wherever Loopwright is installed.
         "type": f"urn:loopwright:error:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
@@ -43,6 +45,7 @@ def document_of(error: LoopError) -> dict[str, Any]:
 
 def fault_of(error: msgspec.ValidationError) -> str:
     """Return what msgspec found wrong, with the types of JSON where it names those of Python."""
+    # Callers send JSON, in any language; the names of Python's types would mislead them.
     return _PYTHON_TYPE.sub(lambda found: _JSON_TYPES[found[0]], str(error))
 
 

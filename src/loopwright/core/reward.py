@@ -43,6 +43,7 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duplicates: Literal["first", "latest", "add"] = "first"
     shaping: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
+    # The constraints of `Meta` hold on decoding only, so specs built in Python are checked here again.
     def __post_init__(self) -> None:
         low, high = self.range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -61,6 +62,7 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.default is not None and self.window_s is None:
             raise ValueError("a default reward needs window_s, the time after which it applies")
+        # A window without a default would leave its decisions open for ever.
         if self.window_s is not None and self.default is None:
             raise ValueError("window_s needs default, the reward of a decision without feedback")
         if self.default is not None and not low <= self.default <= high:
@@ -71,6 +73,7 @@ class RewardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _check_shaping(self) -> None:
         if self.shaping == "":
             raise ValueError("shaping is empty; name the task whose surrogate is to be used")
+        # Binary policies count successes and failures; a share of a success is neither.
         if self.type == "binary":
             raise ValueError(
                 "a binary reward cannot be shaped: an expectation lies between 0 and 1; declare the "
@@ -154,6 +157,7 @@ def derive(
     `facts` are the distinct observations of `spec.metric` in log order, `expected` what a surrogate said of it.
     Those after the attribution window do not count. An expectation never outlives the window, nor an observation.
     """
+    # By the time of arrival, as the log has it: a replay closes the window at the same fact.
     closes_at_ms = None if spec.window_s is None else decided_at_ms + round(spec.window_s * 1000)
     counted = [f.value for f in facts if closes_at_ms is None or f.at_ms <= closes_at_ms]
     if counted:
@@ -163,11 +167,14 @@ def derive(
             case "latest":
                 raw = counted[-1]
             case "add":
+                # Rounded once, at the end: plain addition would give another sum for another order.
                 raw = math.fsum(counted)
         return Reward(settle(spec, raw))
+    # Feedback at the very end still counts, so the default applies only after it.
     if closes_at_ms is not None and now_ms > closes_at_ms:
         assert spec.default is not None
         return Reward(settle(spec, spec.default), by_default=True)
+    # Last: neither an outcome nor a closed window may be overruled by a prediction.
     if expected and spec.shaping is not None:
         return Reward(settle(spec, expected[-1].value), is_expected=True)
     return None
@@ -178,6 +185,7 @@ def settle(spec: RewardSpec, raw: float) -> float:
 
     `derive` for one decision whose value is known. Raises `RewardInvalid` for what intake would have refused.
     """
+    # Clipped first: `reject` must not refuse here what intake has acknowledged already.
     low, high = spec.range
     return normalise(spec, min(max(raw, low), high))[0]
 

@@ -17,6 +17,8 @@ def apply_schema(database: Database, name: str, scripts: Sequence[Sequence[str]]
 
     All in one transaction. Raises `Broken` when the database was made by a newer program.
     """
+    # Version and tables change together: DDL is transactional in SQLite and in PostgreSQL, so a crash leaves the
+    # earlier version whole. Transactions take turns, so of two processes that start at once one finds all done.
     with database.transaction() as session:
         session.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions "
@@ -24,6 +26,7 @@ def apply_schema(database: Database, name: str, scripts: Sequence[Sequence[str]]
         )
         rows = session.query("SELECT version FROM schema_versions WHERE name = ?", (name,))
         found = int(rows[0][0]) if rows else 0
+        # Old code on newer tables might write rows that break rules it does not know.
         if found > len(scripts):
             raise Broken(
                 f"the tables of {name!r} have version {found}; this program knows up to {len(scripts)}: "

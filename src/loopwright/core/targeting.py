@@ -6,7 +6,7 @@ Only the declaration is here, and what makes it sound; `serving.assign` follows 
 2. The first rule whose conditions all hold decides.
 3. The rollout lets a share of the units through to the bandit; the rest gets the default arm.
 
-Whatever gets an arm without the bandit's draw is not `live`, so nothing is learned from it.
+A decision whose arm the bandit did not draw is not `live`, so nothing is learned from it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from .errors import Invalid
 
+# Buckets and no floating-point share: a unit's bucket never moves, so raising the rollout only adds units.
 STEPS: Final = 10_000
 """Parts that a rollout is divided into: one step is 0.01 %."""
 
@@ -40,6 +41,7 @@ Operator = Literal[
     "eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "contains", "exists", "starts_with"
 ]
 
+# JavaScript holds whole numbers exactly up to 2⁵³.
 Moment = Annotated[int, Meta(ge=0, le=2**53)]
 """Milliseconds since the epoch."""
 
@@ -66,6 +68,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"attribute is {self.attribute!r}; name unit_id, context_id or metadata.<key>"
             )
+        # Types allow any scalar or list; which of them an operator can compare with is known only here.
         wanted, fits = _VALUES.get(self.op, _A_SCALAR)
         if not fits(self.value):
             raise ValueError(
@@ -81,10 +84,10 @@ class Fixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens to requests of which every condition holds; without conditions, to all that come this far.
+    """What happens to requests that meet every condition; without conditions, to all that reach the rule.
 
     `then` is a fixed arm, `default` for the gate's default arm, or `bandit` for the bandit, whatever the
-    rollout says: so a team can use what nobody else sees yet.
+    rollout says: so a team can use a feature before its release.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -94,7 +97,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.id in (BY_SCHEDULE, BY_ROLLOUT):
             raise ValueError(
-                f"a rule is called {self.id!r}, which is what decisions of the {self.id} itself name; "
+                f"a rule has the id {self.id!r}, which stands for the {self.id} itself in decisions; "
                 "choose another id"
             )
         if len(self.when) > MAX_CONDITIONS:
@@ -126,6 +129,7 @@ class Targeting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     epoch: Annotated[int, Meta(ge=0, le=2**32)] = 0
 
     def __post_init__(self) -> None:
+        # Before all else: the checks below use `steps`, which cannot be computed from NaN.
         self._check_rollout()
         starts, ends = self.starts_at_ms, self.ends_at_ms
         if starts is not None and ends is not None and starts >= ends:
@@ -146,12 +150,14 @@ class Targeting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def needs_unit(self) -> bool:
         """Whether a request must say which unit it is about."""
+        # At 0 % and at 100 % the answer is the same for every unit, so requests need not name one.
         return self.sticky or 0 < self.steps < STEPS
 
     def _check_rollout(self) -> None:
         rollout = self.percentage
         if not (math.isfinite(rollout) and 0 <= rollout <= 100):
             raise ValueError(f"rollout is {rollout}; give a percentage from 0 to 100")
+        # Decimal shares such as 0.07 are not exact in binary; only that rounding is forgiven.
         if abs(self.steps * 100 / STEPS - rollout) > 1e-9:
             raise ValueError(f"rollout is {rollout} %; it goes in steps of {100 / STEPS:g} %")
 
@@ -183,6 +189,7 @@ def check_arms(gate: Targeting, states: Mapping[str, str]) -> None:
                 f"{', '.join(map(repr, states))}",
                 found=arm_id,
             )
+        # A disabled arm must not come back through a rule: the gate would bypass the switch that turned it off.
         if state != "enabled":
             raise Invalid(
                 f"the gate's {giver} gives the arm {arm_id!r}, which is {state}; name another arm in the gate, "
@@ -202,6 +209,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _is_orderable(value: Any) -> bool:
+    # In Python `bool` is a kind of `int`: true would be compared as 1.
     return _is_scalar(value) and not isinstance(value, bool)
 
 

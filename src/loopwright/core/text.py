@@ -44,6 +44,7 @@ class Finder(Redactor, Protocol):
         ...
 
 
+# `dict=True` gives `cached_property` a place to store: a struct has none by itself.
 class Scores(msgspec.Struct, frozen=True, dict=True):
     """The probability of each label, adding up to 1, and who says so."""
 

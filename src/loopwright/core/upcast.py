@@ -20,10 +20,12 @@ SCHEMA_VERSION: Final = 1
 Upcaster = Callable[[list[Any]], list[Any]]
 """Turns one fact of version n, a list whose first item is its kind, into version n + 1."""
 
+# Empty while there is one version. Released entries stay for good: archived segments keep their version.
 UPCASTERS: Final[Mapping[int, Upcaster]] = {}
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Fact])
+# Facts of older versions do not fit the present types, so they are decoded to lists first.
 _untyped: Final = msgspec.msgpack.Decoder(list[list[Any]])
 
 
@@ -43,6 +45,7 @@ def decode(
 
     Raises `LogCorrupt` when the batch cannot be read or is newer than this program.
     """
+    # Fields that this program does not know would be dropped in silence, and learned states differ.
     if version > current:
         raise LogCorrupt(
             f"the log holds facts of schema version {version}; this program reads up to {current}: "

@@ -2,7 +2,8 @@
 
 from .consumers import Consumers
 from .reader import Reader
+from .rewrite import Rewriter
 from .seal import Sealer, Segment, Segments
 from .writer import Writer
 
-__all__ = ["Consumers", "Reader", "Sealer", "Segment", "Segments", "Writer"]
+__all__ = ["Consumers", "Reader", "Rewriter", "Sealer", "Segment", "Segments", "Writer"]

@@ -71,6 +71,10 @@ class Reader:
         del found[limit:]
         return found
 
+    def forget(self) -> None:
+        """Drop the facts held in memory: an erasure has rewritten the log."""
+        self._latest = (START, [])
+
     def wait(self, after: int, timeout_s: float) -> bool:
         """Wait until the log reaches beyond offset `after`; False when `timeout_s` passes first."""
         deadline = monotonic() + timeout_s

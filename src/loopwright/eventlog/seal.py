@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -109,9 +109,20 @@ class Segments:
 
     def replay(self, after: int = START) -> Iterator[tuple[int, Fact]]:
         """Yield the sealed facts beyond offset `after`, each with its offset."""
-        for segment in self.manifest().parts:
-            if segment.last > after:
-                yield from self.read(segment, after=after)
+        while True:
+            # Read anew for each: an erasure deletes the file of a segment that it has put another in the place of.
+            segments = self.manifest().parts
+            segment = next((segment for segment in segments if segment.last > after), None)
+            if segment is None:
+                return
+            try:
+                facts = self.read(segment, after=after)
+            except LogCorrupt:
+                if segment in self.manifest().parts:
+                    raise
+                continue
+            yield from facts
+            after = segment.last
 
     def read(self, segment: Segment, *, after: int = START) -> list[tuple[int, Fact]]:
         """Return the facts of `segment` beyond offset `after`, each with its offset.
@@ -164,10 +175,51 @@ class Segments:
             raise LogCorrupt(
                 f"facts {first} to {last} do not continue the segments, which end at {manifest.last}"
             )
+        # Twenty digits hold every offset of 64 bits, so the names sort as the offsets do.
+        segment = self._stored(f"{_FACTS}{first:020}-{last:020}.parquet", rows)
+        grown = manifest.following(parts=(*manifest.parts, segment))
+        parts.publish(self._blobs, grown, expect=manifest.number)
+        return segment
+
+    def rewrite(self, change: Callable[[Batch], tuple[Batch, int]]) -> int:
+        """Put what `change` returns in the place of the facts of every segment; return how many it changed.
+
+        Each replaced segment is published before its old file is deleted. Files that no manifest names are deleted.
+        """
+        manifest = self.adopt()
+        changed = 0
+        for place, segment in enumerate(manifest.parts):
+            made = [change(batch) for batch in self._batches(segment)]
+            n = sum(count for _, count in made)
+            if n:
+                rows = [row for batch, _ in made for row in _rows(batch)]
+                name = f"{_FACTS}{segment.first:020}-{segment.last:020}-{manifest.number + 1:012}.parquet"
+                new = self._stored(name, rows)
+                replaced = (*manifest.parts[:place], new, *manifest.parts[place + 1 :])
+                grown = manifest.following(parts=replaced)
+                parts.publish(self._blobs, grown, expect=manifest.number)
+                manifest = grown
+                changed += n
+        named = {segment.name for segment in manifest.parts}
+        for name in [name for name in self._blobs.names(_FACTS) if name not in named]:
+            self._blobs.delete(name)
+        return changed
+
+    def _batches(self, segment: Segment) -> Iterator[Batch]:
+        """Return the facts of `segment` as batches, each of one schema version."""
+        columns = ("offset", "schema_version", "body")
+        rows = self._columnar.decode(self.content(segment), columns, after=START)
+        for version, run in groupby(rows, key=itemgetter(1)):
+            same = list(run)
+            body = _array_header(len(same)) + b"".join([row[2] for row in same])
+            yield Batch(first=Offset(same[0][0]), count=len(same), version=version, body=body)
+
+    def _stored(self, name: str, rows: Sequence[_Row]) -> Segment:
+        """Store `rows` as the file `name`, not yet named by a manifest."""
         content = self._columnar.encode(_COLUMNS, rows)
+        first, last = rows[0][0], rows[-1][0]
         segment = Segment(
-            # Twenty digits hold every offset of 64 bits, so the names sort as the offsets do.
-            name=f"{_FACTS}{first:020}-{last:020}.parquet",
+            name=name,
             first=first,
             last=last,
             rows=len(rows),
@@ -175,12 +227,10 @@ class Segments:
             digest=hashlib.sha256(content).hexdigest(),
         )
         # A file of this name is what a crash left behind before any manifest named it.
-        self._blobs.delete(segment.name)
-        self._blobs.put(segment.name, content)
+        self._blobs.delete(name)
+        self._blobs.put(name, content)
         # Read back before a manifest names it: trimming then deletes the only other copy.
         self.content(segment)
-        grown = manifest.following(parts=(*manifest.parts, segment))
-        parts.publish(self._blobs, grown, expect=manifest.number)
         return segment
 
     def tidy(self) -> None:

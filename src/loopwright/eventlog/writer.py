@@ -105,7 +105,12 @@ class Writer:
         with self._lock:
             # A submission beyond the capacity passes alone: it could never pass otherwise.
             if self._is_closing or (self.queued and self.queued + n > self._capacity):
-                raise self._overloaded()
+                raise _overloaded(
+                    self.queued,
+                    self._capacity,
+                    retry_after_s=self.retry_after_s,
+                    is_closing=self._is_closing,
+                )
             self.queued += n
             self._submissions_in += 1
             self._submitted.append(submission)
@@ -355,18 +360,19 @@ class Writer:
         with self._lock:
             self.shed += n
 
-    def _overloaded(self) -> Overloaded:
-        retry_after_s = round(self.retry_after_s, 3)
-        if self._is_closing:
-            return Overloaded(
-                "the event log is closing; send it again", retry_after_s=retry_after_s
-            )
-        return Overloaded(
-            f"{self.queued} facts wait to be stored, of at most {self._capacity}; "
-            f"send it again in {retry_after_s} s",
-            retry_after_s=retry_after_s,
-            queued=self.queued,
-        )
+
+def _overloaded(
+    queued: int, capacity: int, *, retry_after_s: float, is_closing: bool
+) -> Overloaded:
+    retry_after_s = round(retry_after_s, 3)
+    if is_closing:
+        return Overloaded("the event log is closing; send it again", retry_after_s=retry_after_s)
+    return Overloaded(
+        f"{queued} facts wait to be stored, of at most {capacity}; "
+        f"send it again in {retry_after_s} s",
+        retry_after_s=retry_after_s,
+        queued=queued,
+    )
 
 
 def _call(callback: Callable[[_T], None], argument: _T) -> None:

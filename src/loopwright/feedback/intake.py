@@ -30,7 +30,7 @@ from .quarantine import Quarantine, RefusedItem, replayable
 from .results import Results, results_of
 from .rewards import BATCH_LIMIT
 from .routing import TopicCounts
-from .shield import known_person, lenient, shield
+from .shield import known_person, lenient, shield, shielded_reason
 from .wire import decoded, malformed
 
 
@@ -252,10 +252,11 @@ class TypedIntake:
                 self.without_consent += 1
                 continue
             item, is_changed = _keepable(understood.items[place], error)
+            key, redactor = self.people.key(tenant_id), self.pipeline.redactor
             shielded = shield(
                 item,
-                key=self.people.key(tenant_id),
-                redactor=self.pipeline.redactor,
+                key=key,
+                redactor=redactor,
                 resolve=lambda ids: self.people.resolve(tenant_id, ids),
             )
             id = self._ids()
@@ -267,7 +268,9 @@ class TypedIntake:
                     path=understood.path,
                     stage=refusal.stage,
                     code=error.code,
-                    reason=error.message[:1000],
+                    reason=shielded_reason(error.message, shielded, key=key, redactor=redactor)[
+                        :1000
+                    ],
                     is_whole=shielded.is_whole and not is_changed,
                     persons=shielded.persons,
                     body=shielded.body,

@@ -20,6 +20,7 @@ from loopwright.texts.wordmemo import RememberedRules, Vocabulary, remembered_se
 
 from .draft import Draft, Verify
 from .memory import Memory
+from .rewards import Shielded, unchanged
 from .shield import known_address
 from .stages.classify import classify
 from .stages.enrich import enrich
@@ -51,8 +52,10 @@ class Pipeline:
         categories: Classifier | None = None,
         sentiments: Classifier | None = None,
         former: Taken | None = None,
+        shielded: Shielded = unchanged,
     ) -> None:
         self.signer = signer
+        self._shielded = shielded
         self.asks_others = False
         """Whether a classifier or redactor waits for another machine, so that `finish` belongs on a thread."""
         vocabulary = Vocabulary()
@@ -90,7 +93,7 @@ class Pipeline:
 
         Items that `are_objects` of Python, not decoded from JSON, may hold text that no log can store.
         """
-        verify = _verifier(self.signer, tenant_id, received_ms)
+        verify = _verifier(self.signer, self._shielded, tenant_id, received_ms)
         drafts: list[tuple[int, Draft]] = []
         errors: dict[int, LoopError] = {}
         flagged = 0
@@ -180,12 +183,12 @@ def _is_utf8(item: msgspec.Raw) -> bool:
     return True
 
 
-def _verifier(signer: Signer, tenant_id: str, now_ms: int) -> Verify:
+def _verifier(signer: Signer, shielded: Shielded, tenant_id: str, now_ms: int) -> Verify:
     def verify(token: str) -> Decision:
         decision = signer.verify(token, now_ms=now_ms)
         if decision.tenant_id != tenant_id:
             raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
-        return decision
+        return shielded(decision)
 
     return verify
 

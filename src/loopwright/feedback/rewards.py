@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from loopwright.core.clock import Clock
+from loopwright.core.decision import Decision
 from loopwright.core.errors import RewardInvalid, TokenForeign
 from loopwright.core.events import Received
 from loopwright.core.experiment import Experiment
@@ -49,6 +50,15 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[list[FeedbackRequest], Meta(min_length=1, max_length=BATCH_LIMIT)]
 
 
+Shielded = Callable[[Decision], Decision]
+"""Returns a decision with pseudonyms in place of ids of people."""
+
+
+def unchanged(decision: Decision) -> Decision:
+    """Return a decision as it is."""
+    return decision
+
+
 class Intake:
     """Verifies feedback and gives each fact its identity."""
 
@@ -59,8 +69,10 @@ class Intake:
         find: Callable[[str, str], Experiment],
         clock: Clock,
         ids: Ids,
+        shielded: Shielded = unchanged,
     ) -> None:
         self.signer = signer
+        self._shielded = shielded
         self._find = find
         self._now_ms = clock.now_ms
         self._new_id = ids
@@ -79,7 +91,8 @@ class Intake:
         metric = request.metric or experiment.reward.metric
         _check(experiment.reward, metric, request.reward)
         event_id = request.event_id or self._new_id(now_ms)
-        fact = Received(event_id, now_ms, decision, Outcome(metric, request.reward))
+        outcome = Outcome(metric, request.reward)
+        fact = Received(event_id, now_ms, self._shielded(decision), outcome)
         rewarded = Rewarded(decision.id, metric, request.reward)
         if request.event_id is None:
             return fact, _nameless(experiment.reward, rewarded, event_id)

@@ -159,7 +159,7 @@ class InsightsController(Controller):
     ) -> InsightsAnswer:
         """Return the sections asked for: metrics, segments, versions, failure patterns, corrections, joins, drift."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         names = None if include is None else [name.strip() for name in include.split(",") if name]
         return insights_answer(insights.report(tenant, of, include=names, task=task))
 
@@ -195,7 +195,7 @@ class InsightsController(Controller):
     ) -> Response[Any]:
         """Return the whole report of a period, the most urgent findings first."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         wanted = _among("format", format or _accepted(request), _FORMATS)
         if _among("trust", trust, _SWITCH) == "on":
             report = trusted_report(insights, weighing, tenant, of, task=task)
@@ -225,7 +225,7 @@ class InsightsController(Controller):
     ) -> TrustSummary:
         """Return how many facts count, how many are capped or quarantined and why, and the bursts, newest first."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task)
 
     @get(

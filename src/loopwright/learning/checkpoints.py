@@ -12,7 +12,7 @@ from typing import Final
 
 from loopwright.core.errors import Broken, NotFound
 
-from .joiner import Key
+from .group import Key
 from .places import Places, saved_states
 from .store import Checkpoint, Snapshot, Store
 from .trainer import Trainer

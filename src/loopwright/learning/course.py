@@ -28,7 +28,7 @@ from loopwright.core.events import (
 from loopwright.core.feedback import Outcome
 
 from .caps import sender_of, whose
-from .joiner import Group, Key
+from .group import Group, Key
 from .trainer import Trainer
 
 _FOLLOWED: Final = frozenset({KeyChanged, Consented, Erased})

@@ -22,7 +22,7 @@ from loopwright.eventlog import Reader, Writer
 from loopwright.policies import Snapshots
 
 from .checkpoints import Checkpoints, Kept
-from .joiner import Key
+from .group import Key
 from .places import Places
 from .publisher import Publisher
 from .rollback import Rollbacks

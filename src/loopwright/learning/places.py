@@ -20,7 +20,7 @@ from loopwright.eventlog import Reader
 
 from .control import Control, controlled
 from .course import Course
-from .joiner import Key
+from .group import Key
 from .publisher import Publisher
 from .store import Saved, Store
 from .trainer import Trainer

@@ -16,8 +16,8 @@ from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Experiment
 from loopwright.policies import Published, Snapshots
 
+from .group import Key
 from .guard import guarded
-from .joiner import Key
 from .trainer import Trainer
 
 _logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from loopwright.eventlog import Reader
 
 from .control import Control, controlled
 from .course import Course, Located
-from .joiner import Key
+from .group import Key
 from .memory import Remembered
 from .trainer import Trainer
 

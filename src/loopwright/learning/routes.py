@@ -100,7 +100,7 @@ class LearningController(Controller):
     ) -> StatusReport:
         """Return what each arm earned, how sure that is, its share of the traffic, and health advice."""
         principal.require("read")
-        experiment = catalog.experiment(tenant, experiment_id)
+        experiment = catalog.experiments.get(tenant, experiment_id)
         status = learner.status(tenant, experiment_id)
         return StatusReport(
             status=status,
@@ -119,7 +119,7 @@ class LearningController(Controller):
     ) -> SnapshotList:
         """Return the kept states of the policy, newest first."""
         principal.require("read")
-        catalog.experiment(tenant, experiment_id)
+        catalog.experiments.get(tenant, experiment_id)
         return SnapshotList(learner.snapshots(tenant, experiment_id))
 
     @post(
@@ -139,7 +139,7 @@ class LearningController(Controller):
     ) -> SnapshotInfo:
         """Keep the present state of the policy, for instance before a risky change; it can be rolled back to."""
         principal.require("manage")
-        catalog.experiment(tenant, experiment_id)
+        catalog.experiments.get(tenant, experiment_id)
         return learner.take_snapshot(tenant, experiment_id)
 
     @get(
@@ -159,7 +159,7 @@ class LearningController(Controller):
     ) -> SnapshotInfo:
         """Return one kept state with its arms as it sees them."""
         principal.require("read")
-        catalog.experiment(tenant, experiment_id)
+        catalog.experiments.get(tenant, experiment_id)
         return learner.snapshot(tenant, experiment_id, version=_offset(version))
 
     @post(
@@ -180,7 +180,7 @@ class LearningController(Controller):
     ) -> Rollback:
         """Put the learner back to this state; what it learned since is forgotten, the facts stay in the log."""
         principal.require("manage")
-        catalog.experiment(tenant, experiment_id)
+        catalog.experiments.get(tenant, experiment_id)
         kept = _offset(version)
         offset = learner.roll_back(tenant, experiment_id, version=kept, actor=principal.key_id)
         learner.wait_until(offset, APPLY_S)

@@ -19,7 +19,7 @@ from loopwright.core.schema import apply_schema
 from loopwright.eventlog import Consumers
 
 from .control import Control
-from .joiner import Key
+from .group import Key
 from .memory import Remembered
 
 KEEP: Final = 50

@@ -16,8 +16,10 @@ from loopwright.core.events import RolledBack
 from loopwright.core.experiment import Experiment
 from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served
 
-from .joiner import Group, Joiner, Key, Rows
+from .group import Group, Key
+from .joiner import Joiner
 from .memory import Memory, Shelf, Spent
+from .rows import Rows
 from .store import Saved, Snapshot
 from .tally import Tally
 

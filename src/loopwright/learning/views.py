@@ -9,7 +9,7 @@ from threading import RLock
 from loopwright.core.errors import Conflict, NotFound
 
 from .checkpoints import Checkpoints
-from .joiner import Key
+from .group import Key
 from .places import Places
 from .publisher import Publisher
 from .report import drafted, info_of, inspected, reported

@@ -35,6 +35,7 @@ def scopes_of(
     """
     if names is None:
         return CONSENT_SCOPES, ()
+    # In the order of the scopes: equal consents are equal tuples, whatever order they were sent in.
     granted = tuple(scope for scope in CONSENT_SCOPES if scope in names)
     return granted, tuple(name for name in names if name not in CONSENT_SCOPES)
 
@@ -90,13 +91,16 @@ def change_consent(
     granted = checked(scopes)
     if not id:
         raise Invalid("the person's id is empty")
+    # A person may object before their first feedback; the objection needs a pseudonym to hold for.
     try:
         person = people.find(tenant_id, id)
     except NotFound:
         person = people.resolve(tenant_id, [id])[id]
+    # The time is part of the id: a consent that is given, withdrawn and given again is three facts.
     event_id = event_id_of(people.key(tenant_id), "consent", person.id, granted, at_ms)
     fact = Consented(event_id, at_ms, tenant_id, person.id, granted)
     committed = append([fact], [None])
+    # After the log, which is the truth: projections read the consent there.
     people.consent(tenant_id, person.id, granted)
     if forget_raw is not None and "store" not in granted:
         forget_raw(tenant_id, person.id)

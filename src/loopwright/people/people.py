@@ -14,13 +14,20 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+import msgspec
+
 from loopwright.core.clock import Clock
 from loopwright.core.digest import pseudonym
 from loopwright.core.errors import NotFound
 from loopwright.core.feedback import ConsentScope
 from loopwright.core.ports import Database
 
+from .scrubbing import Erasing
 from .store import KEY_BYTES, PeopleStore, Person
+from .units import Units
+
+UnitKnown = Callable[[str, Sequence[str]], bool]
+"""Says, for a tenant, whether there are decisions of any of these units."""
 
 CACHED: Final = 100_000
 """People in the cache, over all tenants; when it is full it is emptied."""
@@ -44,6 +51,8 @@ class People:
         # Held while rows and cache change together, so that no thread caches a person whom another has erased.
         self._lock = threading.Lock()
         self._keys: dict[str, bytes] = {}
+        self.units = Units(self.key)
+        """Pseudonyms of the units of decisions."""
         self._cache: dict[str, dict[str, Person]] = {}
 
     def key(self, tenant_id: str) -> bytes:
@@ -113,11 +122,51 @@ class People:
             self._store.set_consent(tenant_id, person, scopes)
             self._drop_cached(tenant_id, person)
 
+    def begin_erasure(self, tenant_id: str, id: str, *, is_unit: UnitKnown, at_ms: int) -> Erasing:
+        """Note durably that a person, by user id or pseudonym, is to be erased; return what it takes.
+
+        Somebody who was only ever the unit of decisions is a person too. Raises `NotFound` for anyone else. An erasure
+        that was begun and not finished is returned as it was.
+        """
+        lookup = pseudonym(self.key(tenant_id), id)
+        begun = self._store.erasure(tenant_id, lookup=lookup, person=id)
+        if begun is not None:
+            return msgspec.json.decode(begun, type=Erasing)
+        ids: tuple[str, ...] = (self.units.of_lookup(tenant_id, lookup), id)
+        found = self._store.find(tenant_id, lookup=lookup, person=id)
+        if found is None:
+            if not is_unit(tenant_id, ids):
+                raise NotFound("there is no person with this id; it was never seen, or is erased")
+            found = self.resolve(tenant_id, [id])[id]
+        elif found.id == id:
+            lookup = self._store.lookup(tenant_id, id) or lookup
+            ids = (self.units.of_lookup(tenant_id, lookup),)
+        erasing = Erasing(
+            tenant_id=tenant_id,
+            person=found.id,
+            at_ms=at_ms,
+            secret=self._random_bytes(KEY_BYTES),
+            ids=ids,
+        )
+        body = msgspec.json.encode(erasing).decode()
+        self._store.begin_erasure(tenant_id, found.id, lookup=lookup, body=body)
+        return erasing
+
+    def erasures(self) -> list[Erasing]:
+        """Return the erasures that were begun and not finished."""
+        return [msgspec.json.decode(body, type=Erasing) for body in self._store.erasures()]
+
+    def end_erasure(self, erasing: Erasing) -> None:
+        """Forget an erasure that is finished, and with it the user id and the key that it took."""
+        self._store.end_erasure(erasing.tenant_id, erasing.person)
+        self._rewrite()
+
     def erase(self, tenant_id: str, person: str) -> bool:
         """Destroy the link from a user id to this person, and their key; False when there is no such person."""
         with self._lock:
             gone = self._store.delete(tenant_id, person)
             self._drop_cached(tenant_id, person)
+        self.units.forget()
         # Deleted rows stay readable in the free pages of a database file until it is rewritten.
         self._rewrite()
         return gone

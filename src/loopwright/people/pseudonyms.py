@@ -18,4 +18,5 @@ def address_pseudonym(key: bytes, address: str) -> str:
 
 def event_id_of(key: bytes, *parts: Any) -> str:
     """Return an event id made from `parts`: equal parts give the same id, so a repeated request is one fact."""
+    # Keyed: without the key nobody can compute the ids of facts about a known person.
     return blake2b(msgspec.msgpack.encode(parts), key=key, digest_size=16).hexdigest()

@@ -35,6 +35,7 @@ from .people import People
 FORMAT: Final = 1
 """How copies are encrypted; kept with each."""
 
+# 96 bits, which GCM takes as they are; other lengths are hashed first (SP 800-38D, section 7.1).
 NONCE_BYTES: Final = 12
 
 SWEPT: Final = 2_000
@@ -155,6 +156,7 @@ class RawCopies:
         self._scrub = scrub
         self._cipher, self._wrong_seal = AESGCM, InvalidTag
         self._is_failing = False
+        # `+=` on a dict's value is a read and a write: two threads can lose a count.
         self._counting = threading.Lock()
 
     def keep(
@@ -164,6 +166,7 @@ class RawCopies:
 
         Their facts are already in the log, so a copy that cannot be kept is counted and logged, never an error.
         """
+        # A duplicate has its copy already, or had it until its time ended.
         fresh = [original for original in originals if not duplicates[original.first]]
         if not fresh:
             return
@@ -199,6 +202,7 @@ class RawCopies:
             )
         *about, nonce, ciphertext = rows[0]
         path, person, reviewer, received_ms, expires_ms = about[3:]
+        # The time decides, not the sweep: a copy that waits to be swept is no longer shown.
         if expires_ms <= self._now_ms():
             raise RawExpired(
                 f"the raw copy of {event_id!r} has passed its time to live; read the redacted feedback instead",
@@ -206,6 +210,7 @@ class RawCopies:
             )
         named = _people_of(person, reviewer)
         keys = [self._people.person_key(tenant_id, name) for name in named]
+        # Either is enough: an emptied row, or a destroyed key where the row came back from a backup.
         if not ciphertext or None in keys:
             raise RawErased(
                 f"the raw copy of {event_id!r} is gone for good: the person was erased, or withdrew the consent "
@@ -214,6 +219,7 @@ class RawCopies:
         key, context = self._key_of(about, [key for key in keys if key is not None])
         try:
             item = self._cipher(key).decrypt(bytes.fromhex(nonce), ciphertext, context)
+        # A row that was edited may fail in other ways than its seal: hex, types, lengths.
         except (self._wrong_seal, TypeError, ValueError):
             raise RawDamaged(
                 f"the raw copy of {event_id!r} does not match its seal: it was changed or moved; find out by whom, "
@@ -224,6 +230,7 @@ class RawCopies:
     def look(self, append: Append, *, tenant_id: str, event_id: str, actor: str) -> RawCopy:
         """Return a copy after the log has recorded durably that `actor` reads it; raises like `read`."""
         copy = self.read(tenant_id, event_id)
+        # Recorded before the copy is returned: a read that the log cannot record does not happen.
         append([Changed(self._now_ms(), tenant_id, actor, f"raw/{event_id}", "read")], [None])
         self.count("read")
         return copy
@@ -237,10 +244,12 @@ class RawCopies:
         """Destroy the copies of what a person said or judged; return how many that were."""
         with self._database.transaction() as session:
             gone = session.execute(
+                # Emptied, not deleted: the row tells "erased" from "never kept" until its time ends.
                 "UPDATE raw_copies SET person = '', reviewer = '', nonce = '', ciphertext = ? "
                 "WHERE tenant_id = ? AND (person = ? OR reviewer = ?)",
                 (b"", tenant_id, person, person),
             )
+        # Freed pages keep the old bytes until they are overwritten.
         self._scrub()
         self.count("erased", gone)
         return gone
@@ -249,6 +258,7 @@ class RawCopies:
         """Delete at most `limit` copies past their time to live, oldest first; return how many."""
         with self._database.transaction() as session:
             gone = session.execute(
+                # By a sub-select: PostgreSQL has no DELETE with LIMIT.
                 "DELETE FROM raw_copies WHERE (tenant_id, event_id) IN (SELECT tenant_id, event_id "
                 "FROM raw_copies WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)",
                 (self._now_ms(), limit),
@@ -259,6 +269,7 @@ class RawCopies:
     def _sealed(self, tenant_id: str, originals: Sequence[Original]) -> list[tuple[Any, ...]]:
         """Return the rows of those originals whose people exist."""
         people = {name for o in originals for name in _people_of(o.person, o.reviewer)}
+        # One transaction for all people of the request: each would cost a sync of the disk.
         keys = self._people.person_keys(tenant_id, people)
         rows: list[tuple[Any, ...]] = []
         for o in originals:
@@ -279,8 +290,10 @@ class RawCopies:
 
         Each copy has its own key, so no nonce is ever used twice under one key.
         """
+        # The whole row but its nonce and content: a row that is moved or renamed gets another key.
         context = msgspec.msgpack.encode(about)
         root = b"".join(held) or _key_without_person(self._people.key(about[0]))
+        # HKDF-Expand for one block (RFC 5869, section 2.3): info, then the counter 1.
         return hmac.digest(root, b"raw copy\0" + context + b"\1", "sha256"), context
 
 
@@ -288,6 +301,7 @@ def census(database: Database, *, now_ms: int) -> RawCopyCount:
     """Count the copies in a database."""
     rows = database.query(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN expires_ms <= ? THEN 1 ELSE 0 END), 0) "
+        # Erased copies have no nonce.
         "FROM raw_copies WHERE nonce <> ''",
         (now_ms,),
     )

@@ -16,7 +16,7 @@ from loopwright.core.feedback import ConsentScope
 from loopwright.web import Asking, problems
 
 from .consent import Append, change_consent
-from .erasure import CountRows, Erasure, erase_person
+from .erasure import CountRows, Erasure, Scrub, erase_person
 from .people import People
 from .raw import OFF, RawCopies, RawCopy, RawNotKept
 
@@ -33,6 +33,7 @@ Committing = NamedDependency[SkipValidation[Append]]
 Known = NamedDependency[SkipValidation[People]]
 Keeping = NamedDependency[SkipValidation[Quarantined]]
 Counting = NamedDependency[SkipValidation[CountRows]]
+Scrubbing = NamedDependency[SkipValidation[Scrub]]
 Copies = NamedDependency[SkipValidation[RawCopies | None]]
 
 _WHY: Final = {
@@ -74,12 +75,14 @@ class RawController(Controller):
         self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
         """Return feedback as it came, before redaction. The event log records the read before you see the copy."""
+        # Not `read`: here is the text that redaction took out.
         principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
         copy = raw_copies.look(
             commit, tenant_id=principal.tenant_id, event_id=event_id, actor=principal.key_id
         )
+        # No proxy or browser may keep it (RFC 9111, section 5.2.2.5).
         return Response(copy, headers={"cache-control": "no-store"})
 
 
@@ -136,6 +139,7 @@ class PeopleController(Controller):
         quarantine: Keeping,
         count_rows: Counting,
         raw_copies: Copies,
+        scrub: Scrubbing,
     ) -> Erasure:
         """Destroy the link between a user id and a person's feedback, and drop their rows and texts."""
         principal.require("manage")
@@ -148,6 +152,7 @@ class PeopleController(Controller):
             forget_quarantined=quarantine.forget,
             at_ms=people.now_ms(),
             forget_raw=None if raw_copies is None else raw_copies.forget,
+            scrub=scrub,
         )
 
 

@@ -50,6 +50,17 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     """,
     ),
     ("CREATE INDEX people_by_since ON people (tenant_id, since_ms)",),
+    (
+        """
+    CREATE TABLE erasures (
+        tenant_id TEXT NOT NULL,
+        person TEXT NOT NULL,
+        lookup TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (tenant_id, person)
+    )
+    """,
+    ),
 )
 """Scripts for `apply_schema`, oldest first."""
 
@@ -105,6 +116,40 @@ class PeopleStore:
         )
         return _person(*rows[0]) if rows else None
 
+    def lookup(self, tenant_id: str, person: str) -> str | None:
+        """Return the digest by which a person is found."""
+        rows = self._database.query(
+            "SELECT lookup FROM people WHERE tenant_id = ? AND person = ?", (tenant_id, person)
+        )
+        return str(rows[0][0]) if rows else None
+
+    def begin_erasure(self, tenant_id: str, person: str, *, lookup: str, body: str) -> None:
+        """Note an erasure as begun, unless it is."""
+        with self._database.transaction() as session:
+            session.execute(
+                "INSERT INTO erasures VALUES (?, ?, ?, ?) ON CONFLICT (tenant_id, person) DO NOTHING",
+                (tenant_id, person, lookup, body),
+            )
+
+    def erasures(self) -> list[str]:
+        """Return the erasures that are begun and not finished."""
+        return [str(body) for (body,) in self._database.query("SELECT body FROM erasures")]
+
+    def erasure(self, tenant_id: str, *, lookup: str, person: str) -> str | None:
+        """Return the unfinished erasure of the person with this digest or pseudonym."""
+        rows = self._database.query(
+            "SELECT body FROM erasures WHERE tenant_id = ? AND (lookup = ? OR person = ?)",
+            (tenant_id, lookup, person),
+        )
+        return str(rows[0][0]) if rows else None
+
+    def end_erasure(self, tenant_id: str, person: str) -> None:
+        """Forget an erasure that is finished."""
+        with self._database.transaction() as session:
+            session.execute(
+                "DELETE FROM erasures WHERE tenant_id = ? AND person = ?", (tenant_id, person)
+            )
+
     def add(
         self, tenant_id: str, lookups: Mapping[str, str], *, new_id: Callable[[], str], now_ms: int
     ) -> dict[str, Person]:
@@ -113,6 +158,7 @@ class PeopleStore:
         with self._database.transaction() as session:
             for user_id, lookup in lookups.items():
                 session.execute(
+                    # Insert, then read: of two processes that see a new user at once, both get the row that won.
                     "INSERT INTO people VALUES (?, ?, ?, NULL, ?) "
                     "ON CONFLICT (tenant_id, lookup) DO NOTHING",
                     (tenant_id, lookup, new_id(), now_ms),

@@ -1,4 +1,4 @@
-"""Rollout: what is done about what people read. So far the trigger that asks for a retraining, and its log of firings."""
+"""Rollout: actions that follow from reports. So far the trigger that asks for a retraining, and its log of firings."""
 
 from __future__ import annotations
 

@@ -31,9 +31,11 @@ class Firings:
 
     def append(self, firing: Firing) -> None:
         """Add a firing; it is on the disk when this returns."""
+        # One write in append mode: two processes cannot interleave their lines. Only the owner may read the file.
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(file, msgspec.json.encode(firing) + b"\n")
+            # Before the caller answers: a firing that is told must be found again after a power cut.
             os.fsync(file)
         finally:
             os.close(file)

@@ -37,10 +37,12 @@ DEFAULT: Final = Limits()
 
 def judge(seen: Seen, limits: Limits = DEFAULT) -> Verdict:
     """Return whether these figures ask for a retraining. The sentences are exact: programs read them."""
+    # First: the rates of a few records swing from one to the next.
     if seen.records < limits.least_records:
         return Verdict(is_fired=False, reason=f"insufficient_data (n={seen.records})")
     rating, down = seen.average_rating, seen.thumbs_down_rate
     if rating is not None and rating < limits.least_rating:
+        # Rating before thumbs: the reason names the first limit that is crossed, and programs compare it.
         reason = f"avg_rating={rating:.2f} < threshold={limits.least_rating}"
         return Verdict(is_fired=True, reason=reason)
     if down is not None and down > limits.most_thumbs_down:

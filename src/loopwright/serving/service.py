@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, ParamSpec, TypeVar
+from typing import Annotated, Any, Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,18 @@ from .assign import Assigner, Assignment
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Names(Protocol):
+    """Makes pseudonyms of what a decision would otherwise keep of a person."""
+
+    def name(self, tenant_id: str, id: str, /) -> str:
+        """Return the pseudonym of the id of a unit or a context."""
+        ...
+
+    def metadata(self, tenant_id: str, metadata: dict[str, Any], /) -> dict[str, Any]:
+        """Return a context's metadata with pseudonyms of the people it names."""
+        ...
 
 
 class SelectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -64,7 +76,8 @@ class Selector:
     """Chooses arms from published snapshots.
 
     `offer` takes a decision for the log without blocking and says whether it was kept; a shed decision still
-    has its token, so its feedback still joins. `find` returns an experiment or raises `NotFound`.
+    has its token, so its feedback still joins. `find` returns an experiment or raises `NotFound`. The gate sees units
+    as they came; what is signed and stored has pseudonyms, by `names`.
     """
 
     def __init__(
@@ -77,6 +90,7 @@ class Selector:
         clock: Clock,
         ids: Ids,
         rng: random.Random,
+        names: Names,
     ) -> None:
         self.signer = signer
         self.shed: dict[tuple[str, str], int] = {}
@@ -92,6 +106,7 @@ class Selector:
         self._now_ms = clock.now_ms
         self._new_id = ids
         self._uniform = rng.random
+        self._name, self._metadata = names.name, names.metadata
 
     @property
     def selected(self) -> dict[tuple[str, str], int]:
@@ -186,6 +201,13 @@ class Selector:
         """Sign the decision and hand it to the log."""
         tenant_id, experiment_id = plan.key
         arm = plan.arms[draw.arm]
+        context_id, metadata = context.id, context.metadata
+        if unit_id is not None:
+            unit_id = self._name(tenant_id, unit_id)
+        if context_id is not None:
+            context_id = self._name(tenant_id, context_id)
+        if metadata:
+            metadata = self._metadata(tenant_id, metadata)
         decision = Decision(
             self._new_id(now_ms),
             tenant_id,
@@ -196,9 +218,9 @@ class Selector:
             now_ms,
             mode,
             unit_id,
-            context.id,
+            context_id,
             packed,
-            context.metadata,
+            metadata,
             rule,
         )
         # The token carries the whole decision: feedback joins it even when the log sheds the row.

@@ -1,4 +1,4 @@
-"""Implicit signals: what sessions of people with answers tell, and what early signals say of late outcomes."""
+"""Implicit signals, derived from sessions, and surrogates, which predict late outcomes from early signals."""
 
 from __future__ import annotations
 

@@ -20,11 +20,14 @@ from .facts import DERIVED, take_in
 from .registry import Surrogates
 from .surrogate import Row, Surrogate, fit
 
+# Ten years, as for the attribution window of a reward (`core.reward.MAX_WINDOW_S`).
 MOST_DAYS: Final = 3650
 """Longest time, in days, that an outcome may take to be settled."""
 _PAGE: Final = 10_000
+# A UUIDv7 as `core.ids` writes it: only then the digits are a time. Products bring decision ids of their own.
 _OURS: Final = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
 
+# A span needs its trace and a message its session: alone, these ids are not unique.
 _REFERENCES: Final = (
     ("decision", ("decision_id",)),
     ("span", ("trace_id", "span_id")),
@@ -58,6 +61,7 @@ class Calibrator:
         self._warehouse = warehouse
         self._now_ms = clock.now_ms
         self._audit = audit
+        # One fit at a time: each reads all of a task's feedback and keeps a core busy.
         self._lock = threading.Lock()
 
     def calibrate(self, tenant_id: str, asked: CalibrationRequest, *, actor: str) -> Surrogate:
@@ -78,6 +82,7 @@ class Calibrator:
             self._surrogates.store(tenant_id, found)
         detail = {"version": found.version, "metric": found.metric, "n": found.n}
         subject = f"surrogate/{found.task}"
+        # After the registry has it, so the trail names no surrogate that was never in force.
         self._audit(Changed(self._now_ms(), tenant_id, actor, subject, "calibrate", detail))
         return found
 
@@ -117,6 +122,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.keys: set[tuple[str, ...]] = set()
+        # Later than any fact, so the first `min` takes the fact's time.
         self.began_ms = 2**62
         self.said: dict[str, float] = {}
         self.derived: dict[str, float] = {}
@@ -146,12 +152,14 @@ def answers(facts: Iterable[dict[str, Any]], *, metric: str) -> list[Row]:
     known: dict[tuple[str, ...], _Answer] = {}
     for fact in facts:
         keys = _references(fact)
+        # Quarantined facts may be an attack; the surrogate would learn it as what outcomes look like.
         if fact["quarantined"] is not None or fact["value"] is None or not keys:
             continue
         if fact["kind"] != "signal" and fact["metric"] != metric:
             continue
         answer = _joined(known, keys)
         _add(answer, fact, metric)
+    # One answer stands under each of its references.
     unique = {id(answer): answer for answer in known.values()}
     return [answer.row() for answer in unique.values()]
 
@@ -163,6 +171,7 @@ def _joined(known: dict[tuple[str, ...], _Answer], keys: list[tuple[str, ...]]) 
     for other in others:
         answer.absorb(other)
     answer.keys.update(keys)
+    # After a merge all earlier references must lead to the one answer that is left.
     changed = answer.keys if others else keys
     known.update(dict.fromkeys(changed, answer))
     return answer
@@ -175,6 +184,7 @@ def _add(answer: _Answer, fact: dict[str, Any], metric: str, /) -> None:
     answer.began_ms = min(answer.began_ms, began_ms)
     if name == metric:
         answer.outcome = value
+    # The column holds a JSON list, so a name in quotes is a whole flag.
     elif f'"{DERIVED}"' in (fact["flags"] or ""):
         answer.derived[name] = value
     else:
@@ -192,6 +202,7 @@ def _references(fact: dict[str, Any]) -> list[tuple[str, ...]]:
 def _facts(warehouse: Warehouse, tenant_id: str, task: str) -> Iterator[dict[str, Any]]:
     after = 0
     while True:
+        # By log offset, not by page number: new facts may arrive between two pages.
         page = warehouse.query(
             "export_rows", tenant_id=tenant_id, task=task, after=after, limit=_PAGE
         )

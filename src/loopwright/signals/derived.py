@@ -23,7 +23,7 @@ Keyed = tuple[bytes, Reported | Expected]
 
 
 class Shaping(Protocol):
-    """What the consumer needs to know of experiments whose reward is shaped."""
+    """Predictions for decisions of experiments whose reward is shaped."""
 
     def metric(self, decision: Decision) -> str | None:
         """Return the metric that is to be expected of a decision; None when its reward is not shaped."""
@@ -32,9 +32,9 @@ class Shaping(Protocol):
     def expect(
         self, decision: Decision, signals: Mapping[str, float], *, person: str | None
     ) -> tuple[float, str] | None:
-        """Return what the signals let expect of that metric, and the version of the surrogate that says so.
+        """Return the value of that metric that the signals predict, and the version of the surrogate.
 
-        None when there is no surrogate, or the person does not allow to train.
+        None when there is no surrogate, or the person does not consent to training.
         """
         ...
 
@@ -58,14 +58,17 @@ def derived_facts(
             continue
         shown: dict[str, float] = {}
         for value in values:
+            # Durations are derived even when sent: products send milliseconds, and the fact has another name and scale.
             is_said = (name, value.kind) in said and value.kind not in ("dwell", "first_action")
             if value.kind == "retry":
+                # Retries by button were sent; repeated queries show in the session only.
                 is_said = value.value <= retried.count(name)
             if value.kind in NAMES and not is_said:
                 made.append(_fact(tenant_id, session, name, value, about=about, at_ms=at_ms))
                 shown[NAMES[value.kind]] = value.value
         if shaping is not None and about.decision is not None:
             metric = shaping.metric(about.decision)
+            # Once the true outcome is in the log, an expectation would only take its place.
             if metric is not None and (name, metric) not in said:
                 about = replace(about, values={**about.values, **shown})
                 made += _expected(session, name, shaping, about=about, metric=metric, at_ms=at_ms)
@@ -86,6 +89,7 @@ def _expected(
 ) -> list[Keyed]:
     """Return the fact that says what an answer's decision will probably earn, if there is anything to say."""
     decision = about.decision
+    # Learning reads expectations as it reads outcomes, so the same consent is needed.
     if decision is None or "train" not in about.consent:
         return []
     found = shaping.expect(decision, about.values, person=about.person)
@@ -94,6 +98,7 @@ def _expected(
     value, version = found
     event_id = _identity(decision.tenant_id, session, name, kind="expected")
     fact = Expected(event_id, at_ms, decision, Outcome(metric, value), version)
+    # The key begins with a time: the session's start, which is the same in every replay.
     return [(key_of(decision.tenant_id, event_id, session.started_ms), fact)]
 
 
@@ -102,9 +107,11 @@ def _resolved(held: Held, session: Session) -> Session:
     actions, latest = [], ""
     for action in session.actions:
         name = held.aliases.get(action.decision_id, action.decision_id) or latest
+        # Products often send a click without saying which answer it was on.
         if action.act in ("query", "shown"):
             latest = name
         actions.append(replace(action, decision_id=name))
+    # Sorted anew: names are part of the order within a millisecond.
     return Session(session.session_id, tuple(sorted(actions, key=order)))
 
 
@@ -122,6 +129,7 @@ def _fact(
     event_id = _identity(tenant_id, session, name, kind=kind)
     note = Note(
         occurred_at_ms=signal.at_ms,
+        # Nobody said it, so it must not count as an end user's vote.
         source="system",
         person=about.person,
         session_id=session.session_id,

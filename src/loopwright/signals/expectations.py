@@ -1,4 +1,4 @@
-"""What decisions will probably earn, by the current surrogates of the tasks that their experiments name."""
+"""Predicted outcomes of decisions, by the current surrogates of the tasks that their experiments name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Expectations:
         self._surrogates = surrogates
         self._find = find
         self._people = people
+        # None for a surrogate that cannot be used: the error is logged once, and not for every session.
         self._known: dict[tuple[str, str, str], tuple[int, Surrogate | None]] = {}
 
     def metric(self, decision: Decision) -> str | None:
@@ -61,6 +62,7 @@ class Expectations:
         experiment = self._find(decision.tenant_id, decision.experiment_id)
         if experiment is None or experiment.reward.shaping is None or decision.mode != "live":
             return None
+        # A paused experiment may be resumed, and then learns from these facts.
         return experiment if experiment.state in ("running", "paused") else None
 
     def _may_train(self, tenant_id: str, person: str | None) -> bool:
@@ -68,6 +70,7 @@ class Expectations:
         if person is None:
             return True
         try:
+            # The present consent, not the one that the facts carried: it may have been withdrawn since.
             consent = self._people.find(tenant_id, person).consent
         except NotFound:
             return False
@@ -77,6 +80,7 @@ class Expectations:
         key = (tenant_id, task, metric)
         try:
             number = self._surrogates.newest(tenant_id, task)
+        # A task whose name cannot be a blob's name has no surrogate.
         except Invalid:
             return None
         if number is None:
@@ -90,6 +94,7 @@ class Expectations:
     def _load(self, tenant_id: str, task: str, *, metric: str) -> Surrogate | None:
         try:
             found = self._surrogates.current(tenant_id, task)
+            # A prediction of another metric would be learned as this one, without any error.
             if found.metric == metric:
                 return found
             why = (

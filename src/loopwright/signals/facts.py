@@ -1,4 +1,4 @@
-"""What a fact of the log says about a session: actions, and the answer that they are about."""
+"""Facts of the log read as parts of a session: actions, and the answer that they are about."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from .signals import log_scaled
 DERIVED: Final = "derived"
 """The flag of facts that were made here; facts that carry it are never read here."""
 
+# Names come from outside: without a bound one session could fill the database.
 MOST_SIGNALS: Final = 100
 """Names of signals kept of one answer, as the product sent them."""
 
@@ -61,6 +62,7 @@ _ACTS: Final[dict[str, Act]] = {
 _DURATIONS: Final = {name: NAMES[name] for name in ("dwell", "first_action")}
 """Signals that products send in milliseconds, and the name of the same on the log scale."""
 
+# Beyond it a float no longer holds every whole millisecond.
 _LONGEST_MS: Final = 2**53
 
 
@@ -118,6 +120,7 @@ def read(fact: Fact) -> Happened | None:
 def _reported(fact: Reported) -> Happened | None:
     note, target, feedback = fact.note, fact.target, fact.feedback
     session_id = target.session_id or note.session_id
+    # Derived facts are read back from the same log: counted again, they would derive themselves for ever.
     if session_id is None or DERIVED in note.flags or note.quarantined is not None:
         return None
     duration_ms = 0
@@ -129,6 +132,7 @@ def _reported(fact: Reported) -> Happened | None:
         act, said = _ACTS.get(feedback.name), feedback.name
         take_in(values, feedback.name, feedback.value)
         if act == "dwell":
+            # Also false for NaN, which has no whole number.
             if not 0 <= feedback.value <= _LONGEST_MS:
                 return None
             duration_ms = round(feedback.value)
@@ -140,6 +144,7 @@ def _reported(fact: Reported) -> Happened | None:
     actions = [Action(session_id, name, act, at_ms, duration_ms=duration_ms)] if act else []
     decision = target.decision
     about = About(
+        # The token is kept once, beside the target, or every answer would store its vector twice.
         replace(
             target,
             decision=None,
@@ -175,6 +180,7 @@ def _interacted(fact: Interacted) -> Happened | None:
     )
     name = f"output {call.id}" if call.decision_id is None else f"decision {call.decision_id}"
     asked_ms = min(call.started_at_ms, fact.at_ms)
+    # The client's figure includes the network: that is when a person saw the answer.
     took_ms = call.client_latency_ms or call.server_latency_ms or 0
     shown_ms = min(asked_ms + round(took_ms), fact.at_ms)
     actions = [
@@ -194,6 +200,7 @@ def _interacted(fact: Interacted) -> Happened | None:
 def _decided(fact: Decided) -> Happened | None:
     decision = fact.decision
     session_id = decision.session_id
+    # A shadow decision was shown to nobody.
     if session_id is None or decision.mode == "shadow":
         return None
     name = f"decision {decision.id}"
@@ -228,6 +235,7 @@ def take_in(values: dict[str, float], name: str, value: float) -> None:
         values[name] = value
     elif value >= 0:
         found = log_scaled(round(min(value, float(_LONGEST_MS))))
+        # Time in view is sent again while it grows, and reports may overtake each other.
         values[scaled] = max(found, values.get(scaled, 0.0))
 
 
@@ -263,9 +271,11 @@ def _other_names(call: Interaction) -> Iterator[str]:
 
 def _words(tenant_id: str, call: Interaction) -> str:
     """Return a query as digests of its words: likeness needs to know which are equal, and nothing more."""
+    # Salted by tenant, so that equal words of two tenants are not equal here; 48 bits each keep a query short.
     words = call.query.casefold().split()[:MOST_WORDS] if call.query else []
     salt = blake2b(tenant_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     if not words:
+        # Without a text, equal inputs still show as a retry, and different ones as follow-ups.
         words = [f"input {call.input_hash or call.id}"]
     return " ".join(
         blake2b(word.encode("utf-8", "surrogatepass"), digest_size=6, salt=salt).hexdigest()

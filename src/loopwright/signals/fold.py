@@ -106,6 +106,7 @@ def fold(
         latest_ms = max(latest_ms, action.at_ms)
         sessions[action.session_id] = joined
     latest_ms = latest_ms if now_ms is None else max(latest_ms, now_ms)
+    # Lateness first: an action that may still arrive could join this session to the next.
     closed, still = _close(sessions, before_ms=latest_ms - lateness_ms - timeout_ms)
     return Folded(Open(still, latest_ms), closed, tuple(late))
 
@@ -126,6 +127,7 @@ def _join(sessions: tuple[Session, ...], action: Action, *, timeout_ms: int) -> 
     """Put an action into the session or sessions it touches, or into a new one."""
     touched, others = [action], []
     for session in sessions:
+        # On both sides, as a late action may come before the session's first one.
         if session.started_ms - timeout_ms <= action.at_ms <= session.ended_ms + timeout_ms:
             touched += session.actions
         else:
@@ -143,4 +145,5 @@ def _close(
         closed += [session for session in held if session.ended_ms < before_ms]
         if kept := tuple(session for session in held if session.ended_ms >= before_ms):
             still[session_id] = kept
+    # In order of their ends, so any split of the log into steps closes them alike.
     return tuple(sorted(closed, key=lambda s: (s.ended_ms, s.session_id))), still

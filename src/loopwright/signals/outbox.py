@@ -19,6 +19,7 @@ CHUNK: Final = 2_000
 _COMMIT_S: Final = 30.0
 
 
+# Not appended in the transaction that folds: log and tables may lie in two databases, and have no common commit.
 class Outbox:
     """Facts that wait for the log, in the table `session_facts`.
 
@@ -34,6 +35,7 @@ class Outbox:
     def put(self, transaction: Transaction, facts: Sequence[Keyed]) -> None:
         """Store facts in the caller's transaction."""
         transaction.executemany(
+            # After a crash the same facts are derived again, under the same keys.
             "INSERT INTO session_facts VALUES (?, ?) ON CONFLICT (fact_key) DO NOTHING",
             [(key, _encode(fact)) for key, fact in facts],
         )
@@ -44,6 +46,7 @@ class Outbox:
             "SELECT fact_key, body FROM session_facts ORDER BY fact_key LIMIT ?", (CHUNK,)
         ):
             keys = [bytes(key) for key, _ in rows]
+            # Appended, then deleted: a crash in between repeats facts, the other order would lose them.
             committed = self._append([_decode(body) for _, body in rows], keys)
             if committed is None:
                 return False

@@ -40,6 +40,8 @@ class Surrogates:
         """Keep a surrogate under its version and make it the current one of its task; return its blob's name."""
         folder = _folder(tenant_id, surrogate.task)
         name = f"{folder}/{surrogate.version}.json"
+        # The surrogate before its pointer: a crash leaves a blob that nothing names. False is harmless here, as a
+        # version is the digest of its content.
         self._blobs.put(name, msgspec.json.encode(surrogate))
         content = msgspec.json.encode(_Pointer(surrogate.version))
         number = (self._find_newest(folder) or 0) + 1
@@ -73,6 +75,7 @@ class Surrogates:
             raise Broken(
                 f"the surrogate of task {task!r} cannot be read: {error}; calibrate again"
             ) from error
+        # A pointer that was copied to another task by hand would predict the wrong thing in silence.
         if (found.version, found.task) != (version, task):
             raise Broken(
                 f"{folder} names version {version} of task {task!r} and holds {found.version} of "

@@ -18,7 +18,7 @@ Calibrating = NamedDependency[SkipValidation[Calibrator]]
 
 
 class SurrogateController(Controller):
-    """What early signals let expect of a late outcome."""
+    """Surrogates: predictions of a late outcome from early signals."""
 
     path = "/api/v1/surrogates"
     tags: Sequence[str] = ("feedback",)
@@ -30,7 +30,8 @@ class SurrogateController(Controller):
         principal: Asking,
         calibrator: Calibrating,
     ) -> Surrogate:
-        """Fit what signals let expect of an outcome on all matured decisions, and make that the current one."""
+        """Fit a surrogate, which predicts an outcome from signals, on all matured decisions, and make it the current one."""
+        # It changes what shaped experiments learn from now on.
         principal.require("manage")
         return calibrator.calibrate(principal.tenant_id, data, actor=principal.key_id)
 

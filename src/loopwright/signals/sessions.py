@@ -103,11 +103,17 @@ class Sessions:
             facts = self._reader.facts(self._consumers.position(CONSUMER), limit=chunk)
             closed = self._take(facts, limit=chunk)
             total += len(facts)
+            # Where facts still come, their own times move the log's clock.
             if not facts and not closed:
                 self._tick()
                 break
         self._outbox.send()
         return total
+
+    def forget(self, tenant_id: str, marks: Sequence[bytes]) -> None:
+        """Delete open sessions and waiting facts of a tenant that hold one of `marks`: their person is erased."""
+        with self._database.transaction() as transaction:
+            Store(transaction).forget(tenant_id, marks)
 
     def _take(self, facts: list[tuple[int, Fact]], *, limit: int) -> int:
         """Fold facts, and close what is over; return how many sessions were closed."""
@@ -115,6 +121,7 @@ class Sessions:
             folding = _Folding(transaction, self._timeout_ms, self._lateness_ms, self._shaping)
             for _, fact in facts:
                 folding.take(fact)
+            # Before the sweep, which reads the tables.
             folding.store()
             folding.sweep(limit)
             now_ms = self._now_ms()
@@ -122,6 +129,7 @@ class Sessions:
                 made = derived_facts(tenant_id, held, session, at_ms=now_ms, shaping=self._shaping)
                 self._outbox.put(transaction, made)
             if facts:
+                # In the transaction of the tables, so after a crash no fact is folded twice or left out.
                 self._consumers.advance(transaction, CONSUMER, facts[-1][0])
         self.closed += len(folding.closed)
         self.late += folding.late
@@ -175,6 +183,7 @@ class _Folding:
         held.arrived_ms = self._latest[LOG]
         self._note(held, happened)
         for action in happened.actions:
+            # The same action can come in two facts; a session holds it once.
             if any(action in session.actions for session in held.sessions):
                 continue
             if sum(len(session.actions) for session in held.sessions) >= MOST_ACTIONS:
@@ -201,6 +210,7 @@ class _Folding:
     def _open(self, tenant_id: str, session_id: str) -> Held:
         """Return what is held of a session id, after closing what is over by now."""
         held = self._load(tenant_id, session_id)
+        # First by the log's clock, then by event time: the same order as in `sweep`, or the result would depend on chunks.
         self._close_idle(tenant_id, held)
         self._fold(tenant_id, session_id, held, [])
         return held
@@ -238,6 +248,7 @@ class _Folding:
         self.closed += [(tenant_id, known, session) for session in closed]
 
     def _note(self, held: Held, happened: Happened) -> None:
+        # A session id that is used again starts anew; the old answers belong to sessions that are over.
         if not held.sessions:
             held.answers, held.aliases, held.said = {}, {}, set()
         if happened.about is None:

@@ -14,7 +14,7 @@ yet and decided against look alike until the session is over.
 | `follow_up` | 1 when the next query within `within_ms` is neither retry nor refinement | that query |
 | `dwell` | time in view on a log scale: 0 at 0 s, 1 at `DWELL_FULL_MS` and beyond | the last report of it |
 | `first_action` | time from shown to the first deliberate action, on the same scale | that action |
-| `abandonment` | 1 when the session ran out, or was left, after the answer and nobody used it or asked on | the end of the session |
+| `abandonment` | 1 when the session ran out, or was left, after the answer, which was neither used nor followed by a query | the end of the session |
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from loopwright.texts.distance import edit_distance, edits_to_accept, likeness
 
 from .fold import Action, Session, order
 
+# Five minutes: a longer view may as well be a tab left open.
 DWELL_FULL_MS: Final = 300_000
 
 Kind = Literal[
@@ -67,6 +68,7 @@ class Definition(msgspec.Struct, frozen=True):
 
     within_ms: int = 120_000
     alike: float = 0.5
+    # Not 1: a corrected typing error in twenty words is still the same question.
     same: float = 0.95
 
     def __post_init__(self) -> None:
@@ -81,12 +83,13 @@ DEFAULT: Final = Definition()
 
 
 def log_scaled(duration_ms: int, *, full_ms: int = DWELL_FULL_MS) -> float:
-    """Return a duration on a log scale: 0 at zero, 1 at `full_ms` and beyond; one second counts most.
+    """Return a duration on a log scale: 0 at zero, 1 at `full_ms` and beyond; the first second counts most.
 
     Raises `Invalid` for a negative duration.
     """
     if duration_ms < 0:
         raise Invalid(f"a duration of {duration_ms} ms lies before its beginning; give 0 or more")
+    # Logarithmic: nine seconds more mean much after the first second, and little after two hundred.
     return min(1.0, math.log1p(duration_ms / 1000) / math.log1p(full_ms / 1000))
 
 
@@ -101,6 +104,7 @@ def derive(
     `over` says that the session has ended; before that, nothing counts as abandoned unless the last action
     was to leave.
     """
+    # Leaving is the last thing that a person does, so the session need not run out.
     over = over or session.actions[-1].act == "leave"
     of: dict[str, list[Action]] = {}
     for action in session.actions:
@@ -136,7 +140,9 @@ def _edits(actions: Sequence[Action]) -> list[SignalValue]:
         return []
     first, last = edits[0], edits[-1]
     changed = edit_distance(first.text, last.after)
+    # From the proposal to the latest text: going back and forth changed nothing in the end.
     found = [SignalValue("edit_distance", changed, last.at_ms)]
+    # Escalating is no acceptance: the answer was handed to a person.
     if any(action.act in _ONCE and action.act != "escalate" for action in actions):
         versions = [first.text, *(edit.after for edit in edits)]
         words = edits_to_accept(versions)
@@ -151,6 +157,7 @@ def _asked_next(
     asked = next((action for action in actions if action.act == "query"), None)
     if asked is None:
         return []
+    # By the whole order, not by time: two queries of one millisecond still follow one another.
     later = (a for a in session.actions if a.act == "query" and order(a) > order(asked))
     following = next(later, None)
     if following is None or following.at_ms - asked.at_ms > definition.within_ms:
@@ -173,6 +180,7 @@ def _times(actions: Sequence[Action]) -> list[SignalValue]:
     found = []
     dwells = [action for action in actions if action.act == "dwell"]
     if dwells:
+        # Each report holds the time in view so far, so they are not added up.
         longest = max(action.duration_ms for action in dwells)
         found.append(SignalValue("dwell", log_scaled(longest), dwells[-1].at_ms))
     shown = next((action for action in actions if action.act == "shown"), None)
@@ -188,6 +196,7 @@ def _abandoned(session: Session, actions: Sequence[Action]) -> SignalValue | Non
     seen = [action for action in actions if action.act in ("shown", "query")]
     if not seen or any(action.act in _DELIBERATE for action in actions):
         return None
+    # Asking on shows that the person stayed; `follow_up` and `refinement` tell about that.
     if any(a.act == "query" and order(a) > order(seen[-1]) for a in session.actions):
         return None
     return SignalValue("abandonment", 1.0, session.ended_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -67,6 +67,7 @@ class Store:
         rows, gone = [], []
         for key, one in held.items():
             if one.sessions:
+                # Of the earliest open session, or that one would wait for the latest before the sweep finds it.
                 ended_ms = min(session.ended_ms for session in one.sessions)
                 rows.append((*key, ended_ms, one.arrived_ms, _encode(one)))
             else:
@@ -114,6 +115,23 @@ class Store:
                 for session_id, body in rows
                 if any(about.person == person for about in _decode(body).answers.values())
             ]
+        )
+
+    def forget(self, tenant_id: str, marks: Sequence[bytes]) -> None:
+        """Delete a tenant's open sessions, and facts that wait for the log, that hold one of `marks`."""
+        rows = self._transaction.query(
+            "SELECT session_id, body FROM open_sessions WHERE tenant_id = ?", (tenant_id,)
+        )
+        found = [
+            (tenant_id, session_id)
+            for session_id, body in rows
+            if any(mark in bytes(body) or mark in session_id.encode() for mark in marks)
+        ]
+        self._delete(found)
+        waiting = self._transaction.query("SELECT fact_key, body FROM session_facts")
+        self._transaction.executemany(
+            "DELETE FROM session_facts WHERE fact_key = ?",
+            [(key,) for key, body in waiting if any(mark in bytes(body) for mark in marks)],
         )
 
     def _delete(self, keys: list[Key]) -> None:

@@ -1,4 +1,4 @@
-"""The surrogate: what an outcome is expected to be, given the signals, until the outcome itself arrives.
+"""The surrogate: a prediction of a late outcome from early signals, used until the outcome arrives.
 
 Hard outcomes are late; edits, copies and retries are early. For each task a small ridge regression, logistic
 for an outcome of 0 or 1 and linear otherwise, is calibrated on decisions that have *matured*: those whose
@@ -26,6 +26,7 @@ from loopwright.core.errors import Invalid
 Floats = npt.NDArray[np.float64]
 Link = Literal["logistic", "linear"]
 
+# Below these the 5-fold figures say little; ten of the rarer outcome are about two in each fold.
 MIN_ROWS: Final = 50
 MIN_PER_CLASS: Final = 10
 FOLDS: Final = 5
@@ -96,14 +97,16 @@ class Surrogate(msgspec.Struct, frozen=True):
         """Return the expected outcome. Signals that the fit did not know say nothing."""
         eta = self.intercept
         for kind, value in signals.items():
+            # Presence and value apart: a signal that did not occur is not a signal of value 0.
             eta += self.present.get(kind, 0.0) + self.slopes.get(kind, 0.0) * value
         if self.link == "logistic":
             return 1.0 / (1.0 + math.exp(-min(max(eta, -LIMIT), LIMIT)))
+        # A line leaves the range of outcomes where signals are rare or large.
         return min(max(eta, self.low), self.high)
 
 
 def expected(outcome: float | None, signals: Mapping[str, float], surrogate: Surrogate) -> float:
-    """Return the true outcome when there is one, else what the signals let expect."""
+    """Return the true outcome when there is one, else the prediction from the signals."""
     return surrogate.predict(signals) if outcome is None else outcome
 
 
@@ -156,6 +159,7 @@ def fit(
         fitted_at_ms=now_ms,
         calibration=_calibrate(columns, outcomes, link=link, l2=l2),
     )
+    # The digest covers the time of the fit and all counts, so two calibrations are two versions.
     digest = blake2b(msgspec.msgpack.encode(surrogate), digest_size=8).hexdigest()
     return msgspec.structs.replace(surrogate, version=digest)
 
@@ -200,6 +204,7 @@ def _check(outcomes: Floats, *, task: str) -> Link:
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], Floats]:
     """Return the kinds of signal and, for each row, which occurred and then their values, shape [n, 2k]."""
+    # Sorted: the order of columns decides rounding, and with it the version.
     kinds = sorted({kind for row in rows for kind in row.signals})
     columns = np.zeros((len(rows), 2 * len(kinds)))
     where = {kind: i for i, kind in enumerate(kinds)}
@@ -218,6 +223,7 @@ def _solve(columns: Floats, outcomes: Floats, *, link: Link, l2: float) -> Float
     spread[spread < 1e-12] = np.inf  # a constant column says nothing: its coefficient becomes 0
     x = np.hstack([np.ones((len(columns), 1)), (columns - centre) / spread])
     ridge = np.full(x.shape[1], l2)
+    # The intercept is not shrunk: without signals the prediction is the mean.
     ridge[0] = 0.0
     solve = _logistic if link == "logistic" else _linear
     theta: Floats = solve(x, outcomes, ridge)
@@ -226,6 +232,7 @@ def _solve(columns: Floats, outcomes: Floats, *, link: Link, l2: float) -> Float
 
 
 def _linear(x: Floats, y: Floats, ridge: Floats) -> Floats:
+    # The ridge makes the matrix positive definite even where two signals always come together.
     return np.linalg.solve(x.T @ x + np.diag(ridge), x.T @ y).astype(np.float64)
 
 
@@ -238,9 +245,11 @@ def _logistic(x: Floats, y: Floats, ridge: Floats) -> Floats:
         gradient = x.T @ (p - y) + ridge * theta
         if np.abs(gradient).max() < 1e-9 * len(y):
             break
+        # Certain predictions have no curvature, and the matrix would be near singular.
         weights = np.maximum(p * (1.0 - p), 1e-12)
         step = np.linalg.solve((x * weights[:, None]).T @ x + np.diag(ridge), gradient)
         scale = 1.0
+        # Newton's full step can overshoot where classes nearly separate.
         while (new := _log_loss(theta - scale * step, x, y, ridge=ridge)) > loss and scale > 1e-9:
             scale /= 2
         theta, loss = theta - scale * step, new
@@ -249,11 +258,13 @@ def _logistic(x: Floats, y: Floats, ridge: Floats) -> Floats:
 
 def _log_loss(theta: Floats, x: Floats, y: Floats, *, ridge: Floats) -> float:
     eta = x @ theta
+    # log(1 + e^η) without overflow for large η.
     return float((np.logaddexp(0.0, eta) - y * eta).sum() + 0.5 * (ridge * theta * theta).sum())
 
 
 def _calibrate(columns: Floats, outcomes: Floats, *, link: Link, l2: float) -> Calibration:
     """Predict every row by a fit on the other folds, and compare."""
+    # Every fifth row: rows come in order of time, so each fold covers all of it; and no randomness.
     fold = np.arange(len(outcomes)) % FOLDS
     predicted = np.empty(len(outcomes))
     for held in range(FOLDS):
@@ -263,6 +274,7 @@ def _calibrate(columns: Floats, outcomes: Floats, *, link: Link, l2: float) -> C
         if link == "logistic":
             predicted[~seen] = 1.0 / (1.0 + np.exp(-np.clip(eta, -LIMIT, LIMIT)))
         else:
+            # Clipped as `predict` does, or the error would be that of another model.
             predicted[~seen] = np.clip(eta, outcomes[seen].min(), outcomes[seen].max())
     return Calibration(
         error=float(((predicted - outcomes) ** 2).mean()),
@@ -284,6 +296,7 @@ def reliability(predicted: Floats, outcomes: Floats, *, bins: int = BINS) -> tup
 def auc(predicted: Floats, outcomes: Floats) -> float:
     """Return the probability that a 1 is predicted higher than a 0, ties counted half."""
     _, inverse, counts = np.unique(predicted, return_inverse=True, return_counts=True)
+    # The Mann-Whitney statistic from middle ranks, so that ties count half.
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     ones = outcomes == 1.0
     n1, n0 = int(ones.sum()), int((~ones).sum())

@@ -30,7 +30,7 @@ _TINY: Final = 1e-300
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Who said what of which item, as columns of codes with the names they stand for.
+    """Judgements as columns of codes, with the names that the codes stand for.
 
     `items`, `annotators` and `labels` are int64[n]; a code is a position in `item_names`, `annotator_names`
     and `classes`. Where an annotator judged an item twice, both judgements are here.
@@ -76,7 +76,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Consensus:
-    """What `dawid_skene` believes.
+    """The estimate of `dawid_skene`.
 
     `posteriors` f64[items, classes] are the probabilities of each item's true class. `confusion`
     f64[annotators, classes, classes] holds P(says l | truth is k) at [a, k, l]. `reliability` f64[annotators]
@@ -115,22 +115,25 @@ def dawid_skene(
     mostly wrong cannot turn the classes around. `diagonal` is how many right answers per class every
     annotator is credited with beforehand and `smoothing` how many of every other answer, which settles
     annotators with few labels. It stops when no posterior moves by more than `tolerance`.
-    Raises `Invalid` when a golden names an item or a class that nobody used, or a parameter is out of range.
+    Raises `Invalid` when a golden names an item or a class without any judgement, or a parameter is out of range.
     """
     _check_em(diagonal, smoothing, iterations=iterations, tolerance=tolerance)
     fixed_items, fixed = _anchors(labels, goldens or {})
     credit = smoothing + diagonal * np.eye(len(labels.classes))
     ordered = _ByItem(labels)
     posteriors = _start(ordered, credit, fixed_items=fixed_items, fixed=fixed)
+    # The start gives posteriors only, and an E step needs confusions: so an M step comes first.
     confusion, prior = ordered.maximise(posteriors, credit)
     done, has_converged = 0, False
     while done < iterations and not has_converged:
         before = posteriors
         posteriors = ordered.expect(confusion, prior)
+        # Again after each E step, which knows no goldens and would let the crowd overrule them.
         posteriors[fixed_items] = fixed
         confusion, prior = ordered.maximise(posteriors, credit)
         has_converged = bool(np.max(np.abs(posteriors - before)) <= tolerance)
         done += 1
+    # Σₖ P(truth is k) · P(says k | truth is k).
     reliability = np.einsum("akk,k->a", confusion, prior)
     return Consensus(labels, posteriors, confusion, reliability, prior, done, has_converged)
 
@@ -144,12 +147,13 @@ def majority(labels: Labels) -> dict[Any, Any]:
 
 
 def peers_belief(consensus: Consensus) -> tuple[Floats, Codes]:
-    """Return, for each judgement, what all *others* make true of it, and how many others there were.
+    """Return, for each judgement, the belief that all *other* judgements support, and how many these are.
 
     The belief is f64[n, classes]: the item's posterior with this judgement taken out, so that no
     judgement supports itself. Goldens count as if they were given: pass their truth by other means.
     """
     labels = consensus.labels
+    # The posterior is a product over judgements, so in logarithms one judgement is taken out by subtraction.
     own = np.log(consensus.confusion[labels.annotators, :, labels.labels] + _TINY)
     total = np.log(np.maximum(consensus.prior, _TINY)) + _sums_by(
         own, labels.items, count=len(labels.item_names)
@@ -184,6 +188,7 @@ def kappa(
     by_chance = np.outer(seen.sum(axis=1), seen.sum(axis=0))
     cost = _costs(size, weights)
     expected = float((cost * by_chance).sum())
+    # 1 - Σ cost · observed ÷ Σ cost · expected (Cohen 1968); costs of 0 and 1 give the kappa of 1960.
     return None if expected == 0 else 1 - float((cost * seen).sum()) / expected
 
 
@@ -199,11 +204,14 @@ def alpha(labels: Labels, *, level: Level = "nominal") -> float | None:
     table = np.bincount(labels.items * size + labels.labels, minlength=count * size)
     values = table.reshape(count, size).astype(np.float64)
     judged = values.sum(axis=1)
+    # Values that nobody else paired with say nothing about agreement (Krippendorff 2011, section C).
     values, judged = values[judged > 1], judged[judged > 1]
+    # The coincidence matrix: each pair within an item weighs 1 ÷ (judgements - 1), and no value pairs with itself.
     pairs = (values.T / (judged - 1)) @ values - np.diag((values.T / (judged - 1)).sum(axis=1))
     marginal = pairs.sum(axis=1)
     n = float(marginal.sum())
     distance = _distances(labels.classes, marginal, level=level)
+    # n - 1 below, since the pairs that chance makes are drawn without putting the first value back.
     expected = float(marginal @ distance @ marginal)
     return None if expected == 0 else 1 - (n - 1) * float((pairs * distance).sum()) / expected
 
@@ -233,6 +241,7 @@ class _ByItem:
     def expect(self, confusion: Floats, prior: Floats) -> Floats:
         """Return the posteriors of all items (the E step)."""
         # Class by class: sums over runs of a flat array are several times faster than over rows.
+        # Equation 2.5 of Dawid and Skene, in logarithms: a product of hundreds of probabilities would underflow.
         logs = np.empty((self._classes, len(self._starts)))
         for k in range(self._classes):
             spoken = np.log(confusion[:, k, :].reshape(-1) + _TINY)
@@ -248,6 +257,7 @@ class _ByItem:
             spread = np.repeat(posteriors[:, k], self._per_item)
             found = np.bincount(self._keys, weights=spread, minlength=bins)
             counts[:, k, :] = found.reshape(self._annotators, self._classes)
+        # A Dirichlet prior: equations 2.3 and 2.4 alone give an annotator with one label a certainty of 0 or 1.
         counts += credit
         return counts / counts.sum(axis=2, keepdims=True), posteriors.mean(axis=0)
 
@@ -303,6 +313,7 @@ def _encode(
 
 
 def _sums_by(values: Floats, groups: Codes, *, count: int) -> Floats:
+    # `bincount` takes weights of one dimension only, and reads them fastest where they are contiguous.
     columns = [
         np.bincount(groups, weights=column, minlength=count)
         for column in np.ascontiguousarray(values.T)
@@ -313,6 +324,7 @@ def _sums_by(values: Floats, groups: Codes, *, count: int) -> Floats:
 def _softmax(logs: Floats) -> Floats:
     """Return the shares of each row, column by column: rows are short, columns are long."""
     columns = np.ascontiguousarray(logs.T)
+    # Less the maximum: the shares are the same, and no exponent can overflow.
     raised = np.exp(columns - columns.max(axis=0))
     shares: Floats = (raised / raised.sum(axis=0)).T
     return shares
@@ -335,6 +347,7 @@ def _distances(classes: tuple[Any, ...], marginal: Floats, *, level: Level) -> F
         case "nominal":
             return 1 - np.eye(len(classes))
         case "ordinal":
+            # Krippendorff's ordinal metric: the values between two classes, and half of the values of each.
             middle = np.cumsum(marginal) - marginal / 2
             return np.subtract.outer(middle, middle) ** 2
         case "interval":

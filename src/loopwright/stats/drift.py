@@ -24,14 +24,18 @@ from .intervals import LEVEL, Floats
 FLOOR: Final = 1e-4
 """Least share of a bin, so that one that empties gives a large number and not an infinite one."""
 
+# The usual marks of credit scoring. They ignore sample sizes, hence the noise level beside them.
 SLIGHT: Final = 0.1
 LARGE: Final = 0.25
 MISSING: Final = "(missing)"
 OTHER: Final = "(other)"
 
+# M of the paper's exponential histogram: more buckets find a cut more exactly and cost memory.
 _ROW: Final = 5
 """Buckets of one size that ADWIN keeps before it joins the two oldest."""
+# A look walks over all buckets, so it is not taken at every value.
 _LOOK_EVERY: Final = 32
+# The normal part of the bound means nothing for fewer values on a side.
 _SHORTEST_SIDE: Final = 5
 
 
@@ -69,6 +73,7 @@ def psi(
         raise Invalid(f"bins is {bins}; PSI needs at least 2")
     known = reference[~np.isnan(reference)]
     distinct = np.unique(known)
+    # Quantiles of few distinct values coincide, and most bins would be empty.
     if len(distinct) <= bins:
         return psi_categorical(
             _spelled(reference), _spelled(current), rng=rng, least=least, draws=draws
@@ -110,6 +115,7 @@ def psi_counts(
         for value, n in counts.items():
             side[MISSING if value is None else value] += n
     both = sides[0] + sides[1]
+    # Ties go by name, so that the bins do not depend on the order of the rows.
     ranked = sorted(both, key=lambda name: (-both[name], name))
     names = ranked[:most] + ([OTHER] if len(ranked) > most else [])
     tallies = [np.zeros(len(names), dtype=np.int64) for _ in sides]
@@ -158,6 +164,7 @@ class Adwin:
             )
         unit = (value - self._low) / self._scale
         if self.width:
+            # Welford's update: squares of deviations, never a difference of large sums, which would cancel.
             self._scatter += (unit - self._total / self.width) ** 2 * self.width / (self.width + 1)
         self._rows[0].append((unit, 0.0))
         self._total += unit
@@ -174,11 +181,13 @@ class Adwin:
                 self._rows.append([])
             (sum_a, scatter_a), (sum_b, scatter_b) = row[0], row[1]
             del row[:2]
+            # Chan, Golub and LeVeque: deviations from the joint mean are those within both halves, plus between them.
             between = (sum_a - sum_b) ** 2 / (2 << power)
             self._rows[power + 1].append((sum_a + sum_b, scatter_a + scatter_b + between))
 
     def _shrink(self) -> bool:
         has_changed = False
+        # One bucket at a time: the newest values are kept for as long as they agree (ADWIN2).
         while self._has_cut():
             self._drop_oldest()
             has_changed = True
@@ -202,6 +211,7 @@ class Adwin:
 
     def _bound(self, older_n: int, newer_n: int) -> float:
         """Return the distance of means that chance explains (theorem 3.2, with ln n tests for n)."""
+        # The variance of the window in place of Hoeffding's worst case: rates near 0 or 1 are watched more sharply.
         log_term = math.log(2 * math.log(self.width) / self._delta)
         per_size = 1 / older_n + 1 / newer_n
         variance = self._scatter / self.width
@@ -213,6 +223,7 @@ class Adwin:
         self._total -= bucket_sum
         apart = bucket_sum / size - self._total / self.width
         between = apart**2 * size * self.width / (size + self.width)
+        # The reverse of `_join`; rounding could leave it a hair below 0, which has no root.
         self._scatter = max(self._scatter - bucket_scatter - between, 0.0)
         while len(self._rows) > 1 and not self._rows[-1]:
             self._rows.pop()
@@ -229,12 +240,14 @@ def adwin(
 def _placed(values: Floats, edges: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return how many values lie in each bin, those that are missing last."""
     is_missing = np.isnan(values)
+    # A value equal to an edge lies in the bin that ends there, as the bin's name says.
     places = np.searchsorted(edges, values[~is_missing], side="left")
     tally = np.bincount(places, minlength=len(edges) + 1)
     return np.append(tally, np.count_nonzero(is_missing)).astype(np.int64)
 
 
 def _spelled(values: Floats) -> list[str | None]:
+    # Twelve digits: values that differ by rounding alone are one category.
     return [None if math.isnan(value) else f"{value:.12g}" for value in values.tolist()]
 
 
@@ -280,6 +293,7 @@ def _without_drift(
     draws: int,
 ) -> Floats:
     """Return the PSI of pairs of samples that both come from the pooled shares."""
+    # Under the null hypothesis both samples have the same shares, and all rows together estimate these best.
     shares = pooled / pooled.sum()
     first, second = (rng.multinomial(size, shares, size=draws) / size for size in sizes)
     return _index(first, second)
@@ -293,6 +307,7 @@ def _verdict(value: float, noise: float) -> Literal["stable", "slight", "large"]
 
 def _index(reference: Floats, current: Floats) -> Floats:
     """Return Σ (q - p) ln(q / p) over the last axis, with shares floored."""
+    # The logarithm needs the floor: one empty bin would make the index infinite.
     p, q = np.maximum(reference, FLOOR), np.maximum(current, FLOOR)
     summed: Floats = np.sum((q - p) * np.log(q / p), axis=-1)
     return summed

@@ -30,7 +30,9 @@ _NORMAL: Final = NormalDist()
 Z95: Final = _NORMAL.inv_cdf((1 + LEVEL) / 2)
 """A normal variable lies within ±this with probability `LEVEL`: 1.96."""
 
+# From here on the series has converged to six digits, and bisecting is not needed.
 _MANY_DEGREES: Final = 30
+# 16 MB of row numbers, and as much again for the values they pick.
 _DRAWN_AT_ONCE: Final = 2_000_000
 """Numbers the bootstrap holds in memory at a time."""
 
@@ -61,6 +63,7 @@ def normal_quantile(level: float) -> float:
     return _NORMAL.inv_cdf((1 + level) / 2)
 
 
+# Cached: a report asks for the same degrees again and again, and bisecting takes 80 evaluations.
 @lru_cache(maxsize=1024)
 def student_quantile(level: float, degrees: int) -> float:
     """Return t such that Student's t with `degrees` of freedom lies within ±t with probability `level`.
@@ -77,7 +80,9 @@ def student_quantile(level: float, degrees: int) -> float:
         third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
         fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
         return z + (((fourth / degrees + third) / degrees + second) / degrees + first) / degrees
+    # Between the normal quantile and a bound from the widest tail, that of one degree: P(|T| > t) < 2 ÷ (π t).
     low, high = z, 2 / (math.pi * (1 - level)) * 2 + z
+    # More halvings than a float64 has digits: the bounds end side by side.
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if _within(middle, degrees) < level else (low, middle)
@@ -97,6 +102,7 @@ def wilson(successes: float, n: float, *, level: float = LEVEL) -> Interval:
     if n == 0:
         raise TooFew("no observation, so there is no rate; widen the period")
     rate, z2 = successes / n, normal_quantile(level) ** 2
+    # Not rate ± z·√(rate (1 - rate) ÷ n): that has no width at 0 of 3, and leaves [0, 1] near its ends.
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At 0 and at n the bound is the rate itself; rounding must not move it inside.
@@ -114,6 +120,7 @@ def weighted_rate(values: Floats, weights: Floats, *, level: float = LEVEL) -> I
     size = effective_size(weights)
     if size == 0:
         raise TooFew("no observation counts, so there is no rate; widen the period")
+    # Rounding can carry a quotient of sums past 1, and Wilson's root past 0.
     rate = min(max(float(np.dot(weights, values) / weights.sum()), 0.0), 1.0)
     return wilson(rate * size, size, level=level)
 
@@ -125,6 +132,7 @@ def mean(values: Floats, *, weights: Floats | None = None, level: float = LEVEL)
     """
     heavy = np.ones(len(values)) if weights is None else weights
     _check(values, heavy)
+    # Rows without weight would count as degrees of freedom.
     counted = heavy > 0
     return _ratio(values[counted] * heavy[counted], heavy[counted], level=level)
 
@@ -163,6 +171,7 @@ def bootstrap(
     totals, sizes = _per_unit(values, units, heavy)
     if len(totals) < 2:
         raise TooFew(f"found {len(totals)} unit; an interval over units needs at least 2")
+    # Units, not rows: twenty ratings of one person are not twenty opinions.
     means = _resampled(totals, sizes, rng=rng, draws=draws)
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2)).tolist()
     estimate = float(totals.sum() / sizes.sum())
@@ -208,6 +217,7 @@ def _ratio(totals: Floats, sizes: Floats, *, level: float) -> Interval:
         raise TooFew(f"found {count} independent observations; an interval needs at least 2")
     whole = float(sizes.sum())
     estimate = float(totals.sum()) / whole
+    # The delta method: a ratio's deviation is, to first order, that of Σ(total - ratio · size).
     off = totals - estimate * sizes
     error = math.sqrt(float(np.dot(off, off)) * count / (count - 1)) / whole
     half = student_quantile(level, count - 1) * error
@@ -221,10 +231,12 @@ def _resampled(totals: Floats, sizes: Floats, *, rng: np.random.Generator, draws
     """Return the mean of each of `draws` samples of the units."""
     count = len(totals)
     kinds, repeats = np.unique(np.stack((totals, sizes), axis=1), axis=0, return_counts=True)
+    # How often each kind of unit is drawn is multinomial: the same distribution, without drawing unit by unit.
     if len(kinds) <= count // 8:
         times = rng.multinomial(count, repeats / count, size=draws)
         return _divided(times @ kinds)
     found = np.empty((draws, 2))
+    # In blocks: all draws at once would hold draws * units numbers.
     step = max(_DRAWN_AT_ONCE // count, 1)
     for start in range(0, draws, step):
         rows = rng.integers(count, size=(min(step, draws - start), count))
@@ -240,6 +252,7 @@ def _divided(pairs: NDArray[Any]) -> Floats:
 
 def _within(t: float, degrees: int) -> float:
     """Return P(|T| ≤ t) for Student's t with `degrees` of freedom."""
+    # Abramowitz and Stegun 26.7.3 for odd degrees, 26.7.4 for even ones.
     angle = math.atan(t / math.sqrt(degrees))
     sine, square = math.sin(angle), math.cos(angle) ** 2
     is_odd = degrees % 2

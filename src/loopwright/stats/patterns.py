@@ -31,7 +31,9 @@ LONGEST_PHRASE: Final = 3
 READ_CHARACTERS: Final = 4000
 """Of a longer text only so much is read: a page of log in a comment is not ten thousand phrases."""
 
+# Hashed places need no vocabulary: a text takes 2 KB, however many words there are.
 _DIMENSIONS: Final = 512
+# An apostrophe inside a word belongs to it: "doesn't" is one word.
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 # A single quote opens only where no word ends: an apostrophe is not a quotation.
 _QUOTED: Final = re.compile(
@@ -77,6 +79,7 @@ class CorrectedQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 def words(text: str) -> list[str]:
     """Return the words of `text` in lower case, without punctuation."""
+    # Composed before it is folded: full-width letters and ligatures give the words that they look like.
     plain = unicodedata.normalize("NFKC", text[:READ_CHARACTERS]).casefold()
     return _WORD.findall(plain)
 
@@ -95,7 +98,9 @@ def is_telling(phrase: str) -> bool:
     """Return whether a phrase has content: it neither begins nor ends with a function word or a lone letter."""
     found = phrase.split()
     return not any(
-        word in STOP_WORDS or (len(word) == 1 and word.isascii()) for word in (found[0], found[-1])
+        # ASCII letters only: one Chinese or Japanese character can be a whole word.
+        word in STOP_WORDS or (len(word) == 1 and word.isascii())
+        for word in (found[0], found[-1])
     )
 
 
@@ -121,6 +126,7 @@ def failures(
     """
     bad = _Corpus(negative, negative_weights)
     good = _Corpus(positive, positive_weights)
+    # Phrases of one or two texts quote a person; they are no pattern.
     names = [name for name, rows in bad.texts.items() if len(rows) >= least_texts]
     if not names:
         return ()
@@ -162,9 +168,11 @@ def log_odds(
     """
     if prior <= 0:
         raise Invalid(f"prior is {prior}; it is a number of phrases above 0")
+    # The informative prior: phrases in proportion to both corpora, so common words need much evidence.
     alpha = prior * (first + second) / sum(totals)
     odds = np.log((first + alpha) / (totals[0] + prior - first - alpha))
     odds -= np.log((second + alpha) / (totals[1] + prior - second - alpha))
+    # The variance of a log-odds ratio is about the sum of the inverse counts.
     return odds, odds / np.sqrt(1 / (first + alpha) + 1 / (second + alpha))
 
 
@@ -190,6 +198,7 @@ def clusters(
     vectors = _tfidf(tokens)
     centres = vectors[_leaders(vectors, likeness=likeness, most=most)]
     home = _nearest(vectors, centres, likeness=likeness)
+    # Leaders depend on the order of the texts; a few rounds of spherical k-means make up for most of it.
     for _ in range(rounds if len(centres) else 0):
         centres = _centres(vectors, home, heavy, count=len(centres))
         home = _nearest(vectors, centres, likeness=likeness)
@@ -211,8 +220,9 @@ def clusters(
 
 
 def normalised(query: str) -> str:
-    """Return what is the same in queries that differ only in case, spacing, punctuation, numbers and quotes."""
+    """Return one spelling for queries that differ only in case, spacing, punctuation, numbers and quotes."""
     plain = unicodedata.normalize("NFKC", query[:READ_CHARACTERS]).casefold()
+    # Quotes before numbers: a number in a quoted value is part of it.
     plain = _NUMBER.sub("#", _QUOTED.sub("#", plain))
     return _SPACE.sub(" ", plain).strip()
 
@@ -241,6 +251,7 @@ def most_corrected(
     for key, here in rows.items():
         wrong = [row for row in here if is_corrected[row]]
         if key and wrong:
+            # Row numbers are integers and users are strings, so the unknown ones never coincide with the known.
             correctors = {row if people[row] is None else people[row] for row in wrong}
             spellings = Counter(queries[row] for row in here)
             made.append(
@@ -284,6 +295,7 @@ def _weights(texts: Sequence[str], weights: Sequence[float] | None) -> Floats:
 
 def _nearly_same(rows: Sequence[int], others: Sequence[int]) -> bool:
     """Say whether four fifths of the texts of either are those of both."""
+    # A phrase and the longer one that holds it stand in nearly the same texts, and should be shown once.
     both = len(set(rows) & set(others))
     return both >= 0.8 * min(len(rows), len(others)) and both >= 0.5 * max(len(rows), len(others))
 
@@ -296,10 +308,13 @@ def _tfidf(tokens: Sequence[Sequence[str]]) -> Vectors:
     # crc32, unlike hash(), is the same in every process.
     place = {term: zlib.crc32(term.encode()) for term in frequency}
     rarity = {
-        term: float(np.log((1 + len(tokens)) / (1 + seen))) + 1 for term, seen in frequency.items()
+        # As if one more text held every word: no division by 0, and a word of all texts keeps some weight.
+        term: float(np.log((1 + len(tokens)) / (1 + seen))) + 1
+        for term, seen in frequency.items()
     }
     for row, found in enumerate(counts):
         for term, times in found.items():
+            # A sign of its own (Weinberger et al.): words that share a place cancel on average in place of adding up.
             sign = 1.0 if place[term] & 0x80000000 else -1.0
             vectors[row, place[term] % _DIMENSIONS] += sign * (1 + np.log(times)) * rarity[term]
     return _unit(vectors)
@@ -321,6 +336,7 @@ def _leaders(vectors: Vectors, *, likeness: float, most: int) -> Codes:
         if not len(waiting):
             break
         leaders.append(int(waiting[0]))
+        # Only the newest leader is new to compare with: n * leaders products in all, not n².
         nearest = np.maximum(nearest, vectors @ vectors[waiting[0]])
     return np.array(leaders, dtype=np.int64)
 
@@ -337,6 +353,7 @@ def _nearest(vectors: Vectors, centres: Vectors, *, likeness: float) -> Codes:
 def _centres(vectors: Vectors, home: Codes, heavy: Floats, *, count: int) -> Vectors:
     sums = np.zeros((count, _DIMENSIONS), dtype=np.float32)
     housed = home >= 0
+    # `sums[home] += …` would add only one text for each centre.
     np.add.at(sums, home[housed], vectors[housed] * heavy[housed, None].astype(np.float32))
     return _unit(sums)
 
@@ -345,5 +362,6 @@ def _shared_words(members: Sequence[Sequence[str]], everywhere: Counter[str]) ->
     """Return up to five words of at least half of the members, rarest elsewhere first."""
     here = Counter(word for found in members for word in set(found))
     shared = [word for word, seen in here.items() if 2 * seen >= len(members)]
+    # First the words that this group has for itself, then the commoner ones.
     shared.sort(key=lambda word: (-here[word] / everywhere[word], -here[word], word))
     return tuple(shared[:5])

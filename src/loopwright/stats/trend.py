@@ -62,10 +62,12 @@ def slope(times: Floats, values: Floats, *, weights: Floats, level: float = LEVE
     t, y, w = times[counted], values[counted], weights[counted]
     if len(t) < 3 or np.ptp(t) == 0:
         raise TooFew(f"found {len(t)} periods with data; a trend needs at least 3")
+    # Centred on the weighted means, the slope needs no intercept, and large timestamps do not cancel.
     t, y = t - np.average(t, weights=w), y - np.average(y, weights=w)
     spread = float(np.dot(w, t * t))
     found = float(np.dot(w, t * y)) / spread
     left = y - found * t
+    # From the residuals, not from each period's size: days differ by more than their size explains.
     error = math.sqrt(float(np.dot(w, left * left)) / (len(t) - 2) / spread)
     half = student_quantile(level, len(t) - 2) * error
     return Interval(
@@ -96,6 +98,7 @@ def changes(
         )
     rows = np.flatnonzero(weights > 0)
     found: list[Change] = []
+    # A list in place of recursion: the depth is the number of changes, which the data decide.
     waiting = [(0, len(rows))]
     while waiting:
         start, end = waiting.pop()
@@ -137,8 +140,10 @@ def regressions(
         )
     others = [int(version) for version in np.unique(versions) if version != baseline]
     sign = 1.0 if higher_is_better else -1.0
+    # Bonferroni: the promise holds for all versions together.
     each, made = alpha / max(len(others), 1), []
     for version in others:
+        # The first row of this version: what came before was another time, and other users.
         first = int(np.argmax(versions == version))
         rows = first + np.flatnonzero(np.isin(versions[first:], (version, baseline)))
         sides = (versions[rows] == version).astype(np.int64)
@@ -157,9 +162,12 @@ def running_half_width(variances: Floats, sizes: Floats, *, alpha: float, horizo
 
     `variances` are of one observation, `sizes` how many there are. It is narrowest around `horizon`.
     """
+    # One-sided at alpha is two-sided at 2 · alpha; the cap keeps the logarithm below 0.
     log_a = math.log(min(2 * alpha, 0.999))
+    # ρ² of the normal mixture, chosen so that the sequence is narrowest near `horizon` (Waudby-Smith et al.).
     rate = (-2 * log_a + math.log(1 - 2 * log_a)) / horizon
     grown = sizes * rate + 1
+    # The asymptotic confidence sequence in its one-sided form: only a fall is a regression.
     widths: Floats = np.sqrt(
         variances * 2 * grown / (sizes**2 * rate) * np.log1p(np.sqrt(grown) / (2 * alpha))
     )
@@ -179,11 +187,13 @@ class _Race:
             here = sides == side
             count = np.cumsum(here & is_first)
             n = np.maximum(count, 1)
+            # A unit counts once, so a row replaces its unit's mean so far: the change is added, for all rows in one pass.
             average = np.cumsum(np.where(here, after - before, 0.0)) / n
             squares = np.cumsum(np.where(here, after**2 - before**2, 0.0))
             self.counts.append(count)
             self._means.append(average)
             self._variances.append(
+                # Rounding may carry a variance of 0 below it.
                 np.maximum(squares / n - average**2, 0.0) * n / np.maximum(n - 1, 1)
             )
 
@@ -195,6 +205,7 @@ class _Race:
             for variance, count in zip(self._variances, self.counts, strict=True)
         )
         self.apart = self._means[1] - self._means[0]
+        # The variance is scaled so that the difference of two means reads as one mean over all units.
         self.half = running_half_width(sizes * error, sizes, alpha=alpha, horizon=horizon)
         self.is_ready = np.minimum(self.counts[0], self.counts[1]) >= self._least_units
 
@@ -209,6 +220,7 @@ class _Race:
         alpha: float,
     ) -> Comparison:
         """Return the verdict as of the last row."""
+        # Any row may decide, since the bound holds at all of them at once.
         crossed = np.flatnonzero(self.is_ready & (self.apart + self.half < -margin))
         units = [int(count[-1]) for count in self.counts]
         difference, verdict = None, _verdict(bool(self.is_ready[-1]), len(crossed) > 0)
@@ -248,6 +260,7 @@ def _unit_means(sides: Codes, units: Codes, values: Floats) -> tuple[Floats, Flo
     starts = np.flatnonzero(np.diff(found, prepend=found[:1] - 1))
     lengths = np.diff(np.append(starts, len(found)))
     rank = np.arange(len(found)) - np.repeat(starts, lengths)
+    # Sums within groups without a loop: the running sum, less its value before the group.
     running = np.cumsum(values[order])
     base = np.repeat(running[starts] - values[order][starts], lengths)
     means = (running - base) / (rank + 1)
@@ -264,6 +277,7 @@ def _best_split(
     count = len(values)
     if count < 2 * least:
         return None
+    # Whole periods move, with their weights: a small period is noisy wherever it stands.
     shuffled = rng.permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
     rows = np.vstack((np.arange(count), shuffled))
     gains = _gains(values - np.average(values, weights=weights), weights, rows)[
@@ -277,6 +291,7 @@ def _best_split(
         at=at,
         before=float(np.average(values[:at], weights=weights[:at])),
         after=float(np.average(values[at:], weights=weights[at:])),
+        # The series itself is one of the orderings, so p is never 0 (Phipson and Smyth).
         p=(1 + as_good) / (1 + permutations),
     )
 
@@ -285,5 +300,6 @@ def _gains(centred: Floats, weights: Floats, rows: Codes) -> Floats:
     """Return the sum of squares that a split after each place explains, for each ordering in `rows`."""
     left = np.cumsum(weights[rows], axis=1)[:, :-1]
     moved = np.cumsum((weights * centred)[rows], axis=1)[:, :-1]
+    # With centred values, the sum of squares between two parts is S² (1 ÷ left + 1 ÷ right).
     gains: Floats = moved**2 * (1 / left + 1 / (weights.sum() - left))
     return gains

@@ -13,6 +13,7 @@ from contextlib import closing
 
 from loopwright.core.ports import (
     START,
+    Batch,
     BlobStore,
     EventLog,
     Keys,
@@ -33,6 +34,7 @@ def check_event_log(factory: Callable[[], EventLog]) -> None:
         _what_is_kept_beside_keys_is_replaced_by_comparison,
         _one_of_many_revisions_wins,
         _trim_keeps_offsets_and_keys,
+        _replaced_bodies_are_read_in_place_of_the_old,
         _appends_from_threads_do_not_interleave,
         _readers_see_only_whole_appends,
     ):
@@ -183,6 +185,21 @@ def _trim_keeps_offsets_and_keys(log: EventLog) -> None:
     assert log.trim(Offset(1_000)) == 10
     assert (log.head(), log.read(START, limit=100)) == (30, [])
     assert _refused(log, [_key(1), _key(4), _key(3)]) == {_key(1), _key(3)}
+    assert _append(log, b"next") == 31
+
+
+def _replaced_bodies_are_read_in_place_of_the_old(log: EventLog) -> None:
+    for n in range(1, 4):
+        _append(log, b"%d" % n, 10, keys=[_key(n)])
+    old = log.read(START, limit=100)
+    changed = Batch(first=old[1].first, count=10, version=7, body=b"other")
+    miscounted = Batch(first=old[0].first, count=9, version=7, body=b"no")
+    elsewhere = Batch(first=Offset(5), count=6, version=7, body=b"no")
+    assert log.replace([changed, miscounted, elsewhere])
+    assert log.read(START, limit=100) == [old[0], changed, old[2]]
+    assert log.head() == 30
+    assert _refused(log, [_key(2)]) == {_key(2)}
+    assert log.replace([])
     assert _append(log, b"next") == 31
 
 

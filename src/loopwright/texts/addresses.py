@@ -16,8 +16,10 @@ _DIGIT: Final = re.compile(r"[0-9]")
 def email(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     """Prove an e-mail address; the scan stopped at its `@`."""
     at = candidate.start()
+    # RFC 5321 allows 64 characters before the `@`, so no more are looked at: the time stays linear.
     mirrored = text[max(done, at - 64) : at][::-1]
     local = _LOCAL.match(mirrored)
+    # Punctuation in front belongs to the sentence, as in `'ann@example.com'`.
     name = local[0][::-1].lstrip(".%&'-") if local else ""
     if not name:
         return ()
@@ -28,6 +30,7 @@ def email(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
 def ipv6(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     """Prove an IPv6 address; the scan stopped at its first colon."""
     start, end = candidate.span()
+    # The scan stops at the first colon; the group before it has up to four digits.
     while start > max(done, candidate.start() - 4) and text[start - 1] in "0123456789abcdefABCDEF":
         start -= 1
     spelt = text[start:end].rstrip(".")
@@ -42,6 +45,7 @@ def ipv6(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     if not _DIGIT.search(spelt) or all(len(part) == 2 for part in spelt.split(":")):
         return ()
     try:
+        # Packed by the system: every spelling of one address gets the same token.
         address = socket.inet_pton(socket.AF_INET6, spelt)
     except OSError:
         return ()

@@ -25,6 +25,7 @@ CATEGORIES: Final = (
 SENTIMENTS: Final = ("negative", "neutral", "positive")
 
 
+# One group for each thing that can be said, so that three words for one complaint do not outvote two complaints.
 CATEGORY_TERMS: Final[Mapping[str, tuple[str, ...]]] = {
     "accuracy": (
         "wrong, incorrect*, inaccura*, false, mistake*, mistaken, untrue, not true, not right, not correct",
@@ -69,6 +70,7 @@ CATEGORY_TERMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Terms of each category, a group of like ones on a line: words, beginnings of words (`*`) and phrases."""
 
+# Negated praise is listed as phrases: the longest phrase hides its words, so "good" in "not good" does not count.
 SENTIMENT_TERMS: Final[Mapping[str, tuple[str, ...]]] = {
     "negative": (
         "not good, not great, not helpful, not right, not correct, not true, not happy, not useful, not working, not satisfied, not recommend, not easy, not nice, not clear, never again",
@@ -87,6 +89,7 @@ SENTIMENT_TERMS: Final[Mapping[str, tuple[str, ...]]] = {
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
+# One table look-up per byte splits and folds at once; `str.translate` would look up every character in a dict.
 _SPACED: Final = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord(" ")
     for code in range(256)
@@ -99,6 +102,7 @@ def words_of(text: str) -> list[str]:
     text = text[:READ_CHARS]
     if text.isascii() and "'" not in text:  # the same words, in a third of the time
         return text.encode().translate(_SPACED).decode().split()
+    # Typographic apostrophes (U+2019) first: terms are written with the plain one.
     return _WORD.findall(text.casefold().replace("\u2019", "'"))
 
 
@@ -126,6 +130,7 @@ class RuleClassifier:
         self.labels = tuple(terms)
         self._fallback, self._prior = fallback, prior
         self._index(terms)
+        # From the rules themselves: a term that is added cannot be released under the old version.
         digest = msgspec.json.encode([list(map(list, terms.items())), fallback, prior])
         self.version = "rules-" + blake2b(digest, digest_size=4).hexdigest()
 
@@ -147,11 +152,13 @@ class RuleClassifier:
                         self._whole.setdefault(words[0], []).append((label, number))
         for follows in self._phrases.values():
             for phrases in follows.values():
+                # Longest first, so that `_phrase` may stop counting shorter ones of the same place.
                 phrases.sort(key=lambda phrase: -len(phrase[0]))
         self._lengths = sorted({len(begin) for begin in self._begins})
 
     def classify(self, text: str) -> Scores:
         """Return each label's share of the evidence."""
+        # The prior keeps every share above 0 and one weak term from looking like certainty.
         weights = dict.fromkeys(self.labels, self._prior)
         weights[self._fallback] += self._prior
         for label, _ in self._found(words_of(text)):
@@ -161,6 +168,7 @@ class RuleClassifier:
 
     def _found(self, words: Sequence[str]) -> set[Group]:
         found: set[Group] = set()
+        # Phrases before words: only then is known which words they hide.
         hidden: set[int] = set()
         for i, word in enumerate(words):
             if word in self._phrases:

@@ -10,6 +10,7 @@ from rapidfuzz.distance import Levenshtein
 
 from loopwright.core.errors import Invalid
 
+# The distance takes time in proportion to the product of both lengths, so these are bounded.
 MAX_UNITS: Final = 20_000
 """Longest sequence that is compared, after what both share at the ends is taken off."""
 
@@ -37,6 +38,7 @@ def edits_to_accept(versions: Sequence[str]) -> int:
 
 def _between(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     """Return the Levenshtein distance of two sequences."""
+    # Most edits of a long text touch one place: what both share at the ends changes no distance.
     if max(len(a), len(b)) > MAX_UNITS:
         a, b = _differing(a, b)
         if max(len(a), len(b)) > MAX_UNITS:
@@ -55,6 +57,7 @@ def _differing(
     while start < limit and a[start] == b[start]:
         start += 1
     end = 0
+    # Never into the common beginning: in "aa" against "aaa" the same letters would be taken off twice.
     while end < limit - start and a[-1 - end] == b[-1 - end]:
         end += 1
     return a[start : len(a) - end], b[start : len(b) - end]

@@ -43,6 +43,7 @@ def fold(text: str) -> tuple[str, Sequence[int] | None]:
     """
     if text.isascii() or _FOLDABLE.search(text) is None:
         return text, None
+    # Without hidden characters every fold is one to one, so the places stay as they are.
     places = None
     copy = text
     if _HIDDEN_ONE.search(text) is not None:

@@ -11,8 +11,10 @@ from loopwright.core.text import Span
 from .addresses import is_word
 from .payments import is_issued, passes_luhn
 
+# Before four numbers with dots these say "version": `requests==2.31.0.1`.
 _PINS: Final = frozenset({"==", ">=", "<=", "~=", "!=", "^="})
 
+# Without leading zeros: some systems read 010 as octal, so its meaning is open.
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
 # A number that stands behind `2,` or `2:` is one column, key or line further on; behind `2.` it is a fraction. A card
@@ -49,6 +51,7 @@ class _Word(NamedTuple):
 
     def precedes(self, text: str, start: int) -> bool:
         """Say whether one of the words stands before `start`."""
+        # A bounded look back, and a cheap test of endings before the regular expression.
         tail = text[max(0, start - _LOOKBACK) : start].rstrip(" .:=(").lower()
         return tail.endswith(self.ends) and self.pattern.search(tail) is not None
 
@@ -78,6 +81,7 @@ _ID: Final = _Word(
         r"(?:\s+(?:id|no|nr|number))?\Z"
     ),
 )
+# Four-part versions look like addresses.
 _RELEASE: Final = _Word(
     ("v", "r", "n", "se", "ld"),
     re.compile(r"(?:\bv|\bver|version|release|build|revision|section)\Z"),
@@ -113,10 +117,12 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     spelt = candidate[0]
     count = end - start - sum(map(spelt.count, " -./()"))
     may_be_address = spelt.count(".") >= 3
+    # Seven digits are the shortest telephone number; an address can have four.
     if count < 7 and not may_be_address:
         return ()
     before = text[start - 1 : start]
     spans: list[Span] = []
+    # A plus is the strongest sign of a telephone number, so it is tried before cards and addresses.
     if before == "+":
         if not is_word(text[start - 2 : start - 1]) and (dialled := _dialled(text, start, end)):
             spans.append(("PHONE", start - 1, *dialled))
@@ -124,6 +130,8 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     elif start >= done and (called := _called(text, start, end)):
         spans.append(called)
         start = called[2]
+    # Without a plus or a word before it, fewer than ten digits are mostly an amount or an id, and plain digits below
+    # fourteen a timestamp.
     elif (count < 10 and not may_be_address) or (count == end - start < 14):
         return ()
     elif before == "(":
@@ -149,8 +157,10 @@ def _ipv4(text: str, found: re.Match[str]) -> Span | None:
 def _card(text: str, found: re.Match[str]) -> Span | None:
     start, end = found.span()
     digits = found[0].replace(" ", "").replace("-", "")
+    # Luhn alone lets one number in ten through.
     if not (is_issued(digits) and passes_luhn(digits)):
         return None
+    # An order number may pass both tests by chance; in one piece, after such a word, it is one.
     if len(digits) == end - start and _ID.precedes(text, start):
         return None
     return "CARD", start, end, digits
@@ -160,11 +170,13 @@ def _national(text: str, found: re.Match[str]) -> Span | None:
     """Prove a number written the way people write it inside their own country."""
     start, end = found.span()
     digits = _digits(found[0])
+    # An extension or the next number follows: the leading groups are proved by themselves.
     if len(digits) > 12:
         end = _shorten(text, start, end, most=12)
         digits = _digits(text[start:end])
     if not 10 <= len(digits) <= 12 or _holds_date(text[start:end]) or _ID.precedes(text, start):
         return None
+    # North American numbers are normalised with their country code, so both spellings get one token.
     return "PHONE", start, end, "+1" + digits[-10:] if found.lastgroup == "nanp" else digits
 
 
@@ -177,14 +189,17 @@ def _exit(text: str, found: re.Match[str]) -> Span | None:
 
 def _dialled(text: str, start: int, end: int) -> tuple[int, str] | None:
     """Return where an international number ends whose country code begins at `start`, and its spelling."""
+    # No country code begins with 0 (ITU-T E.164).
     if text[start] == "0":
         return None
     least, most = 9, 13
+    # The codes of E.164 are prefix-free, so at most one of these is found.
     for width in (1, 2, 3):
         least, most = _LENGTHS.get(text[start : start + width], (least, most))
     following = text[end : end + 2]
     if is_word(following[:1]) or (following[:1] == "-" and is_word(following[1:])):
         end = max(start, text.rfind(" ", start, end))  # the last group begins something else
+    # Two spaces or the end of a sentence separate the number from what follows.
     for stop in ("  ", ". "):
         if (cut := text.find(stop, start, end)) > 0:
             end = cut
@@ -231,6 +246,7 @@ def _shorten(text: str, start: int, end: int, *, most: int) -> int:
     """Return where the number ends when it keeps to `most` digits, cut at a space or slash only; else `start`."""
     kept, count = start, 0
     for group in _GROUP.finditer(text, start, end):
+        # The trunk 0 in `+44 (0)20` is not dialled from abroad and does not count.
         count += 0 if group[0] == "0" and text[group.start() - 1] == "(" else len(group[0])
         if count > most:
             return kept if text[kept] in " /" else max(start, text.rfind(" ", start, kept))

@@ -42,23 +42,27 @@ def is_issued(digits: str) -> bool:
             return False
 
 
+# Only ranges in use: all of 50 and 56 to 69 would let far more ids through.
 _MAESTRO: Final = frozenset({5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763})
 
 
 def passes_luhn(digits: str) -> bool:
     """Say whether the check digit is right (ISO/IEC 7812-1, annex B)."""
+    # From the right: doubling starts beside the check digit, whatever the length.
     mirrored = digits.encode()[::-1]
     return (
         sum(mirrored[::2]) + sum(mirrored[1::2].translate(_DOUBLED)) - 48 * len(digits)
     ) % 10 == 0
 
 
+# Twice the digit, less 9 where that has two digits.
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
 
 
 def iban(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     """Prove an account number; the scan stopped at its second check digit."""
     start = candidate.start() - 2
+    # Length by country first: mod 97 alone lets one word in ninety-seven through.
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
     if length is None:
         return ()
@@ -76,18 +80,21 @@ def iban(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
 @lru_cache(maxsize=32)
 def _spelt(length: int) -> re.Pattern[str]:
     """Match `length` letters and digits, with single spaces anywhere between them or a hyphen after every fourth."""
+    # The length is fixed by the country, so repeats are exact, and there is nothing to backtrack into.
     fours, rest = divmod(length, 4)
     hyphened = rf"(?:[0-9A-Za-z]{{4}}[{DASHES}]){{{fours - (not rest)}}}[0-9A-Za-z]{{{rest or 4}}}"
     return re.compile(rf"(?:(?:[0-9A-Za-z] ?){{{length - 1}}}[0-9A-Za-z]|{hyphened})(?!\w)")
 
 
 def _passes_mod_97(iban: str) -> bool:
+    # ISO 13616: country and check digits go to the end, letters become 10 to 35, and the remainder is 1.
     return int((iban[4:] + iban[:4]).translate(_BASE_36)) % 97 == 1
 
 
 _BASE_36: Final = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
+# As in the registry that SWIFT keeps for ISO 13616.
 _IBAN_LENGTHS: Final = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27,
     "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28,

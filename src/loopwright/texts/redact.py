@@ -1,4 +1,4 @@
-"""Redaction of free text before it is stored: who and which secret is replaced, what joins is left alone.
+"""Redaction of free text before it is stored: people and secrets are replaced, keys that join are left alone.
 
 Only fields declared as free text come here, never keys. One scan finds candidates at characters that ordinary
 prose seldom has; each candidate is then proved (Luhn, mod 97, address syntax, dialling shapes), because a
@@ -44,14 +44,17 @@ class Rules:
         spans = find(text)
         if not spans:
             return Redacted(text, {}, VERSION)
+        # HMAC by hand: the key's two blocks are hashed once per key, not once per find.
         inner, outer = _hashed(key)
         parts: list[str] = []
         counts: dict[str, int] = {}
         done = 0
         for kind, start, end, normal in spans:
             first, second = inner.copy(), outer.copy()
+            # The kind is part of the digest, so equal digits as a card and as a telephone number get different tokens.
             first.update(f"{kind}\0{normal}".encode())
             second.update(first.digest())
+            # 40 bits: enough to tell a tenant's values apart, short enough to read on.
             parts += text[done:start], f"<{kind}:{second.hexdigest()[:10]}>"
             counts[kind] = counts.get(kind, 0) + 1
             done = end
@@ -59,6 +62,7 @@ class Rules:
         return Redacted("".join(parts), counts, VERSION)
 
 
+# ipad and opad of RFC 2104.
 _PADS: Final = tuple(bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
@@ -77,6 +81,7 @@ def find(text: str) -> list[Span]:
         spans = _with_tabs(copy, spans)
     if places is None:
         return spans
+    # The end by the last character that was found, as hidden ones may follow it in the text.
     return [(kind, places[start], places[end - 1] + 1, n) for kind, start, end, n in spans]
 
 
@@ -84,6 +89,7 @@ def _found(text: str) -> list[Span]:
     spans: list[Span] = []
     done = 0
     for candidate in _scan_of(text).finditer(text):
+        # A find may run past its candidate, and the scan does not know.
         if candidate.end() <= done:
             continue
         for span in _PROVE[candidate.lastgroup or ""](text, candidate, done):
@@ -150,6 +156,7 @@ _SECRETS: Final = r"""(?<=_)(?:
 
 def _scan_of(text: str) -> re.Pattern[str]:
     """Return the scan for the kinds that `text` can hold."""
+    # An address has seven colons, or two together (RFC 4291, section 2.2); times and ratios have fewer.
     has_colons = ":" in text and ("::" in text or text.count(":") >= 7)
     return _scan("@" in text, has_colons, _may_hold_secrets(text))
 
@@ -169,6 +176,7 @@ def _may_hold_secrets(text: str) -> bool:
 _UNDERSCORED: Final = ("gh", "lw_", "hf_", "k_live_", "k_test_", "access_key", "ACCESS_KEY")
 
 
+# Three yes-or-no questions: eight scans in all, compiled once each.
 @lru_cache(maxsize=8)
 def _scan(has_at: bool, has_colons: bool, has_secrets: bool, /) -> re.Pattern[str]:
     anchors, others = "0-9", []
@@ -180,6 +188,7 @@ def _scan(has_at: bool, has_colons: bool, has_secrets: bool, /) -> re.Pattern[st
         if wanted:
             anchors += characters
             others.append(pattern)
+    # No other kind begins at a digit, so these are not tried where the class found one.
     rest = f"|(?<![0-9])(?:{'|'.join(others)})" if others else ""
     return re.compile(f"[{anchors}](?:{_DIGITS}{rest})", re.VERBOSE)
 

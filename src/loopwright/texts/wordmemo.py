@@ -15,6 +15,7 @@ from loopwright.core.text import Scores
 
 from .classify import CATEGORY_TERMS, SENTIMENT_TERMS, Group, RuleClassifier, words_of
 
+# Far more than the words of a language in use; only random strings fill it.
 REMEMBERED_WORDS: Final = 50_000
 
 
@@ -37,6 +38,7 @@ class Vocabulary(dict[str, int]):
         first, self._bits = self._bits, self._bits + bits
         self._rules.append(rules)
         self._numbers.update([word for word in terms if word[0].isdigit()])
+        # Cached words know nothing of the new rules.
         self.clear()
         self._latest = _NOTHING_READ
         return first
@@ -54,6 +56,7 @@ class Vocabulary(dict[str, int]):
     def __missing__(self, word: str) -> int:
         if word[0].isdigit() and word not in self._numbers:  # endless, and they say nothing
             return 0
+        # Emptied whole: common words are back within a few comments, and no order of use has to be kept.
         if len(self) >= REMEMBERED_WORDS:
             self.clear()
         said = self[word] = reduce(or_, [rules.look_up(word) for rules in self._rules])
@@ -77,11 +80,12 @@ class RememberedRules(RuleClassifier):
         self._seconds = {word for follows in self._phrases.values() for word in follows}
         spelt = self._whole.keys() | self._phrases.keys() | self._seconds
         first = self._vocabulary.join(self, spelt, bits=len(groups) + 2)
-        # A text that lacks a word that a phrase begins with, or one that it goes on with, holds no phrase.
+        # Two bits say whether the text has any first word, and any second word, of a phrase: without both it has none.
         self._opens, self._goes_on = 1 << first, 2 << first
         self._phrased = self._opens | self._goes_on
         self._bits = {group: 4 << first + place for place, group in enumerate(groups)}
         self._all = reduce(or_, self._bits.values(), 0)
+        # Comments say few different things, so most scores are looked up; equal ones share one object.
         self._scores: dict[int, Scores] = {}
 
     def classify(self, text: str) -> Scores:
@@ -108,6 +112,7 @@ class RememberedRules(RuleClassifier):
         found: set[Group] = set()
         shown = each.copy()
         phrases = self._phrases
+        # A phrase needs a second word, so the last word begins none.
         for i in [i for i, word in enumerate(words[:-1]) if word in phrases]:
             if words[i + 1] in phrases[words[i]]:
                 for hidden in self._phrase(words, i, found=found):

@@ -1,4 +1,4 @@
-"""Trust: what each fact counts in a report and why, the bursts held back, and what lets them count."""
+"""Trust: the weight of each fact in a report with its reasons, the bursts held back, and the clearances of them."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ def bursts(votes: Votes, policy: TrustPolicy) -> Mask:
     median rate and lies `burst_z` robust standard deviations above it. Votes of new accounts are judged by
     their own rate first. Where they alone explain the burst only they are held back, else the whole minute.
     """
+    # New accounts first, at their own rate: then the regulars of that minute are not held back with them.
     busy = rushed(votes.arms, votes.at_ms, policy)
     held = busy & _crowded(votes, busy & is_new(votes, policy), policy)
     return held | _crowded(votes, busy & ~held, policy)
@@ -36,6 +37,7 @@ def rushed(arms: Codes, at_ms: Codes, policy: TrustPolicy) -> Mask:
     """
     minutes = joint(arms, at_ms // MINUTE_MS)
     _, firsts, counts = np.unique(minutes, return_index=True, return_counts=True)
+    # By arm, as `_crowd` needs all minutes of an arm to know its usual rate.
     return np.isin(arms, arms[firsts[counts >= policy.burst_least]])
 
 
@@ -46,6 +48,7 @@ def is_new(votes: Votes, policy: TrustPolicy) -> Mask:
 
 def poisson_limit(rate: float, tail: float) -> int:
     """Return the smallest count x with P(X ≥ x) < `tail` for a Poisson X of mean `rate` > 0."""
+    # Doubling and then halving: no table, and the rate may be anything.
     low, high = math.ceil(rate), math.ceil(rate) + 8
     while _poisson_tail(rate, high) >= tail:
         low, high = high, high + 2 * (high - low)
@@ -61,10 +64,12 @@ def poisson_limit(rate: float, tail: float) -> int:
 def _poisson_tail(rate: float, count: int) -> float:
     """Return P(X ≥ count) for count ≥ rate, where the series of ratios falls."""
     term, total, k = 1.0, 1.0, count
+    # Terms below the last digit of the sum cannot change it.
     while term > 1e-17 * total:
         k += 1
         term *= rate / k
         total += term
+    # In logarithms: rate to the power of count and the factorial each overflow by themselves.
     return total * math.exp(count * math.log(rate) - rate - math.lgamma(count + 1))
 
 
@@ -75,6 +80,7 @@ def _crowded(votes: Votes, among: Mask, policy: TrustPolicy) -> Mask:
     if not len(rows):
         return crowded
     minutes = votes.at_ms // MINUTE_MS
+    # Of all votes: a rush of new accounts alone spans only its own minutes, and would look usual there.
     spans = _spans(votes.arms, minutes)
     _, firsts, places, counts = np.unique(
         joint(votes.arms[rows], minutes[rows]),
@@ -102,12 +108,15 @@ def _spans(arms: Codes, minutes: Codes) -> Codes:
 
 def _crowd(counts: Codes, policy: TrustPolicy, *, minutes: int) -> int:
     """Return the count from which a minute is a burst; `counts` are of the minutes that are not empty."""
+    # Empty minutes are one entry that is taken many times, and not an array of a month of zeros.
     seen = np.append(counts, 0)
     times = np.append(np.ones(len(counts), dtype=np.int64), max(minutes - len(counts), 0))
     # Where most minutes are empty the median says nothing. The share of busy minutes does, and a short burst
     # cannot raise it.
     usual = _middle(seen, times) or len(counts) / minutes
+    # The median of deviations * 1.4826 estimates a normal standard deviation, and a burst cannot inflate it.
     deviation = 1.4826 * _middle(np.abs(seen - usual), times)
+    # A Poisson count varies by √rate even where every minute so far was alike.
     spread = max(deviation, math.sqrt(usual))
     limit = poisson_limit(policy.burst_slack * usual, policy.burst_tail)
     return max(limit, math.ceil(usual + policy.burst_z * spread), policy.burst_least)

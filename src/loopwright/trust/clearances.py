@@ -24,6 +24,7 @@ from loopwright.core.schema import apply_schema
 LONGEST_MS: Final = 7 * DAY_MS
 """A clearance is for one burst; a longer one would switch the rule off."""
 
+# Names are those of the wire, where clearances are releases: stored tables are not renamed.
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     (
         """
@@ -103,6 +104,7 @@ class Clearances:
         """Keep a clearance. Raises `Conflict` when the same arm and time are cleared already."""
         row = structs.asdict(made)
         with self._database.transaction() as session:
+            # The index decides, not a query before the insert: two people may clear one burst at the same time.
             is_new = session.execute(
                 "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (row.pop("id"), tenant_id, *row.values()),
@@ -125,6 +127,7 @@ class Clearances:
         """Withdraw a clearance and return it as it now is; raises `NotFound` when it is not in force."""
         with self._database.transaction() as session:
             changed = session.execute(
+                # One statement checks and changes, so a clearance is withdrawn once, and by one person.
                 "UPDATE releases SET withdrawn_by = ?, withdrawn_at_ms = ? "
                 "WHERE tenant_id = ? AND id = ? AND withdrawn_at_ms IS NULL",
                 (by, at_ms, tenant_id, id),
@@ -145,6 +148,7 @@ class Clearances:
         """Return the clearances in force between `from_ms` and before `to_ms`, oldest first."""
         rows = self._database.query(
             f"{_COLUMNS} WHERE tenant_id = ? AND to_ms >= ? AND from_ms < ? "
+            # In the order they were made, so that the newest of several for one burst is the last.
             "AND withdrawn_at_ms IS NULL ORDER BY released_at_ms, id",
             (tenant_id, from_ms, to_ms),
         )
@@ -184,6 +188,7 @@ class Clearing:
             released_by=actor,
             released_at_ms=now_ms,
         )
+        # Before the audit, which must not tell of a clearance that was refused.
         self._clearances.add(tenant_id, made)
         detail = structs.asdict(asked)
         self._audit(Changed(now_ms, tenant_id, actor, f"release/{made.id}", "release", detail))
@@ -213,6 +218,7 @@ def _check_time(asked: NewClearance, now_ms: int) -> None:
         raise Invalid(f"to_ms is {asked.to_ms}, before from_ms {asked.from_ms}; swap them")
     if asked.to_ms - asked.from_ms > LONGEST_MS:
         raise Invalid("a release is of at most 7 days; release each burst by itself")
+    # Also keeps an attacker with a key from clearing a burst beforehand.
     if asked.to_ms > now_ms:
         raise Invalid(
             f"to_ms is {asked.to_ms}, and now is {now_ms}; what has not come yet cannot have been looked at"

@@ -18,6 +18,7 @@ from .votes import UNKNOWN, Mask, Votes
 OF_ARMS: Final = ("kind", "experiment_id", "arm_id")
 """What an arm is to trust, as columns of the query `votes`: one per kind, so that limits are too."""
 
+# The decision first: it is exact. The wording joins answers to one question that have no decision.
 _ABOUT: Final = ("decision", "wording", "call", "reference")
 """What a fact can be about, as columns of the query `votes`; the first that is known says what people share."""
 _VERDICTS: Final = {
@@ -36,7 +37,7 @@ class Facts:
     items: Codes
     """What people judge in common; `UNKNOWN` where a fact is about nothing that others could judge."""
     targets: Codes
-    """What a fact is about, of which each person has one vote."""
+    """What a fact is about; each person has one vote on it."""
     votes: Mask
 
     @classmethod
@@ -49,6 +50,7 @@ class Facts:
             columns=columns,
             kinds=kinds,
             items=_first([about[name] for name in _ABOUT]),
+            # Not by wording: one person may ask the same question again, and judge the answer again.
             targets=_first([about[name] for name in _ABOUT if name != "wording"]),
             votes=kinds != "annotation",
         )
@@ -76,6 +78,7 @@ class Facts:
         metrics, metric_names = coded(self.voted("metric"))
         users, user_names = coded(self.voted("person"))
         roles, role_names = coded(self.voted("source"))
+        # A number in mixed radix for each combination; `unique` makes the codes small again.
         arms = np.zeros(len(users), dtype=np.int64)
         for name in OF_ARMS:
             codes, names = coded(self.voted(name))
@@ -101,6 +104,7 @@ def goldens_of(facts: Facts) -> dict[int, bool]:
         is_good = _verdict(facts.columns["label"][row], facts.columns["value"][row])
         if is_good is not None:
             item = int(facts.items[row])
+            # Every verdict counts alike: reviewers are the standard that others are measured by.
             tally[item] = tally.get(item, 0) + (1 if is_good else -1)
     return {item: lead > 0 for item, lead in tally.items() if lead}
 
@@ -118,6 +122,7 @@ def _first(columns: Sequence[tuple[Codes, tuple[Any, ...]]]) -> Codes:
     used = 0
     for codes, names in columns:
         is_first = (found == UNKNOWN) & (codes != UNKNOWN)
+        # Shifted by the codes in use, so that a decision and a call never share a number.
         found[is_first] = codes[is_first] + used
         used += len(names)
     return found
@@ -128,5 +133,6 @@ def coded(values: Iterable[Any]) -> tuple[Codes, tuple[Any, ...]]:
     plain = list(values)
     names = tuple(value for value in dict.fromkeys(plain) if value is not None)
     codes: dict[Any, int] = dict(zip(names, count()))
+    # Set last: None must not take a place among the names.
     codes[None] = UNKNOWN
     return np.fromiter(map(codes.__getitem__, plain), dtype=np.int64, count=len(plain)), names

@@ -21,7 +21,7 @@ from .votes import UNKNOWN, Mask, Votes
 from .weights import Reason, TrustView
 
 KINDS: Final = ("rating", "signal", "outcome")
-"""What is weighed. Limits hold for each kind by itself: a busy day of signals uses up nobody's ratings."""
+"""Kinds of facts that are weighed. Each has limits of its own, so a busy day of signals uses up no ratings."""
 
 SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.AGED: "counts less with age",
@@ -37,6 +37,7 @@ SENTENCES: Final[Mapping[Reason, str]] = {
 }
 
 SHOWN_BURSTS: Final = 50
+# A rush has gaps: a pause of some minutes in it must not ask a person to clear it twice.
 _APART_MS: Final = 10 * MINUTE_MS
 """Rushes on an arm that are further apart are told as two bursts."""
 _CAPS: Final = Reason.REPEATED | Reason.CAPPED_USER | Reason.CAPPED_SESSION | Reason.CAPPED_ADDRESS
@@ -57,11 +58,14 @@ def bursts_of(
 
     Minutes of a burst that lie close together are told as one.
     """
+    # Cleared ones too: they stay on the list, with who let them count.
     rows = np.flatnonzero((view.quarantined | view.cleared) & among)
+    # By arm and then by time (the last key leads), so that each burst is one run of rows.
     rows = rows[np.lexsort((votes.at_ms[rows], votes.arms[rows]))]
     is_next = (np.diff(votes.arms[rows]) != 0) | (np.diff(votes.at_ms[rows]) > _APART_MS)
     groups = np.split(rows, np.flatnonzero(is_next) + 1) if len(rows) else []
     groups.sort(key=lambda group: int(votes.at_ms[group[-1]]), reverse=True)
+    # Columns of Python objects are made only where there is a burst to describe.
     wanted = (*OF_ARMS, "satisfaction") if groups else ()
     columns = {name: facts.voted(name) for name in wanted}
     new = is_new(votes, policy)
@@ -84,6 +88,7 @@ def _burst(
     kind, experiment_id, arm_id = (columns[name][rows[0]] for name in OF_ARMS)
     said = [columns["satisfaction"][row] for row in rows.tolist()]
     at_ms = votes.at_ms[rows]
+    # Any overlap: a clearance may hold for a part of the burst only.
     holding = [
         clearance
         for clearance in clearances
@@ -102,6 +107,7 @@ def _burst(
         praise=sum(value is not None and value >= POSITIVE for value in said)
         if kind == "rating"
         else None,
+        # Facts of nobody known are no person, and would all count as one.
         people=len(np.unique(users[users != UNKNOWN])),
         new_accounts=int(np.count_nonzero(new[rows])),
         release=_mark(holding[-1]) if holding else None,
@@ -121,6 +127,7 @@ def summary_of(
     view: TrustView, kinds: NDArray[np.str_], *, among: Mask, about: dict[str, Any]
 ) -> TrustSummary:
     """Return a view in numbers, of the rows in `among`; `about` holds the other members of the summary."""
+    # Zero for kinds without facts in the sums, but no line for them in the list.
     tallies = [_tally(view, kind, among & (kinds == kind)) for kind in KINDS]
     return TrustSummary(
         **about,

@@ -31,11 +31,12 @@ _LAUNCH: Final = {
 class ClearanceController(Controller):
     """Bursts that a person has looked at and cleared."""
 
+    # Published names stay: on the wire a clearance is a release.
     path = "/api/v1/feedback/trust/{of_tenant:str}/releases"
     tags: Sequence[str] = ("insights",)
 
     @post(
-        summary="Clearance a burst",
+        summary="Clear a burst",
         response_description="The release; reports count by it at once.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
@@ -53,8 +54,9 @@ class ClearanceController(Controller):
         Without `experiment_id` it is for facts without an experiment. Limits of person, session and address still
         hold.
         """
+        # Before the tenant is looked up: a key without the scope learns nothing about tenants.
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
 
     @get(summary="List releases", responses=problems(404), sync_to_thread=True)
@@ -70,7 +72,7 @@ class ClearanceController(Controller):
     ) -> ClearanceList:
         """Return the newest releases, and who withdrew which of them."""
         principal.require("read")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearances.list(tenant, limit=limit)
 
     @delete(
@@ -78,6 +80,7 @@ class ClearanceController(Controller):
         summary="Withdraw a release",
         response_description="The release as it now is.",
         responses=problems(404),
+        # Not 204: the answer is the release with who withdrew it.
         status_code=200,
         sync_to_thread=True,
     )
@@ -91,5 +94,5 @@ class ClearanceController(Controller):
     ) -> Clearance:
         """Hold back again the votes that a release let count. The release stays in the list, with who withdrew it."""
         principal.require("manage")
-        tenant = catalog.tenant(principal.acting_for(of_tenant)).id
+        tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.withdraw(tenant, release_id, actor=principal.key_id)

@@ -1,6 +1,6 @@
-"""What a trust view says in a report: how much counts, what does not and why, and the bursts held back.
+"""A trust view as a report shows it: how much counts, how much is left out and why, and the bursts held back.
 
-How votes are weighed is no business of insights: the application fills these in.
+Insights does not import how votes are weighed: the application fills these in.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ class ReasonTally(msgspec.Struct, frozen=True, kw_only=True):
     """How many facts a reason holds for; a fact may have several."""
 
     reason: str
+    # Sent with its name, so that clients need no table of reasons that grows here.
     sentence: str
     facts: int
 
 
 class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What trust makes of the facts of one kind."""
+    """How many facts of one kind count, and how many are left out."""
 
     kind: str
     facts: int
@@ -32,15 +33,15 @@ class TrustTally(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     """Held back as part of a burst."""
     released: int
-    """Part of a burst that somebody has let count."""
+    """Part of a burst that a person has cleared."""
     adversarial: int
-    """Left out as their person is wrong more often than chance."""
+    """Left out because their person is wrong more often than chance."""
     reasons: tuple[ReasonTally, ...]
     """The commonest first."""
 
 
 class BurstClearance(msgspec.Struct, frozen=True, kw_only=True):
-    """Who let a burst count, when and why."""
+    """The clearance of a burst: by which key, when and why."""
 
     id: str
     released_by: str
@@ -68,7 +69,7 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
     new_accounts: int
     """Facts of accounts that were first seen less than a day before."""
     release: BurstClearance | None
-    """The latest that lets some of them count; null when nobody has."""
+    """The latest clearance of any of them; null when there is none."""
 
 
 class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     """Held back as part of a burst."""
     released: int
-    """Part of a burst that somebody has let count."""
+    """Part of a burst that a person has cleared."""
     adversarial: int
     goldens: int
     """Answers whose worth reviewers have settled."""
@@ -101,5 +102,5 @@ class TrustSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How many older ones are not listed."""
 
     def of(self, kind: str) -> TrustTally | None:
-        """Return what became of the facts of one kind; None when there are none."""
+        """Return the tally of one kind; None when there are no such facts."""
         return next((tally for tally in self.kinds if tally.kind == kind), None)

@@ -1,4 +1,4 @@
-"""The trust view of a tenant's feedback: what each fact counts in a report, and why.
+"""The trust view of a tenant's feedback: the weight of each fact in a report, and the reasons.
 
 A view is computed from the raw facts of a period on every request, and nothing of it is stored: the same period,
 rules, clearances and known accounts give the same weights.
@@ -74,6 +74,7 @@ class Trust:
             policy=self._policy,
             task=task,
             people=self._people,
+            # By the votes' own time, so a clearance also holds for votes that arrive later and lie within it.
             clearances=()
             if clearances is None
             else clearances.in_force(tenant_id, from_ms=of.from_ms, to_ms=of.to_ms),
@@ -109,6 +110,7 @@ def trusted(
     goldens = goldens_of(facts)
     votes = facts.ballots()
     if people is not None:
+        # From the people's database, which erasure empties: no account's age is kept in the warehouse.
         votes = replace(votes, ages_ms=_ages(votes, people, tenant_id, policy=policy))
     view = _view(
         facts, votes, goldens, policy=policy, now_ms=as_of_ms, cleared=_cleared(facts, clearances)
@@ -140,6 +142,7 @@ def _ages(votes: Votes, people: People, tenant_id: str, *, policy: TrustPolicy) 
     The age is unknown for people who were erased; for the first people of a tenant, who may have been there
     before; and for people whose vote is much older than their first appearance, as in imported history.
     """
+    # Looked up for arms with a busy minute only: elsewhere an age changes nothing.
     asked = votes.users[rushed(votes.arms, votes.at_ms, policy) & (votes.users != UNKNOWN)]
     opened_ms = people.first_since(tenant_id) if len(asked) else None
     if opened_ms is None:
@@ -150,6 +153,7 @@ def _ages(votes: Votes, people: People, tenant_id: str, *, policy: TrustPolicy) 
     since = np.array([known.get(name, 0) for name in votes.user_names] + [0], dtype=np.int64)[
         votes.users
     ]
+    # An account seen long after its vote was brought in with history; its first sight says nothing.
     is_known = (since >= settled_ms) & (votes.at_ms >= since - policy.new_account_ms)
     return np.where(is_known, np.maximum(votes.at_ms - since, 0), UNKNOWN)
 
@@ -164,6 +168,7 @@ def _cleared(facts: Facts, clearances: Sequence[Clearance]) -> Mask:
         for (codes, names), wanted in zip(
             arms, (clearance.experiment_id, clearance.arm_id), strict=True
         ):
+            # An arm that has no vote here gets a code that no row has.
             known = {None: UNKNOWN, **{name: code for code, name in enumerate(names)}}
             lies_in &= codes == known.get(wanted, len(names))
         cleared |= lies_in
@@ -193,6 +198,7 @@ def _standings(
     """Return the record of each person whose ratings of something that others can judge still count."""
     items = facts.items[facts.votes]
     values = np.array(facts.voted("satisfaction"), dtype=np.float64)
+    # Weight 0 is out: what caps and bursts refuse must not vote on who is right.
     is_judged = (items != UNKNOWN) & (votes.users != UNKNOWN) & (first.weights > 0)
     rows = np.flatnonzero(is_judged & ~np.isnan(values))
     if not len(rows):
@@ -204,5 +210,6 @@ def _standings(
         classes=(False, True),
     )
     shared = set(judged.item_names)
+    # `dawid_skene` refuses goldens of items that nobody judged.
     known = {item: is_good for item, is_good in goldens.items() if item in shared}
     return {votes.user_names[user]: found for user, found in standings(judged, known).items()}

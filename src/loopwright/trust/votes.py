@@ -56,6 +56,7 @@ class Votes:
         """Return `votes` as columns."""
         users, user_names = _codes(vote.user_id for vote in votes)
         roles, role_names = _codes(vote.role for vote in votes)
+        # Clocks of sender and server differ; an account is never younger than nothing.
         ages = [
             UNKNOWN if vote.account_made_ms is None else max(vote.at_ms - vote.account_made_ms, 0)
             for vote in votes
@@ -81,6 +82,7 @@ def joint(first: Codes, second: Codes) -> Codes:
     """Return one code per pair of codes."""
     if not len(first):
         return first
+    # Shifted to 0 before the product: minutes since 1970 times the number of arms would grow needlessly.
     low = second.min()
     joint: Codes = (first + 1) * (second.max() - low + 1) + (second - low)
     return joint

@@ -1,7 +1,7 @@
 """How much each vote counts, and why.
 
 Raw votes stay in the log untouched. A trust view is worked out from them: a weight for each vote, the reasons
-it differs from the role's, and the votes held back until somebody has looked at a burst. The view names the
+it differs from the role's, and the votes held back until a person has looked at a burst. The view names the
 version of the rules it was made by, so that a number can be made again later.
 
 weight = role prior * shrunk skill * age decay, within [least, most]; 0 for annotators known to be adversarial,
@@ -38,6 +38,7 @@ Flags = NDArray[np.uint16]
 class Reason(enum.IntFlag):
     """Why a vote does not simply count as much as its role says; several may hold."""
 
+    # One bit each in a uint16; clients see the names, so bits may be added but not reused.
     AGED = 1
     SKILL = 2
     CLIPPED = 4
@@ -107,10 +108,12 @@ def weigh(
     weights, reasons = _priors(votes, policy, now_ms=now_ms, standings=standings or {})
     order = np.argsort(votes.at_ms, kind="stable")
     alive = (reasons & Reason.ADVERSARIAL) == 0
+    # Over all votes: adversaries make a rush too, and the others in it should be looked at.
     burst = bursts(votes, policy) & alive
     held = burst & ~cleared
     reasons[held] |= np.uint16(Reason.BURST)
     alive &= ~held
+    # In turn, each on what the rules before it left: a refused vote uses up no allowance.
     for reason, refused in _limits(votes, policy, order=order, alive=alive):
         reasons[refused] |= np.uint16(reason)
         alive &= ~refused
@@ -122,12 +125,13 @@ def standings(labels: Labels, goldens: Mapping[Any, Any] | None = None) -> dict[
     """Return the evidence about each annotator, from goldens and from the others' judgements.
 
     On a golden, a judgement is right or wrong. Elsewhere it is right with the probability that the others make
-    true (Dawid and Skene), and counts the more the surer they are: not at all where nobody else has judged.
+    true (Dawid and Skene), and counts the more the surer they are: not at all where no other annotator has judged.
     Raises `Invalid` like `dawid_skene`.
     """
     goldens = goldens or {}
     consensus = dawid_skene(labels, goldens)
     belief, worth = _evidence(consensus, goldens)
+    # A fraction, as the truth is uncertain: half a right and half a wrong judgement say nothing.
     right = belief[np.arange(len(labels)), labels.labels]
     count = len(labels.annotator_names)
     rights = np.bincount(labels.annotators, weights=worth * right, minlength=count)
@@ -141,16 +145,18 @@ def standings(labels: Labels, goldens: Mapping[Any, Any] | None = None) -> dict[
 
 
 def skill(standing: Standing, policy: TrustPolicy) -> tuple[float, bool]:
-    """Return a user's factor, 1 for somebody unknown and 0 for a coin, and whether the user is adversarial.
+    """Return a user's factor, 1 for an unknown user and 0 for a coin, and whether the user is adversarial.
 
     Adversarial: with 97.5 % probability right less often than by chance.
     """
     right = policy.prior_right + standing.right
     wrong = policy.prior_wrong + standing.wrong
     mean = right / (right + wrong)
+    # Mean and variance of a Beta distribution.
     spread = math.sqrt(mean * (1 - mean) / (right + wrong + 1))
     unknown = policy.prior_right / (policy.prior_right + policy.prior_wrong)
     factor = (mean - policy.chance) / (unknown - policy.chance)
+    # The upper end of the interval: a few unlucky judgements do not make an adversary.
     return max(factor, 0.0), mean + Z95 * spread < policy.chance
 
 
@@ -168,15 +174,17 @@ def _priors(
     adversarial = np.array([is_bad for _, is_bad in judged] + [False])[votes.users]
     age = np.maximum(now_ms - votes.at_ms, 0) / DAY_MS
     decay = 0.5 ** (age / policy.half_life_days) if policy.half_life_days else np.ones(len(votes))
-    nobody = np.maximum(np.maximum(votes.users, votes.sessions), votes.addresses) == UNKNOWN
-    raw = np.where(nobody, policy.least, role[votes.roles] * factor * decay)
+    # Anonymous votes cannot be capped, so each weighs the least.
+    unnamed = np.maximum(np.maximum(votes.users, votes.sessions), votes.addresses) == UNKNOWN
+    raw = np.where(unnamed, policy.least, role[votes.roles] * factor * decay)
+    # Clipped last: no product of role, skill and age leaves the bounds.
     weights = np.clip(raw, policy.least, policy.most)
     reasons = np.zeros(len(votes), dtype=np.uint16)
     for reason, holds in (
         (Reason.AGED, decay < 0.99),
         (Reason.SKILL, factor != 1.0),
         (Reason.CLIPPED, weights != raw),
-        (Reason.UNIDENTIFIED, nobody),
+        (Reason.UNIDENTIFIED, unnamed),
         (Reason.ADVERSARIAL, adversarial),
     ):
         reasons[holds] |= np.uint16(reason)
@@ -188,7 +196,9 @@ def _limits(
 ) -> Iterable[tuple[Reason, Mask]]:
     """Yield each rule with the votes it refuses, among those `alive` when it is asked."""
     by_time = order if policy.keep == "first" else order[::-1]
+    # The metric is part of a ballot: a rating and a copy of the same answer are two statements.
     ballots = joint(votes.users, votes.ballots)
+    # Rows without a user are left alone: taken as one person, they would repeat everything.
     yield Reason.REPEATED, _beyond(ballots, 1, order=by_time, alive=alive & (votes.users >= 0))
     arm_days = joint(votes.arms, votes.at_ms // DAY_MS)
     for reason, column, most in (
@@ -218,7 +228,9 @@ def _evidence(consensus: Consensus, goldens: Mapping[Any, Any]) -> tuple[Floats,
     labels = consensus.labels
     belief, others = peers_belief(consensus)
     size = len(labels.classes)
+    # 0 where the others leave it open, 1 where they are certain: an even belief proves nobody wrong.
     worth = np.clip((belief.max(axis=1) * size - 1) / max(size - 1, 1), 0.0, 1.0)
+    # Without others the belief is the prior alone: nobody vouches for himself.
     worth[others == 0] = 0.0
     if goldens:
         known = np.array([name in goldens for name in labels.item_names])[labels.items]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any, Final
@@ -131,17 +131,22 @@ class Loader:
         with self._alone():
             return self._run(manifest.adopt(self.blobs), anew=True)
 
+    def purge(self, tenant_id: str, *, person: str, units: Sequence[str]) -> None:
+        """Take one person's rows out of every file and delete what held them at once; raises like `run`.
+
+        Who reads the replaced files at this moment gets an error, so nobody in this process may.
+        """
+        with self._alone(), closing(self._open()) as engine:
+            upkeep = self._upkeep(engine)
+            found = upkeep.purge(
+                self._sweep(manifest.adopt(self.blobs)), tenant_id, person=person, units=units
+            )
+            self._sweep(found, grace_ms=-1)
+
     def _run(self, found: Manifest, *, anew: bool) -> Loaded:
         found = self._sweep(found)
         with closing(self._open()) as engine:
-            upkeep = Upkeep(
-                engine,
-                publish=self._publish,
-                now_ms=self._now_ms,
-                most_files=self._most_files,
-                most_rows=self._most_rows,
-                heard=self._heard,
-            )
+            upkeep = self._upkeep(engine)
             if anew:
                 # Nothing is published before all is there: until then reports read the old files.
                 made, facts = self._load(
@@ -161,6 +166,16 @@ class Loader:
             found, compacted = upkeep.compact(found)
         found = self._sweep(found)
         return Loaded(facts, found.watermark, compacted, expired)
+
+    def _upkeep(self, engine: QueryEngine) -> Upkeep:
+        return Upkeep(
+            engine,
+            publish=self._publish,
+            now_ms=self._now_ms,
+            most_files=self._most_files,
+            most_rows=self._most_rows,
+            heard=self._heard,
+        )
 
     def _load(
         self, found: Manifest, engine: QueryEngine, *, publish: Callable[..., Manifest]
@@ -239,9 +254,9 @@ class Loader:
             self._heard("advanced")
         return new
 
-    def _sweep(self, found: Manifest) -> Manifest:
+    def _sweep(self, found: Manifest, *, grace_ms: int | None = None) -> Manifest:
         """Delete files that no manifest names, and files that were replaced longer ago than the grace period."""
-        due = self._now_ms() - self._grace_ms
+        due = self._now_ms() - (self._grace_ms if grace_ms is None else grace_ms)
         waiting = tuple(d for d in found.dropped if d.at_ms > due)
         named = {file.name for file in found.parts} | {dropped.name for dropped in waiting}
         for name in list(self.blobs.names()):

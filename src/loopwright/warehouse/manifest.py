@@ -65,6 +65,22 @@ class Manifest(parts.Manifest, frozen=True, kw_only=True):
     parts: tuple[File, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
+    def between(
+        self, table: str, start: int, end: int, *, all_count: bool
+    ) -> tuple[list[File], list[File]]:
+        """Return a table's files with rows of that time: those wholly in it whose every row counts, and the others.
+
+        `all_count` says that nobody's rows are left out because of their consent.
+        """
+        whole: list[File] = []
+        others: list[File] = []
+        for file in self.parts:
+            if file.table == table and file.to_ms >= start and file.from_ms < end:
+                is_inside = start <= file.from_ms and file.to_ms < end
+                is_whole = is_inside and file.withheld == 0 and all_count
+                (whole if is_whole else others).append(file)
+        return whole, others
+
 
 class _OldFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.context import unpack
+from loopwright.core.decision import Decision
 from loopwright.core.events import (
     Consented,
     Decided,
@@ -84,9 +85,22 @@ def project(facts: Iterable[tuple[int, Fact]]) -> Rows:
         found = adders.get(type(fact))
         if found is None or (type(fact) is Received and fact.derived):
             continue  # a derived reward is in the feedback it was computed from
+        if _is_erased(fact):
+            continue
         add, row = found
         add(row(offset, fact))
     return rows
+
+
+def _is_erased(fact: Fact) -> bool:
+    """Say whether a fact is about a decision whose unit was erased."""
+    if type(fact) is Decided or type(fact) is Received:
+        decision: Decision | None = fact.decision
+    elif type(fact) is Reported:
+        decision = fact.target.decision
+    else:
+        return False
+    return decision is not None and decision.is_erased
 
 
 def _decision(offset: int, fact: Decided) -> Any:

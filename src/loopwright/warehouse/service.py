@@ -8,7 +8,7 @@ share that copy, so that a report is one reading of the files and all its number
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,7 +24,17 @@ from .loader import Loader, LoaderBusy
 from .manifest import File, Manifest
 from .project import Rows, project
 from .queries import Query, named
-from .slices import BEGINNING, END, Slice, bounds, kind_of, made_of, relation_sql, within
+from .slices import (
+    BEGINNING,
+    END,
+    Slice,
+    bounds,
+    kind_of,
+    made_of,
+    relation_sql,
+    threads_of,
+    within,
+)
 from .tables import CONSENTS, TABLES, TABLES_VERSION, Table
 
 FRESH_MS: Final = 400
@@ -91,6 +101,7 @@ class Warehouse:
         self._with_tail: set[str] = set()
         self._slices: dict[_Key, Slice] = {}
         self._made = 0
+        self._has_people = False
         for table in TABLES.values():
             engine.query(layout.create_sql(table, f"main.tail_{table.name}"))
         self._know_people()
@@ -130,6 +141,7 @@ class Warehouse:
         to_ms: int | None = None,
         task: str | None = None,
         as_of: int | None = None,
+        is_fresh: bool = False,
         **params: Any,
     ) -> Answer:
         """Answer a query over what happened from `from_ms` until before `to_ms`: one of the warehouse's own by its name,
@@ -138,16 +150,19 @@ class Warehouse:
         `tenant_id` None asks about all tenants together; `task` about the calls of one task, the steps taken for
         them, and the feedback that is of that task. `as_of`, the offset of an answer about the same
         tenant and period, asks for an answer of the same moment, however long ago, if it can still be had:
-        give it to all but the first question of a report. Raises `NotFound` for an unknown query, `Invalid`
+        give it to all but the first question of a report. `is_fresh` shares no copy: the answer holds everything that
+        was in the log before the call. Raises `NotFound` for an unknown query, `Invalid`
         for a parameter it does not have or a period that ends before it begins.
         """
         query = named(name) if isinstance(name, str) else name
         sql, values = query.bind(params)
         start, end = bounds(from_ms, to_ms)
         with self._lock, manifest.translated(query.name):
-            found = self._slice(query, tenant_id, (start, end), task=task, as_of=as_of)
+            found = self._slice(
+                query, tenant_id, (start, end), task=task, as_of=as_of, is_fresh=is_fresh
+            )
             # Two threads would each copy half of a tenant's rows and then all of them once more, into one place.
-            rows = self._engine.query(sql, values, threads=_threads(found))
+            rows = self._engine.query(sql, values, threads=threads_of(found))
             return Answer(tuple(column.name for column in query.columns), rows, found.offset)
 
     def verify(self) -> int:
@@ -159,6 +174,22 @@ class Warehouse:
         for file in files:
             manifest.check(self._engine, file)
         return len(files)
+
+    def purge(
+        self, tenant_id: str, person: str, units: Sequence[str], *, rewrite: Callable[[], int]
+    ) -> int:
+        """Forget a person's rows, once `rewrite` took them from the log, between two questions; return what that returns."""
+        with self._lock:
+            found = rewrite()
+            self._reader.forget()
+            self._loader.purge(tenant_id, person=person, units=units)
+            self._forget_tail(all_of_it=True)
+            for copy in self._slices.values():
+                self._engine.query(f"DROP SCHEMA {copy.schema} CASCADE")
+            self._slices.clear()
+            self._number = None
+            self.refresh()
+            return found
 
     def close(self) -> None:
         """Let the engine go."""
@@ -266,6 +297,7 @@ class Warehouse:
         *,
         task: str | None,
         as_of: int | None,
+        is_fresh: bool = False,
     ) -> Slice:
         """Return what the query reads: a fresh enough copy of the tenant's rows, or views of everything."""
         start, end = period
@@ -273,7 +305,8 @@ class Warehouse:
         key = (tenant_id or "", start, end, task)
         now_ms = self._now_ms()
         found = self._slices.get(key) if is_shared else None
-        if found is None or not self._is_shared(found, query, now_ms=now_ms, as_of=as_of):
+        is_young = found is not None and self._is_shared(found, query, now_ms=now_ms, as_of=as_of)
+        if found is None or is_fresh or not is_young:
             offset = self.refresh()
             if found is not None and found.offset == offset:
                 found = msgspec.structs.replace(found, made_at_ms=now_ms)
@@ -327,7 +360,7 @@ class Warehouse:
                 self._make(into, part)
             select = relation_sql(into, name, self._source)
             kind = kind_of(into, name)
-            self._engine.query(f"CREATE {kind} {name} AS {select}", threads=_threads(into))
+            self._engine.query(f"CREATE {kind} {name} AS {select}", threads=threads_of(into))
             into.made.add(name)
 
     def _source(
@@ -344,7 +377,9 @@ class Warehouse:
 
         `is_allowed` False selects the rows that consent keeps out of reports. Rows of erased people are in neither.
         """
-        whole, files = self._files(table, start, end)
+        whole, files = self._manifest.between(
+            table.name, start, end, all_count=not self._has_people
+        )
         if not is_allowed:
             whole = []
         # In each part and not around the union, so that the engine can skip row groups of a file by their least
@@ -367,17 +402,6 @@ class Warehouse:
             parts.append(self._agreed(source, read, names, is_allowed) if is_asked else source)
         return " UNION ALL ".join(parts)
 
-    def _files(self, table: Table, start: int, end: int) -> tuple[list[File], list[File]]:
-        """Return the files with rows of that time: those wholly in it whose every row counts, and the others."""
-        whole: list[File] = []
-        others: list[File] = []
-        for file in self._manifest.parts:
-            if file.table == table.name and file.to_ms >= start and file.from_ms < end:
-                is_inside = start <= file.from_ms and file.to_ms < end
-                is_whole = is_inside and file.withheld == 0 and not self._has_people
-                (whole if is_whole else others).append(file)
-        return whole, others
-
     def _agreed(
         self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
     ) -> str:
@@ -389,7 +413,3 @@ class Warehouse:
         agreed = "consent_store AND consent_analyze"
         kept = agreed if is_allowed else f"NOT ({agreed})"
         return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
-
-
-def _threads(of: Slice) -> int | None:
-    return 1 if of.kind == "TABLE" else None

@@ -262,3 +262,8 @@ def _latest_steps(source: str) -> str:
         "(PARTITION BY tenant_id, step_id ORDER BY log_offset DESC) AS place "
         f"FROM ({source}) AS every) AS placed WHERE place = 1"
     )
+
+
+def threads_of(of: Slice) -> int | None:
+    """Return how many threads may answer a question: one for copies, as many as there are for views."""
+    return 1 if of.kind == "TABLE" else None

@@ -68,6 +68,33 @@ class Upkeep:
                 merged += len(files)
         return self._settle(found, changed), merged
 
+    def purge(
+        self, found: Manifest, tenant_id: str, *, person: str, units: Sequence[str]
+    ) -> Manifest:
+        """Take one person's rows out of every file, by their pseudonym and as the unit of decisions."""
+        for file in found.parts:
+            names = TABLES[file.table].names
+            about = [
+                f"{column} IN ({', '.join(map(layout.quoted, ids))})"
+                for column, ids in (
+                    ("person", [person]),
+                    ("reviewer", [person]),
+                    ("unit_id", units),
+                    ("context_id", units),
+                )
+                if column in names and ids and file.table != CONSENTS.name
+            ]
+            if not about:
+                continue
+            theirs = f"tenant_id = {layout.quoted(tenant_id)} AND ({' OR '.join(about)})"
+            source = layout.files_sql(self._engine, [file], names)
+            with manifest.translated(file.name):
+                some = self._engine.query(f"SELECT 1 FROM ({source}) AS f WHERE {theirs} LIMIT 1")  # noqa: S608
+            if some:
+                kept = f"NOT coalesce({theirs}, FALSE)"
+                found = self._merge(found, [file], day=file.day, where=kept)
+        return found
+
     def dropped(self, files: Sequence[File]) -> tuple[Dropped, ...]:
         """Return `files` as dropped now."""
         return tuple(Dropped(file.name, self._now_ms()) for file in files)

@@ -1,4 +1,4 @@
-"""What every `routes.py` needs: how errors are described, who asks, and which revision they have read."""
+"""Shared by every `routes.py`: the documented errors, the principal, the tenant and the expected revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, for which tenant, and which revision they have read: what handlers share."""
+"""Dependencies that handlers share: the principal, the tenant to act for, and the expected revision."""
 
 from __future__ import annotations
 
@@ -24,21 +24,31 @@ class Named(Protocol):
 class Tenants(Protocol):
     """Knows which tenants there are."""
 
-    def tenant(self, tenant_id: str) -> Named:
+    def get(self, tenant_id: str) -> Named:
         """Return a tenant; raises `NotFound`."""
+        ...
+
+
+class HoldsTenants(Protocol):
+    """The catalog, as far as it matters to who asks."""
+
+    @property
+    def tenants(self) -> Tenants:
+        """Return the tenants there are."""
         ...
 
 
 def acting_tenant(
     principal: NamedDependency[SkipValidation[Principal]],
-    catalog: NamedDependency[SkipValidation[Tenants]],
+    catalog: NamedDependency[SkipValidation[HoldsTenants]],
     tenant_id: Annotated[
         str | None,
         QueryParameter(description="The tenant to act for, when not the key's own. Needs `admin`."),
     ] = None,
 ) -> str:
-    """Return the tenant that a request is about."""
-    return catalog.tenant(principal.acting_for(tenant_id)).id
+    """Return the id of the tenant that a request acts for; raises `NotFound`."""
+    # Looked up although the id is known: a tenant that does not exist is 404, not an empty answer.
+    return catalog.tenants.get(principal.acting_for(tenant_id)).id
 
 
 def expected_revision(
@@ -55,6 +65,7 @@ def expected_revision(
     ] = None,
 ) -> int | None:
     """Return the revision that the caller expects to change, if any."""
+    # `*` asks only that there is one (RFC 9110, section 13.1.1), which the handler checks anyway.
     if if_match is None or if_match.strip() == "*":
         return revision
     found = _ETAG.fullmatch(if_match.strip())
@@ -68,6 +79,7 @@ def expected_revision(
     return tagged
 
 
+# Weak tags too, as proxies weaken them; 18 digits stay within a 64-bit integer.
 _ETAG: Final = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 
 Asking = NamedDependency[SkipValidation[Principal]]

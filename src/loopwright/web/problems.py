@@ -20,6 +20,7 @@ def problems(*statuses: int, why: Mapping[int, str] | None = None) -> dict[int, 
             media_type="application/problem+json",
             generate_examples=False,
         )
+        # Every handler parses a request and asks for a key, so these three need not be declared.
         for status in sorted({400, 401, 403, *statuses})
     }
 

@@ -46,10 +46,10 @@ def test_the_log_is_read_at_the_scrape(metrics: Metrics, services: Services) -> 
 
 def test_selects_are_counted_by_experiment(metrics: Metrics, services: Services) -> None:
     catalog = services.truth.catalog
-    catalog.create_experiment(
+    catalog.experiments.create(
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
-    catalog.move_experiment(DEFAULT_TENANT, "x", "start")
+    catalog.experiments.move(DEFAULT_TENANT, "x", "start")
     services.supervisor.turn("learner")
     for _ in range(3):
         services.door.selector.select(DEFAULT_TENANT, "x")

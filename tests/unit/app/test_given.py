@@ -27,14 +27,13 @@ def table() -> dict[str, Any]:
 
 def asked_for() -> Iterator[tuple[str, str, Any]]:
     for controller in CONTROLLERS:
-        if not isinstance(controller, type):  # a route handler that stands by itself
-            continue
-        for name, handler in vars(controller).items():
+        members = vars(controller).values() if isinstance(controller, type) else [controller]
+        for handler in members:
             if not isinstance(handler, HTTPRouteHandler):
                 continue
             for parameter, hint in get_type_hints(handler.fn, include_extras=True).items():
                 if parameter in table():
-                    yield f"{controller.__name__}.{name}", parameter, bare(hint)
+                    yield handler.fn.__qualname__, parameter, bare(hint)
 
 
 def is_protocol(kind: Any) -> bool:

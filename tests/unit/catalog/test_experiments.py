@@ -62,8 +62,8 @@ def into(told: list[Any], kind: type = Changed) -> Append:
 @pytest.fixture
 def catalog(database: SqliteDatabase, clock: ManualClock, told: list[Changed]) -> Catalog:
     catalog = catalog_on(database, clock, append=into(told))
-    catalog.create_tenant("acme")
-    catalog.create_tenant("globex")
+    catalog.tenants.create("acme")
+    catalog.tenants.create("globex")
     told.clear()
     return catalog
 
@@ -81,31 +81,31 @@ def nested(levels: int) -> list[Any]:
 
 
 def running(catalog: Catalog, *arms: Arm | str, **fields: Any) -> Experiment:
-    catalog.create_experiment(experiment(*arms, **fields))
-    return catalog.move_experiment("acme", "greeting", "start")
+    catalog.experiments.create(experiment(*arms, **fields))
+    return catalog.experiments.move("acme", "greeting", "start")
 
 
 def change(catalog: Catalog, arm_id: str, **fields: Any) -> Experiment:
-    return catalog.change_arm("acme", "greeting", arm_id, ArmChange(**fields))
+    return catalog.experiments.change_arm("acme", "greeting", arm_id, ArmChange(**fields))
 
 
 def test_a_new_experiment_is_a_draft_at_revision_1(catalog: Catalog, clock: ManualClock):
-    made = catalog.create_experiment(experiment(state="running", revision=7))
+    made = catalog.experiments.create(experiment(state="running", revision=7))
     assert (made.state, made.revision, made.created_at_ms) == ("draft", 1, clock.now_ms())
-    assert catalog.experiment("acme", "greeting") is made
+    assert catalog.experiments.get("acme", "greeting") is made
 
 
 def test_an_experiment_survives_a_restart_with_payloads_and_metadata(
     catalog: Catalog, database: SqliteDatabase, clock: ManualClock
 ):
     arm = Arm(id="a", payload={"text": "Grüß Gott", "n": [1, 2.5, None]}, metadata={"tone": "warm"})
-    made = catalog.create_experiment(
+    made = catalog.experiments.create(
         experiment(arm, "b", context=ContextSpec(4), policy=PolicyChoice("GaussianThompson"),
                    reward=RewardSpec(type="bounded", low=-1, high=2, window_s=60, default=0))
     )  # fmt: skip
     again = catalog_on(database, clock)
-    assert again.experiment("acme", "greeting") == made
-    assert again.experiments("acme") == [made]
+    assert again.experiments.get("acme", "greeting") == made
+    assert again.experiments.all("acme") == [made]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_what_could_not_run_is_refused_with_the_reason(
     catalog: Catalog, broken: Experiment, says: str
 ):
     with pytest.raises(Invalid, match=says):
-        catalog.create_experiment(broken)
-    assert catalog.experiments("acme") == []
+        catalog.experiments.create(broken)
+    assert catalog.experiments.all("acme") == []
 
 
 @pytest.mark.parametrize(
@@ -152,43 +152,43 @@ def test_what_could_not_run_is_refused_with_the_reason(
 )
 def test_a_policy_that_does_not_fit_is_refused(catalog: Catalog, fields: Mapping[str, Any]):
     with pytest.raises(PolicyMismatch):
-        catalog.create_experiment(experiment(**fields))
+        catalog.experiments.create(experiment(**fields))
 
 
 def test_a_contextual_policy_needs_a_context(catalog: Catalog):
     with pytest.raises(PolicyMismatch, match="context"):
-        catalog.create_experiment(experiment(policy=PolicyChoice("LinUCB")))
-    catalog.create_experiment(experiment(policy=PolicyChoice("LinUCB"), context=ContextSpec(3)))
+        catalog.experiments.create(experiment(policy=PolicyChoice("LinUCB")))
+    catalog.experiments.create(experiment(policy=PolicyChoice("LinUCB"), context=ContextSpec(3)))
 
 
 def test_shares_that_just_fit_are_accepted(catalog: Catalog):
     tenths = [Arm(id=f"a{i}", min_share=0.1, max_share=0.1) for i in range(10)]
-    assert len(catalog.create_experiment(experiment(*tenths)).arms) == 10
+    assert len(catalog.experiments.create(experiment(*tenths)).arms) == 10
 
 
 def test_disabled_arms_have_no_share_to_fit(catalog: Catalog):
     off = Arm(id="off", state="disabled", min_share=0.9, max_share=0.9)
-    catalog.create_experiment(experiment(off, Arm(id="on", min_share=0.9)))
+    catalog.experiments.create(experiment(off, Arm(id="on", min_share=0.9)))
 
 
 def test_an_id_is_taken_once_per_tenant(catalog: Catalog):
-    catalog.create_experiment(experiment())
+    catalog.experiments.create(experiment())
     with pytest.raises(Conflict, match="already"):
-        catalog.create_experiment(experiment())
-    other = catalog.create_experiment(experiment(tenant_id="globex"))
-    assert catalog.experiments("globex") == [other]
+        catalog.experiments.create(experiment())
+    other = catalog.experiments.create(experiment(tenant_id="globex"))
+    assert catalog.experiments.all("globex") == [other]
     with pytest.raises(NotFound, match="nobody"):
-        catalog.create_experiment(experiment(tenant_id="nobody"))
+        catalog.experiments.create(experiment(tenant_id="nobody"))
 
 
 def test_the_whole_life_of_an_experiment(catalog: Catalog):
-    catalog.create_experiment(experiment())
+    catalog.experiments.create(experiment())
     seen = [
-        catalog.move_experiment("acme", "greeting", move).state
+        catalog.experiments.move("acme", "greeting", move).state
         for move in ("start", "pause", "resume", "pause", "end")
     ]
     assert seen == ["running", "paused", "running", "paused", "ended"]
-    assert catalog.experiment("acme", "greeting").revision == 6
+    assert catalog.experiments.get("acme", "greeting").revision == 6
 
 
 @pytest.mark.parametrize(
@@ -202,31 +202,31 @@ def test_the_whole_life_of_an_experiment(catalog: Catalog):
 def test_a_move_from_the_wrong_state_says_where_it_is_and_where_it_should_be(
     catalog: Catalog, path: list[Any], move: Any
 ):
-    before = catalog.create_experiment(experiment())
+    before = catalog.experiments.create(experiment())
     for step in path:
-        before = catalog.move_experiment("acme", "greeting", step)
+        before = catalog.experiments.move("acme", "greeting", step)
     with pytest.raises(Conflict, match=f"is {before.state}; {move} is possible from") as refused:
-        catalog.move_experiment("acme", "greeting", move)
+        catalog.experiments.move("acme", "greeting", move)
     assert refused.value.detail["found"] == before.state
-    assert catalog.experiment("acme", "greeting") is before
+    assert catalog.experiments.get("acme", "greeting") is before
 
 
 def test_starting_settles_what_auto_means(catalog: Catalog):
-    catalog.create_experiment(experiment())
-    assert catalog.experiment("acme", "greeting").policy.name == "auto"
-    assert catalog.move_experiment("acme", "greeting", "start").policy.name == "BetaThompson"
+    catalog.experiments.create(experiment())
+    assert catalog.experiments.get("acme", "greeting").policy.name == "auto"
+    assert catalog.experiments.move("acme", "greeting", "start").policy.name == "BetaThompson"
 
 
 def test_it_cannot_start_or_resume_without_an_enabled_arm(catalog: Catalog):
-    catalog.create_experiment(experiment(Arm(id="a", state="disabled")))
+    catalog.experiments.create(experiment(Arm(id="a", state="disabled")))
     with pytest.raises(NoArms, match="without an enabled arm"):
-        catalog.move_experiment("acme", "greeting", "start")
+        catalog.experiments.move("acme", "greeting", "start")
     change(catalog, "a", state="enabled")
-    catalog.move_experiment("acme", "greeting", "start")
-    catalog.move_experiment("acme", "greeting", "pause")
+    catalog.experiments.move("acme", "greeting", "start")
+    catalog.experiments.move("acme", "greeting", "pause")
     change(catalog, "a", state="disabled")
     with pytest.raises(NoArms):
-        catalog.move_experiment("acme", "greeting", "resume")
+        catalog.experiments.move("acme", "greeting", "resume")
 
 
 def test_the_last_enabled_arm_of_a_running_experiment_stays(catalog: Catalog):
@@ -237,7 +237,7 @@ def test_the_last_enabled_arm_of_a_running_experiment_stays(catalog: Catalog):
 
 
 def test_a_draft_may_change_in_everything(catalog: Catalog):
-    catalog.create_experiment(experiment())
+    catalog.experiments.create(experiment())
     amendment = Amendment(
         name="New",
         arms=[Arm(id="x"), Arm(id="y")],
@@ -246,16 +246,16 @@ def test_a_draft_may_change_in_everything(catalog: Catalog):
         context=ContextSpec(2),
         explore_floor=0.2,
     )
-    after = catalog.update_experiment("acme", "greeting", amendment)
+    after = catalog.experiments.update("acme", "greeting", amendment)
     assert [arm.id for arm in after.arms] == ["x", "y"]
     assert (after.name, after.reward.type, after.explore_floor) == ("New", "continuous", 0.2)
-    assert catalog.update_experiment("acme", "greeting", Amendment(context=None)).context is None
+    assert catalog.experiments.update("acme", "greeting", Amendment(context=None)).context is None
 
 
 def test_a_draft_change_is_checked_like_a_new_experiment(catalog: Catalog):
-    catalog.create_experiment(experiment(policy=PolicyChoice("BetaThompson")))
+    catalog.experiments.create(experiment(policy=PolicyChoice("BetaThompson")))
     with pytest.raises(PolicyMismatch):
-        catalog.update_experiment(
+        catalog.experiments.update(
             "acme", "greeting", Amendment(reward=RewardSpec(type="continuous"))
         )
 
@@ -273,17 +273,17 @@ def test_a_draft_change_is_checked_like_a_new_experiment(catalog: Catalog):
 def test_what_learning_depends_on_is_frozen_once_started(
     catalog: Catalog, amendment: Amendment, path: list[Any]
 ):
-    catalog.create_experiment(experiment())
+    catalog.experiments.create(experiment())
     for step in path:
-        catalog.move_experiment("acme", "greeting", step)
+        catalog.experiments.move("acme", "greeting", step)
     with pytest.raises(Conflict, match="make a new experiment"):
-        catalog.update_experiment("acme", "greeting", amendment)
+        catalog.experiments.update("acme", "greeting", amendment)
 
 
 def test_repeating_a_frozen_value_changes_nothing(catalog: Catalog):
     before = running(catalog)
     same = Amendment(policy=before.policy, reward=before.reward, context=before.context)
-    assert catalog.update_experiment("acme", "greeting", same) is before
+    assert catalog.experiments.update("acme", "greeting", same) is before
 
 
 def test_a_running_experiment_may_change_name_floor_and_arms(catalog: Catalog):
@@ -293,7 +293,7 @@ def test_a_running_experiment_may_change_name_floor_and_arms(catalog: Catalog):
         explore_floor=0.05,
         arms={"a": ArmChange(max_share=0.5, payload="Hi"), "b": ArmChange(state="disabled")},
     )
-    after = catalog.update_experiment("acme", "greeting", amendment)
+    after = catalog.experiments.update("acme", "greeting", amendment)
     assert (after.name, after.explore_floor) == ("Autumn", 0.05)
     assert (after.arms[0].max_share, after.arms[0].payload) == (0.5, "Hi")
     assert after.arms[1].state == "disabled"
@@ -303,22 +303,22 @@ def test_changes_of_several_arms_apply_together_or_not_at_all(catalog: Catalog):
     before = running(catalog, Arm(id="a", max_share=0.6), Arm(id="b", max_share=0.6), "c")
     swap = {"a": ArmChange(min_share=0.6), "b": ArmChange(min_share=0.5)}
     with pytest.raises(Invalid, match="add up to"):
-        catalog.update_experiment("acme", "greeting", Amendment(arms=swap))
-    assert catalog.experiment("acme", "greeting") is before
+        catalog.experiments.update("acme", "greeting", Amendment(arms=swap))
+    assert catalog.experiments.get("acme", "greeting") is before
 
 
 def test_the_list_of_arms_cannot_be_replaced_once_started(catalog: Catalog):
     running(catalog)
     with pytest.raises(Conflict, match="keep their position"):
-        catalog.update_experiment("acme", "greeting", Amendment(arms=[Arm(id="x")]))
+        catalog.experiments.update("acme", "greeting", Amendment(arms=[Arm(id="x")]))
 
 
 def test_an_ended_experiment_stays_as_it_was(catalog: Catalog):
     running(catalog)
-    catalog.move_experiment("acme", "greeting", "end")
+    catalog.experiments.move("acme", "greeting", "end")
     for attempt in (
-        lambda: catalog.update_experiment("acme", "greeting", Amendment(name="x")),
-        lambda: catalog.add_arm("acme", "greeting", Arm(id="x")),
+        lambda: catalog.experiments.update("acme", "greeting", Amendment(name="x")),
+        lambda: catalog.experiments.add_arm("acme", "greeting", Arm(id="x")),
         lambda: change(catalog, "a", state="disabled"),
     ):
         with pytest.raises(Conflict, match="has ended"):
@@ -327,11 +327,11 @@ def test_an_ended_experiment_stays_as_it_was(catalog: Catalog):
 
 def test_a_new_arm_takes_the_last_position_and_its_id_is_taken_for_ever(catalog: Catalog):
     running(catalog, "a", "b")
-    after = catalog.add_arm("acme", "greeting", Arm(id="c", payload=1))
+    after = catalog.experiments.add_arm("acme", "greeting", Arm(id="c", payload=1))
     assert [arm.id for arm in after.arms] == ["a", "b", "c"]
     change(catalog, "b", state="retired")
     with pytest.raises(Conflict, match="already has an arm 'b'"):
-        catalog.add_arm("acme", "greeting", Arm(id="b"))
+        catalog.experiments.add_arm("acme", "greeting", Arm(id="b"))
 
 
 def test_a_retired_arm_keeps_its_position_and_never_comes_back(catalog: Catalog):
@@ -359,29 +359,29 @@ def test_a_share_out_of_range_is_refused(catalog: Catalog):
     before = running(catalog)
     with pytest.raises(Invalid, match="min_share"):
         change(catalog, "a", min_share=1.5)
-    assert catalog.experiment("acme", "greeting") is before
+    assert catalog.experiments.get("acme", "greeting") is before
 
 
 def test_a_stale_revision_is_refused_with_both_numbers(catalog: Catalog):
-    catalog.create_experiment(experiment())
-    catalog.update_experiment("acme", "greeting", Amendment(name="mine"), revision=1)
+    catalog.experiments.create(experiment())
+    catalog.experiments.update("acme", "greeting", Amendment(name="mine"), revision=1)
     with pytest.raises(StaleVersion, match="at revision 2, not 1") as refused:
-        catalog.update_experiment("acme", "greeting", Amendment(name="yours"), revision=1)
+        catalog.experiments.update("acme", "greeting", Amendment(name="yours"), revision=1)
     assert refused.value.detail == {"found": 2, "expected": 1}
     with pytest.raises(StaleVersion):
-        catalog.move_experiment("acme", "greeting", "start", revision=1)
+        catalog.experiments.move("acme", "greeting", "start", revision=1)
     with pytest.raises(StaleVersion):
-        catalog.add_arm("acme", "greeting", Arm(id="z"), revision=3)
+        catalog.experiments.add_arm("acme", "greeting", Arm(id="z"), revision=3)
 
 
 def test_a_change_by_another_process_is_not_overwritten(
     catalog: Catalog, database: SqliteDatabase, clock: ManualClock
 ):
-    catalog.create_experiment(experiment())
-    catalog_on(database, clock).update_experiment("acme", "greeting", Amendment(name="theirs"))
+    catalog.experiments.create(experiment())
+    catalog_on(database, clock).experiments.update("acme", "greeting", Amendment(name="theirs"))
     with pytest.raises(StaleVersion, match="another process"):
-        catalog.update_experiment("acme", "greeting", Amendment(name="mine"))
-    assert catalog_on(database, clock).experiment("acme", "greeting").name == "theirs"
+        catalog.experiments.update("acme", "greeting", Amendment(name="mine"))
+    assert catalog_on(database, clock).experiments.get("acme", "greeting").name == "theirs"
 
 
 def test_the_log_is_told_of_each_change_with_the_whole_experiment_in_order(
@@ -389,12 +389,12 @@ def test_the_log_is_told_of_each_change_with_the_whole_experiment_in_order(
 ):
     told: list[ExperimentChanged] = []
     catalog = catalog_on(database, clock, append=into(told, ExperimentChanged))
-    catalog.create_tenant("acme")
+    catalog.tenants.create("acme")
     running(catalog)
     change(catalog, "a", state="disabled")
     after = [fact.experiment for fact in told]
     assert [(e.revision, e.state) for e in after] == [(1, "draft"), (2, "running"), (3, "running")]
-    assert after[-1] == catalog.experiment("acme", "greeting")
+    assert after[-1] == catalog.experiments.get("acme", "greeting")
 
 
 def test_the_log_is_not_told_of_a_refused_change_or_one_that_changes_nothing(
@@ -402,18 +402,18 @@ def test_the_log_is_not_told_of_a_refused_change_or_one_that_changes_nothing(
 ):
     before = running(catalog)
     told.clear()
-    assert catalog.update_experiment("acme", "greeting", Amendment(name="")) is before
+    assert catalog.experiments.update("acme", "greeting", Amendment(name="")) is before
     with pytest.raises(LoopError):
         change(catalog, "z", state="disabled")
     assert told == []
 
 
 def test_every_change_is_audited(catalog: Catalog, told: list[Changed], clock: ManualClock):
-    catalog.create_experiment(experiment(), actor="key-1")
-    catalog.change_arm(
+    catalog.experiments.create(experiment(), actor="key-1")
+    catalog.experiments.change_arm(
         "acme", "greeting", "b", ArmChange(state="disabled", payload=True), actor="key-2"
     )
-    issued = catalog.create_key("acme", ["read"], actor="key-1")
+    issued = catalog.keys.create("acme", ["read"], actor="key-1")
     assert told[1] == Changed(
         clock.now_ms(),
         "acme",
@@ -437,7 +437,7 @@ def test_a_payload_that_equals_in_python_but_not_in_json_is_a_change(catalog: Ca
 
 
 def test_a_change_that_cannot_be_committed_leaves_memory_alone(catalog: Catalog, tmp_path: Path):
-    before = catalog.create_experiment(experiment())
+    before = catalog.experiments.create(experiment())
     with sqlite3.connect(tmp_path / "catalog.db") as other:
         other.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON experiments "
@@ -445,18 +445,18 @@ def test_a_change_that_cannot_be_committed_leaves_memory_alone(catalog: Catalog,
         )
     other.close()
     with pytest.raises(LoopError):
-        catalog.update_experiment("acme", "greeting", Amendment(name="x"))
-    assert catalog.experiment("acme", "greeting") is before
+        catalog.experiments.update("acme", "greeting", Amendment(name="x"))
+    assert catalog.experiments.get("acme", "greeting") is before
 
 
 def test_the_time_of_change_never_runs_backwards(catalog: Catalog, clock: ManualClock):
-    made = catalog.create_experiment(experiment())
+    made = catalog.experiments.create(experiment())
     clock.advance(seconds=-60)
-    after = catalog.update_experiment("acme", "greeting", Amendment(name="x"))
+    after = catalog.experiments.update("acme", "greeting", Amendment(name="x"))
     assert after.updated_at_ms == made.updated_at_ms
 
 
 def test_tables_of_a_tenant_without_experiments_are_empty_not_missing(catalog: Catalog):
-    assert catalog.experiments("acme") == []
+    assert catalog.experiments.all("acme") == []
     with pytest.raises(NotFound, match="no experiment 'x'"):
-        catalog.experiment("acme", "x")
+        catalog.experiments.get("acme", "x")

@@ -34,20 +34,20 @@ def catalog_on(database: SqliteDatabase, clock: ManualClock) -> Catalog:
 @pytest.fixture
 def catalog(database: SqliteDatabase, clock: ManualClock) -> Catalog:
     catalog = catalog_on(database, clock)
-    catalog.create_tenant("acme")
-    catalog.create_tenant("globex")
+    catalog.tenants.create("acme")
+    catalog.tenants.create("globex")
     return catalog
 
 
 def test_a_new_key_authenticates_as_text_and_as_bytes(catalog: Catalog):
-    issued = catalog.create_key("acme", ["select", "feedback"], name="shop")
+    issued = catalog.keys.create("acme", ["select", "feedback"], name="shop")
     expected = Principal("acme", issued.key.id, frozenset({"select", "feedback"}))
     assert catalog.authenticate(issued.secret) == expected
     assert catalog.authenticate(issued.secret.encode()) == expected
 
 
 def test_a_key_begins_with_its_prefix_and_carries_256_random_bits(catalog: Catalog):
-    first, second = (catalog.create_key("acme", ["read"]) for _ in range(2))
+    first, second = (catalog.keys.create("acme", ["read"]) for _ in range(2))
     assert first.secret.startswith(first.key.prefix + "_")
     assert first.key.prefix.startswith("lw_")
     assert first.key.prefix != second.key.prefix
@@ -57,8 +57,8 @@ def test_a_key_begins_with_its_prefix_and_carries_256_random_bits(catalog: Catal
 
 
 def test_no_secret_reaches_the_disk(catalog: Catalog, tmp_path: Path):
-    issued = catalog.create_key("acme", ["read"])
-    rotated = catalog.rotate_key("acme", issued.key.id, grace_s=60)
+    issued = catalog.keys.create("acme", ["read"])
+    rotated = catalog.keys.rotate("acme", issued.key.id, grace_s=60)
     with sqlite3.connect(tmp_path / "catalog.db") as peek:
         stored = "\n".join(peek.iterdump())
     peek.close()
@@ -74,7 +74,7 @@ def test_an_unknown_key_is_refused(catalog: Catalog, raw: str | bytes):
 
 
 def test_a_key_ends_at_its_expiry(catalog: Catalog, clock: ManualClock):
-    issued = catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
+    issued = catalog.keys.create("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
     clock.advance(seconds=0.999)
     catalog.authenticate(issued.secret)
     clock.advance(seconds=0.001)
@@ -84,23 +84,23 @@ def test_a_key_ends_at_its_expiry(catalog: Catalog, clock: ManualClock):
 
 def test_an_expiry_in_the_past_is_refused(catalog: Catalog, clock: ManualClock):
     with pytest.raises(Invalid, match="has passed"):
-        catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms())
+        catalog.keys.create("acme", ["read"], expires_at_ms=clock.now_ms())
 
 
 @pytest.mark.parametrize("scopes", [[], ["select", "fly"]])
 def test_scopes_must_be_known_and_at_least_one(catalog: Catalog, scopes: list[str]):
     with pytest.raises(Invalid, match=r"empty|fly"):
-        catalog.create_key("acme", scopes)
+        catalog.keys.create("acme", scopes)
 
 
 def test_a_key_needs_a_tenant_that_exists(catalog: Catalog):
     with pytest.raises(NotFound, match="nobody"):
-        catalog.create_key("nobody", ["read"])
+        catalog.keys.create("nobody", ["read"])
 
 
 def test_rotation_without_grace_ends_the_old_secret_at_once(catalog: Catalog):
-    old = catalog.create_key("acme", ["read"])
-    new = catalog.rotate_key("acme", old.key.id)
+    old = catalog.keys.create("acme", ["read"])
+    new = catalog.keys.rotate("acme", old.key.id)
     assert catalog.authenticate(new.secret).key_id == old.key.id
     assert new.key.prefix == old.key.prefix
     with pytest.raises(Unauthenticated):
@@ -110,8 +110,8 @@ def test_rotation_without_grace_ends_the_old_secret_at_once(catalog: Catalog):
 def test_rotation_with_grace_keeps_the_old_secret_for_that_long(
     catalog: Catalog, clock: ManualClock
 ):
-    old = catalog.create_key("acme", ["read"])
-    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
+    old = catalog.keys.create("acme", ["read"])
+    new = catalog.keys.rotate("acme", old.key.id, grace_s=60)
     assert new.key.previous_valid_until_ms == clock.now_ms() + 60_000
     clock.advance(seconds=59)
     assert catalog.authenticate(old.secret) == catalog.authenticate(new.secret)
@@ -122,9 +122,9 @@ def test_rotation_with_grace_keeps_the_old_secret_for_that_long(
 
 
 def test_a_second_rotation_ends_the_first_grace_period(catalog: Catalog):
-    first = catalog.create_key("acme", ["read"])
-    second = catalog.rotate_key("acme", first.key.id, grace_s=600)
-    third = catalog.rotate_key("acme", first.key.id, grace_s=600)
+    first = catalog.keys.create("acme", ["read"])
+    second = catalog.keys.rotate("acme", first.key.id, grace_s=600)
+    third = catalog.keys.rotate("acme", first.key.id, grace_s=600)
     catalog.authenticate(second.secret)
     catalog.authenticate(third.secret)
     with pytest.raises(Unauthenticated):
@@ -132,8 +132,8 @@ def test_a_second_rotation_ends_the_first_grace_period(catalog: Catalog):
 
 
 def test_grace_never_outlives_the_key(catalog: Catalog, clock: ManualClock):
-    old = catalog.create_key("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
-    catalog.rotate_key("acme", old.key.id, grace_s=60)
+    old = catalog.keys.create("acme", ["read"], expires_at_ms=clock.now_ms() + 1000)
+    catalog.keys.rotate("acme", old.key.id, grace_s=60)
     clock.advance(seconds=1)
     with pytest.raises(Unauthenticated, match="expired"):
         catalog.authenticate(old.secret)
@@ -141,44 +141,44 @@ def test_grace_never_outlives_the_key(catalog: Catalog, clock: ManualClock):
 
 @pytest.mark.parametrize("grace_s", [-1.0, float("nan"), float("inf"), 1e9])
 def test_a_grace_period_has_bounds(catalog: Catalog, grace_s: float):
-    issued = catalog.create_key("acme", ["read"])
+    issued = catalog.keys.create("acme", ["read"])
     with pytest.raises(Invalid, match="grace_s"):
-        catalog.rotate_key("acme", issued.key.id, grace_s=grace_s)
+        catalog.keys.rotate("acme", issued.key.id, grace_s=grace_s)
     catalog.authenticate(issued.secret)
 
 
 def test_revoking_ends_every_secret_of_a_key_for_good(catalog: Catalog, clock: ManualClock):
-    old = catalog.create_key("acme", ["read"])
-    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
-    revoked = catalog.revoke_key("acme", old.key.id)
+    old = catalog.keys.create("acme", ["read"])
+    new = catalog.keys.rotate("acme", old.key.id, grace_s=60)
+    revoked = catalog.keys.revoke("acme", old.key.id)
     assert revoked.revoked_at_ms == clock.now_ms()
     for secret in (old.secret, new.secret):
         with pytest.raises(Unauthenticated):
             catalog.authenticate(secret)
     with pytest.raises(Conflict, match="revoked"):
-        catalog.rotate_key("acme", old.key.id)
+        catalog.keys.rotate("acme", old.key.id)
     clock.advance(seconds=5)
-    assert catalog.revoke_key("acme", old.key.id) == revoked
+    assert catalog.keys.revoke("acme", old.key.id) == revoked
 
 
 def test_keys_of_another_tenant_do_not_exist(catalog: Catalog):
-    issued = catalog.create_key("acme", ["read"])
-    for attempt in (catalog.key, catalog.rotate_key, catalog.revoke_key):
+    issued = catalog.keys.create("acme", ["read"])
+    for attempt in (catalog.keys.get, catalog.keys.rotate, catalog.keys.revoke):
         with pytest.raises(NotFound):
             attempt("globex", issued.key.id)
-    assert catalog.keys("globex") == []
+    assert catalog.keys.all("globex") == []
     catalog.authenticate(issued.secret)
 
 
 def test_keys_survive_a_restart_with_their_grace_and_their_end(
     catalog: Catalog, database: SqliteDatabase, clock: ManualClock
 ):
-    old = catalog.create_key("acme", ["read"], name="shop")
-    new = catalog.rotate_key("acme", old.key.id, grace_s=60)
-    gone = catalog.create_key("acme", ["read"])
-    catalog.revoke_key("acme", gone.key.id)
+    old = catalog.keys.create("acme", ["read"], name="shop")
+    new = catalog.keys.rotate("acme", old.key.id, grace_s=60)
+    gone = catalog.keys.create("acme", ["read"])
+    catalog.keys.revoke("acme", gone.key.id)
     again = catalog_on(database, clock)
-    assert again.keys("acme") == catalog.keys("acme")
+    assert again.keys.all("acme") == catalog.keys.all("acme")
     again.authenticate(old.secret)
     again.authenticate(new.secret)
     with pytest.raises(Unauthenticated):
@@ -191,28 +191,28 @@ def test_keys_survive_a_restart_with_their_grace_and_their_end(
 def test_last_use_is_seen_at_once_and_stored_when_flushed(
     catalog: Catalog, database: SqliteDatabase, clock: ManualClock
 ):
-    issued = catalog.create_key("acme", ["read"])
-    assert catalog.key("acme", issued.key.id).last_used_ms is None
+    issued = catalog.keys.create("acme", ["read"])
+    assert catalog.keys.get("acme", issued.key.id).last_used_ms is None
     clock.advance(seconds=5)
     catalog.authenticate(issued.secret)
     used_ms = clock.now_ms()
-    assert catalog.key("acme", issued.key.id).last_used_ms == used_ms
-    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms is None
-    assert catalog.flush_last_used() == 1
-    assert catalog.flush_last_used() == 0
-    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog.keys.get("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog_on(database, clock).keys.get("acme", issued.key.id).last_used_ms is None
+    assert catalog.keys.flush_last_used() == 1
+    assert catalog.keys.flush_last_used() == 0
+    assert catalog_on(database, clock).keys.get("acme", issued.key.id).last_used_ms == used_ms
 
 
 def test_last_use_survives_rotation_and_revocation(
     catalog: Catalog, database: SqliteDatabase, clock: ManualClock
 ):
-    issued = catalog.create_key("acme", ["read"])
+    issued = catalog.keys.create("acme", ["read"])
     catalog.authenticate(issued.secret)
     used_ms = clock.now_ms()
     clock.advance(seconds=5)
-    assert catalog.rotate_key("acme", issued.key.id).key.last_used_ms == used_ms
-    assert catalog.revoke_key("acme", issued.key.id).last_used_ms == used_ms
-    assert catalog_on(database, clock).key("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog.keys.rotate("acme", issued.key.id).key.last_used_ms == used_ms
+    assert catalog.keys.revoke("acme", issued.key.id).last_used_ms == used_ms
+    assert catalog_on(database, clock).keys.get("acme", issued.key.id).last_used_ms == used_ms
 
 
 def test_a_missing_scope_is_refused_with_what_was_found_and_expected():
@@ -239,26 +239,26 @@ def test_nobody_else_acts_for_another_tenant():
 
 def test_a_tenant_id_is_taken_once_and_must_be_a_slug(catalog: Catalog):
     with pytest.raises(Conflict, match="acme"):
-        catalog.create_tenant("acme")
+        catalog.tenants.create("acme")
     for bad in ("", "a/b", "-a", "a" * 129, "a\n"):
         with pytest.raises(Invalid, match="tenant id"):
-            catalog.create_tenant(bad)
-    assert [tenant.id for tenant in catalog.tenants()] == ["acme", "default", "globex"]
+            catalog.tenants.create(bad)
+    assert [tenant.id for tenant in catalog.tenants.all()] == ["acme", "default", "globex"]
     with pytest.raises(NotFound):
-        catalog.tenant("nobody")
+        catalog.tenants.get("nobody")
 
 
 def test_a_key_that_was_just_used_ends_at_once_when_it_is_rotated_or_revoked(
     catalog: Catalog, clock: ManualClock
 ) -> None:
-    issued = catalog.create_key("default", ["select"])
+    issued = catalog.keys.create("default", ["select"])
     assert catalog.authenticate(issued.secret).key_id == issued.key.id
-    rotated = catalog.rotate_key("default", issued.key.id, grace_s=60)
+    rotated = catalog.keys.rotate("default", issued.key.id, grace_s=60)
     assert catalog.authenticate(issued.secret).key_id == issued.key.id
     assert catalog.authenticate(rotated.secret).key_id == issued.key.id
     clock.advance(seconds=61)
     with pytest.raises(Unauthenticated):
         catalog.authenticate(issued.secret)
-    catalog.revoke_key("default", issued.key.id)
+    catalog.keys.revoke("default", issued.key.id)
     with pytest.raises(Unauthenticated):
         catalog.authenticate(rotated.secret)

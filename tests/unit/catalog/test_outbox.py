@@ -82,11 +82,11 @@ def test_a_crash_between_append_and_delete_appends_once(database, clock, log):
     catalog = opened(database, clock, log)
     log.dies = True
     with pytest.raises(KeyboardInterrupt):
-        catalog.create_experiment(draft())
+        catalog.experiments.create(draft())
     log.dies = False
     again = opened(database, clock, log, seed=2)
     assert again.relay() == log.engine.head() == 2
-    again.move_experiment("default", "greeting", "start")
+    again.experiments.move("default", "greeting", "start")
     assert states(log) == [("greeting", 1, "draft"), ("greeting", 2, "running")]
     assert database.query("SELECT * FROM outbox") == []
 
@@ -95,9 +95,9 @@ def test_a_change_that_the_log_refuses_is_kept_and_appended_in_order_later(datab
     catalog = opened(database, clock, log)
     log.refuses = True
     with pytest.raises(NotInForce, match=r"revision 1.*no space left"):
-        catalog.create_experiment(draft())
+        catalog.experiments.create(draft())
     with pytest.raises(NotInForce):
-        catalog.move_experiment("default", "greeting", "start")
+        catalog.experiments.move("default", "greeting", "start")
     assert log.facts(ExperimentChanged) == []
     log.refuses = False
     again = opened(database, clock, log, seed=2)
@@ -111,7 +111,7 @@ def test_a_key_is_in_force_even_when_the_log_is_full_and_the_log_hears_of_it_lat
 ):
     catalog = opened(database, clock, log)
     log.refuses = True
-    issued = catalog.create_key("default", ["read"], actor="ann")
+    issued = catalog.keys.create("default", ["read"], actor="ann")
     assert catalog.authenticate(issued.secret).key_id == issued.key.id
     log.refuses = False
     catalog.relay()
@@ -124,19 +124,19 @@ def test_another_process_follows_experiments_and_keys_by_their_facts(tmp_path, c
     first = SqliteDatabase(tmp_path / "first.db")
     second = SqliteDatabase(tmp_path / "second.db")
     writing, following = opened(first, clock, log), opened(second, clock, None)
-    writing.create_experiment(draft())
-    writing.move_experiment("default", "greeting", "start")
-    writing.change_arm("default", "greeting", "a", ArmChange(state="disabled"))
-    old = writing.create_key("default", ["read"])
-    new = writing.rotate_key("default", old.key.id)
-    gone = writing.create_key("default", ["read"])
-    writing.revoke_key("default", gone.key.id)
+    writing.experiments.create(draft())
+    writing.experiments.move("default", "greeting", "start")
+    writing.experiments.change_arm("default", "greeting", "a", ArmChange(state="disabled"))
+    old = writing.keys.create("default", ["read"])
+    new = writing.keys.rotate("default", old.key.id)
+    gone = writing.keys.create("default", ["read"])
+    writing.keys.revoke("default", gone.key.id)
     facts = [fact for _, fact in Reader(log.engine).replay()]
     # Read twice, as after a crash: what is known already changes nothing.
     for fact in (*facts, *facts):
         following.follow(fact)
-    assert following.experiments("default") == writing.experiments("default")
-    assert following.keys("default") == writing.keys("default")
+    assert following.experiments.all("default") == writing.experiments.all("default")
+    assert following.keys.all("default") == writing.keys.all("default")
     assert following.authenticate(new.secret).key_id == old.key.id
     for secret in (old.secret, gone.secret):
         with pytest.raises(Unauthenticated):
@@ -147,8 +147,8 @@ def test_another_process_follows_experiments_and_keys_by_their_facts(tmp_path, c
 
 def test_what_was_there_before_the_log_held_control_facts_is_adopted_once(database, clock, log):
     catalog = opened(database, clock, None)
-    catalog.create_experiment(draft("old"))
-    catalog.create_key("default", ["read"])
+    catalog.experiments.create(draft("old"))
+    catalog.keys.create("default", ["read"])
     with database.transaction() as session:  # as an older version left it
         session.execute("DELETE FROM outbox")
         session.execute("UPDATE experiments SET told = 0")
@@ -166,7 +166,7 @@ def test_numbers_of_the_outbox_grow_for_ever(database, clock, log):
     catalog = opened(database, clock, log)
     outbox = Outbox(database, ids=Ids(clock, random.Random(9)))
     for id in ("one", "two"):
-        catalog.create_experiment(draft(id))
+        catalog.experiments.create(draft(id))
         with database.transaction() as session:
             outbox.put(session, Changed(1, "default", "", f"experiment/{id}", "look"))
     assert database.query("SELECT seq FROM outbox") == [(6,)]

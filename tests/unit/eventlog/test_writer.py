@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,11 +32,11 @@ class GatedLog(MemoryEventLog):
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
 
-    def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+    def append(self, body: bytes, **told: Any) -> Offset:
         self.arrived.release()
         assert self.gate.wait(TIMEOUT_S)
-        first = super().append(body, count=count, version=version, keys=keys)
-        self.batches.append(count)
+        first = super().append(body, **told)
+        self.batches.append(told["count"])
         return first
 
 
@@ -281,10 +282,10 @@ def test_a_bug_in_the_log_is_reported_and_does_not_end_the_writer(
     class Buggy(MemoryEventLog):
         is_broken = True
 
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+        def append(self, body: bytes, **told: Any) -> Offset:
             if self.is_broken:
                 raise ZeroDivisionError("bug")
-            return super().append(body, count=count, version=version, keys=keys)
+            return super().append(body, **told)
 
     log, outcomes = Buggy(), Outcomes()
     with closing(Writer(log, SystemClock())) as writer:
@@ -402,7 +403,7 @@ def test_append_returns_what_became_of_each_fact_once_it_is_stored(
 
 def test_append_raises_what_the_log_refused_with(received: Callable[..., Received]) -> None:
     class FullLog(MemoryEventLog):
-        def append(self, body: bytes, *, count: int, version: int, keys: Sequence[bytes]) -> Offset:
+        def append(self, body: bytes, **told: Any) -> Offset:
             raise DiskFull("the disk is full")
 
     with (

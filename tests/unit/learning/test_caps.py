@@ -14,7 +14,7 @@ from loopwright.core.events import Decided, Fact, Reported, Ticked
 from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.learning.advice import advise
-from loopwright.learning.joiner import Group
+from loopwright.learning.group import Group
 from loopwright.learning.loop import Learner
 from loopwright.trust.policy import TrustPolicy
 
@@ -327,7 +327,7 @@ def test_ten_flooding_accounts_steer_a_bandit_without_caps_and_hardly_one_with_t
 
 
 def test_caps_of_nothing_are_refused():
-    from loopwright.catalog.experiments import normal
+    from loopwright.catalog.rules import normal
 
     with pytest.raises(Invalid, match="per_person"):
         normal(experiment(caps=Caps(per_person=0)))

@@ -15,7 +15,7 @@ from loopwright.core.experiment import Caps
 from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.core.reward import Observed, derive
 from loopwright.learning.course import sort
-from loopwright.learning.joiner import Group
+from loopwright.learning.group import Group
 
 SPECS = {
     "first": experiment(),

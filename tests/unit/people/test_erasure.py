@@ -19,7 +19,7 @@ def erase(world: World, log: Log, id: str) -> Any:
         log.append,
         tenant_id="acme",
         id=id,
-        count_rows=lambda tenant, person: {"feedback": 3, "decisions": 0},
+        count_rows=lambda tenant, person, ids: {"feedback": 3 if person else 0, "decisions": 0},
         forget_quarantined=world.quarantine.forget,
         at_ms=world.clock.now_ms(),
     )
@@ -62,7 +62,7 @@ def test_erasing_again_after_a_crash_says_it_once(world: World) -> None:
             log.append,
             tenant_id="acme",
             id="u",
-            count_rows=lambda tenant, person: {},
+            count_rows=lambda tenant, person, ids: {},
             forget_quarantined=fail,
             at_ms=1,
         )

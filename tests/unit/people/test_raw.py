@@ -121,7 +121,7 @@ def erase(world: World, copies: RawCopies, id: str = "u") -> Any:
         append,
         tenant_id="acme",
         id=id,
-        count_rows=lambda tenant, person: {},
+        count_rows=lambda tenant, person, ids: {},
         forget_quarantined=world.quarantine.forget,
         forget_raw=copies.forget,
         at_ms=1,

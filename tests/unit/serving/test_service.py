@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.core.context import Context
@@ -24,9 +25,12 @@ from loopwright.core.experiment import Arm, ContextSpec, Experiment, PolicyChoic
 from loopwright.core.ids import Ids, time_of
 from loopwright.core.targeting import Condition, Fixed, Rule, Targeting
 from loopwright.core.token import Signer
+from loopwright.people.units import Units
 from loopwright.policies import Allocation, Problem, Published, Snapshots, make
 from loopwright.serving import Selection, Selector, SelectRequest
 from loopwright.testing import ManualClock
+
+UNITS = Units(lambda tenant_id: bytes(32))
 
 
 class Bench:
@@ -47,6 +51,7 @@ class Bench:
             clock=self.clock,
             ids=Ids(self.clock, random.Random(1)),
             rng=random.Random(2),
+            names=UNITS,
         )
         self.publish(experiment, policy=policy)
 
@@ -101,8 +106,8 @@ def test_the_token_carries_the_very_decision_that_is_logged() -> None:
     chosen = bench.selector.select("acme", "greeting", context=context, unit_id="account-9")
     decision = bench.signer.verify(chosen.request_id, now_ms=bench.clock.now_ms())
     assert bench.offered == [decision]
-    assert decision.context_id == "user-1"
-    assert decision.unit_id == "account-9"
+    assert decision.context_id == UNITS.name("acme", "user-1")
+    assert decision.unit_id == UNITS.name("acme", "account-9")
     assert decision.metadata == {"plan": "pro"}
     assert decision.vector == struct.pack("<2d", 0.1, -2.5)
 
@@ -367,3 +372,13 @@ def test_together_or_alone_depends_on_what_serves_at_the_moment() -> None:
     bench.publish(greeting(state="paused"), policy="Uniform", offset=9)
     with pytest.raises(ExperimentClosed):
         bench.selector.select_many("acme", "greeting", asked(None))
+
+
+def test_no_id_of_a_person_is_signed_or_stored() -> None:
+    bench = Bench(greeting(targeting=Targeting(sticky=True)), policy="BetaThompson")
+    context = Context(id="jane@example.com", metadata={"user_id": "jane", "plan": "pro"})
+    chosen = bench.selector.select("acme", "greeting", context=context, unit_id="jane")
+    signed = bench.signer.verify(chosen.request_id, now_ms=bench.clock.now_ms())
+    assert signed == bench.offered[0]
+    assert b"jane" not in msgspec.msgpack.encode(signed)
+    assert signed.metadata == {"user_id": UNITS.name("acme", "jane"), "plan": "pro"}

@@ -309,7 +309,7 @@ def test_a_persons_word_and_erasure_reach_the_steps_taken_for_them(
         return sorted(row["step_id"] for row in found.dicts())
 
     counted = world.warehouse().query("rows_of_person", tenant_id="acme", person="p1")
-    assert dict(counted.rows) == {"feedback": 0, "interactions": 0, "steps": 1}
+    assert dict(counted.rows) == {"feedback": 0, "decisions": 0, "interactions": 0, "steps": 1}
     assert shown() == ["x1", "x2", "x3"]
     world.say(consented("p2", "store"))
     assert shown() == ["x1", "x3"]

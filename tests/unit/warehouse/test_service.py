@@ -81,3 +81,17 @@ def test_a_tail_that_fails_half_way_counts_nothing_twice(
         rows = warehouse.query("export_rows", tenant_id=tenant_id).rows
         assert [row[4] for row in rows] == ["f0", "f1", "f2"]
     assert warehouse.lag_events == 6
+
+
+def test_a_fresh_answer_holds_what_came_since_the_answer_before(world: World) -> None:
+    """An erasure counts what it deletes: a copy that is some moments old would lack the latest facts."""
+    warehouse = world.warehouse()
+
+    def count(*, is_fresh: bool) -> dict[str, int]:
+        found = warehouse.query("rows_of_person", tenant_id="acme", person="p1", is_fresh=is_fresh)
+        return dict(found.rows)
+
+    assert count(is_fresh=False)["steps"] == 0
+    world.say(step("x1", person="p1"))
+    assert count(is_fresh=False)["steps"] == 0  # the copy is shared for a moment
+    assert count(is_fresh=True)["steps"] == 1

@@ -17,14 +17,20 @@ class Tenant:
 class Known:
     """Knows the tenants acme and other."""
 
-    def tenant(self, tenant_id: str) -> Tenant:
+    def get(self, tenant_id: str) -> Tenant:
         if tenant_id not in ("acme", "other"):
             raise NotFound(f"there is no tenant '{tenant_id}'")
         return Tenant(tenant_id)
 
 
+class Holder:
+    """A catalog with those tenants."""
+
+    tenants = Known()
+
+
 def asked(scope: str, tenant_id: str | None = None) -> str:
-    return acting_tenant(Principal("acme", "k", frozenset({scope})), Known(), tenant_id)
+    return acting_tenant(Principal("acme", "k", frozenset({scope})), Holder(), tenant_id)
 
 
 def test_a_request_is_about_the_keys_tenant_unless_an_admin_names_another() -> None:

@@ -37,24 +37,33 @@ class Door:
             snapshots,
             self.ring.signer,
             offer=truth.writer.offer,
-            find=truth.catalog.experiment,
+            find=truth.catalog.experiments.get,
             clock=clock,
             ids=ids,
             rng=rng,
+            names=truth.people.units,
         )
-        self.intake = Intake(self.ring.signer, find=truth.catalog.experiment, clock=clock, ids=ids)
+        shielded = truth.people.units.decision
+        self.intake = Intake(
+            self.ring.signer,
+            find=truth.catalog.experiments.get,
+            clock=clock,
+            ids=ids,
+            shielded=shielded,
+        )
         self.pipeline = Pipeline(
             self.ring.signer,
             find=truth.find,
             ids=ids,
             redactor=_redactor(settings),
             former=resolve.former_keys(truth.log),
+            shielded=shielded,
         )
         # A rotation must reach all three: a token that the selector signs, both intakes must verify.
         self.ring.subscribe(self._sign_with)
         # NORMAL: a power failure may take the latest refusals, and their senders were told of each.
-        quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
-        self.quarantine = Quarantine(quarantine_database)
+        self.quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
+        self.quarantine = Quarantine(self.quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
         """Texts that the rules classified because the endpoint could not, by reason."""
         if settings.classifier_url is not None:

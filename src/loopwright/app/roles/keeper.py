@@ -7,8 +7,8 @@ above all the deletion of raw copies, which is promised for a time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from loopwright.app.settings import Settings
@@ -127,7 +127,7 @@ class Keeper:
         # The jobs that compute for long take turns: two at once would take a second processor from serving.
         self._long_job = threading.Lock()
         # Runs while the catalog's database is open: callbacks run in the reverse order.
-        opened.callback(truth.catalog.flush_last_used)
+        opened.callback(truth.catalog.keys.flush_last_used)
 
     def tasks(self) -> Sequence[Task]:
         """Return the background work of this role."""
@@ -143,7 +143,7 @@ class Keeper:
             Task(name="sessions", run=self.derive_signals, pace=PACE),
             Task(name="projection", run=self.project, pace=PACE),
             Task(name="sealing", run=self.seal, pace=PACE),
-            Task(name="last-used", run=self._truth.catalog.flush_last_used, pace=PACE),
+            Task(name="last-used", run=self._truth.catalog.keys.flush_last_used, pace=PACE),
             Task(name="outbox", run=self._truth.catalog.relay, pace=PACE),
         ]
 
@@ -180,6 +180,12 @@ class Keeper:
                 # In this order a crash in between leaves facts in both places, and never in none.
                 self._sealer.seal()
                 self._sealer.trim()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nothing be derived, projected or sealed for the length of a block."""
+        with self._long_job:
+            yield
 
     def _behind(self) -> int:
         return self._truth.log.head() - self.consumers.position(WAREHOUSE)

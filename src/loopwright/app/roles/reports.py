@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from loopwright.backends import resolve
@@ -53,7 +54,14 @@ class Reports:
         """Return the view that weighs feedback by how far it can be trusted."""
         return Trust(self.warehouse, people=self._truth.people, clearances=self.clearances)
 
-    def rows_of(self, tenant_id: str, person: str) -> dict[str, int]:
-        """Return in how many rows of each table a person is found."""
-        found = self.warehouse.query("rows_of_person", tenant_id=tenant_id, person=person)
+    def rows_of(self, tenant_id: str, person: str, ids: Sequence[str] = ()) -> dict[str, int]:
+        """Return in how many rows of each table a person is found, of all that was acknowledged before the call.
+
+        `ids` are the pseudonym of their unit and, where it is known, their user id.
+        """
+        self._truth.writer.flush()
+        unit, id = (*ids, "", "")[:2]
+        found = self.warehouse.query(
+            "rows_of_person", tenant_id=tenant_id, person=person, unit=unit, id=id, is_fresh=True
+        )
         return {table: int(n) for table, n in found.rows}

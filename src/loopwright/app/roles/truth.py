@@ -93,12 +93,16 @@ class Truth:
 
     def experiments(self) -> Iterable[Experiment]:
         """Return every experiment of every tenant."""
-        return [e for tenant in self.catalog.tenants() for e in self.catalog.experiments(tenant.id)]
+        return [
+            e
+            for tenant in self.catalog.tenants.all()
+            for e in self.catalog.experiments.all(tenant.id)
+        ]
 
     def find(self, tenant_id: str, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when the catalog has none of that id."""
         try:
-            return self.catalog.experiment(tenant_id, experiment_id)
+            return self.catalog.experiments.get(tenant_id, experiment_id)
         except NotFound:
             return None
 
@@ -120,8 +124,8 @@ class Truth:
 
     def _first_start(self) -> None:
         """Make the first API key; it is only ever in a file that its owner alone can read."""
-        if not self.catalog.keys(DEFAULT_TENANT):
-            issued = self.catalog.create_key(
+        if not self.catalog.keys.all(DEFAULT_TENANT):
+            issued = self.catalog.keys.create(
                 DEFAULT_TENANT, SCOPES, name="first administrator", actor="first start"
             )
             write_private(self.folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")

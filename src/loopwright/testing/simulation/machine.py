@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -216,6 +216,13 @@ class SimulatedLog:
         dropped = self._kept.trim(through)
         _after(self._name, "trimmed")
         return dropped
+
+    def replace(self, batches: Iterable[Batch]) -> bool:
+        """Put other bodies in the place of those of batches."""
+        for batch in batches:
+            self._machine.call(self._name, "replace")
+            self._kept.replace([batch])
+        return True
 
     def close(self) -> None:
         """Release the engine."""

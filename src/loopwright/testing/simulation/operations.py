@@ -138,7 +138,7 @@ def change_arms(world: World, rng: random.Random) -> None:
 
 def make_key(world: World, rng: random.Random) -> None:
     """Make an API key and use it."""
-    issued = world.parts.catalog.create_key(TENANT, ["select"], name="client")
+    issued = world.parts.catalog.keys.create(TENANT, ["select"], name="client")
     world.book.keys[issued.key.id] = issued.secret
     # Used at once, so that a cache holds it when it is revoked.
     world.parts.catalog.authenticate(issued.secret)
@@ -150,7 +150,7 @@ def revoke_key(world: World, rng: random.Random) -> None:
         return
     key_id = rng.choice(sorted(world.book.keys))
     secret = world.book.keys.pop(key_id)
-    world.parts.catalog.revoke_key(TENANT, key_id)
+    world.parts.catalog.keys.revoke(TENANT, key_id)
     # Only after the answer: an unanswered revocation promises nothing.
     world.book.revoked.append(secret)
     try:

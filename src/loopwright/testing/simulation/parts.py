@@ -49,7 +49,7 @@ class Parts:
 
     def experiments(self) -> Sequence[Experiment]:
         """Return every experiment of the tenant."""
-        return self.catalog.experiments(TENANT)
+        return self.catalog.experiments.all(TENANT)
 
     def replayed(self) -> Mapping[tuple[str, str], bytes]:
         """Return what each experiment that has started learns from the log alone, to where the learner has read."""
@@ -67,10 +67,11 @@ class Parts:
             partial(self.writer.append, timeout_s=30.0),
             tenant_id=TENANT,
             id=user_id,
-            count_rows=lambda tenant_id, person: {},
+            count_rows=lambda tenant_id, person, ids: {},
             forget_quarantined=self.services.door.quarantine.forget,
             at_ms=self.people.now_ms(),
             forget_raw=None if self.raw is None else self.raw.forget,
+            scrub=self.services.eraser.scrub,
         )
         return erased.person
 

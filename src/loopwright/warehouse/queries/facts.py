@@ -96,10 +96,12 @@ FROM (
     ),
     Query(
         name="rows_of_person",
-        sentence="In how many rows of each table a person is found.",
-        reads=("feedback", "interactions", "steps"),
+        sentence="In how many rows of each table a person is found, by their pseudonym or as the unit of decisions.",
+        reads=("decisions", "feedback", "interactions", "steps"),
         sql="""
-SELECT 'feedback' AS table_name, count(*) AS n FROM feedback WHERE person = $person
+SELECT 'feedback' AS table_name, count(*) AS n FROM feedback WHERE person = $person OR unit_id IN ($unit, $id)
+UNION ALL
+SELECT 'decisions', count(*) FROM decisions WHERE unit_id IN ($unit, $id)
 UNION ALL
 SELECT 'interactions', count(*) FROM interactions WHERE person = $person
 UNION ALL
@@ -108,7 +110,16 @@ SELECT 'steps', count(*) FROM steps WHERE person = $person""",
             Column("table_name", "VARCHAR", "The table."),
             Column("n", "BIGINT", "Rows."),
         ),
-        parameters=(Parameter("person", "VARCHAR", "Pseudonym of the person."),),
+        parameters=(
+            Parameter("person", "VARCHAR", "Pseudonym of the person."),
+            Parameter("unit", "VARCHAR", "Pseudonym of their unit.", ""),
+            Parameter(
+                "id",
+                "VARCHAR",
+                "Their user id: the unit of decisions made before December 2026.",
+                "",
+            ),
+        ),
     ),
     Query(
         name="export_rows",

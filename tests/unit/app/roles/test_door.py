@@ -14,10 +14,10 @@ from loopwright.feedback import FeedbackRequest
 @pytest.fixture
 def token(services: Services) -> str:
     catalog = services.truth.catalog
-    catalog.create_experiment(
+    catalog.experiments.create(
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
-    catalog.move_experiment(DEFAULT_TENANT, "x", "start")
+    catalog.experiments.move(DEFAULT_TENANT, "x", "start")
     services.supervisor.turn("learner")
     return services.door.selector.select(DEFAULT_TENANT, "x").request_id
 

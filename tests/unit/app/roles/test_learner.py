@@ -12,10 +12,10 @@ def test_an_experiment_serves_when_it_is_started_and_learns_from_the_log(
     services: Services,
 ) -> None:
     catalog, door = services.truth.catalog, services.door
-    catalog.create_experiment(
+    catalog.experiments.create(
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
-    catalog.move_experiment(DEFAULT_TENANT, "x", "start")
+    catalog.experiments.move(DEFAULT_TENANT, "x", "start")
     services.truth.writer.flush()
     services.supervisor.turn("learner")
     before = door.selector.select(DEFAULT_TENANT, "x")

@@ -53,13 +53,13 @@ def test_the_first_start_makes_one_key_that_only_its_owner_reads(
         assert truth.catalog.authenticate(key).tenant_id == DEFAULT_TENANT
     assert (tmp_path / ADMIN_KEY_FILE).stat().st_mode & 0o077 == 0
     with ExitStack() as opened:
-        assert len(folder.open(opened).catalog.keys(DEFAULT_TENANT)) == 1
+        assert len(folder.open(opened).catalog.keys.all(DEFAULT_TENANT)) == 1
     assert (tmp_path / ADMIN_KEY_FILE).read_bytes().strip() == key
 
 
 def test_a_change_of_the_catalog_is_in_the_log(folder: Folder, opened: ExitStack) -> None:
     truth = folder.open(opened)
-    truth.catalog.create_experiment(
+    truth.catalog.experiments.create(
         Experiment(id="x", tenant_id=DEFAULT_TENANT, arms=(Arm(id="a"), Arm(id="b")))
     )
     truth.writer.flush()

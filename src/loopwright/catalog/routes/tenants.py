@@ -1,0 +1,70 @@
+"""Tenants over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.openapi.spec import Example
+from litestar.params import Body, FromPath
+
+from loopwright.catalog.tenant import Tenant
+from loopwright.core.experiment import (
+    Slug,
+)
+from loopwright.web.asking import Asking
+from loopwright.web.problems import problems
+
+from .catalogued import Catalogued
+
+
+class NewTenant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant is made of."""
+
+    id: Slug
+    name: str = ""
+
+
+class TenantList(msgspec.Struct, frozen=True):
+    """Tenants, by id."""
+
+    items: list[Tenant]
+
+
+class TenantsController(Controller):
+    """Tenants."""
+
+    path = "/api/v1/tenants"
+    tags: Sequence[str] = ("tenants",)
+
+    @post(
+        summary="Create a tenant",
+        response_description="The tenant.",
+        responses=problems(409, 422),
+        sync_to_thread=True,
+    )
+    def create(
+        self,
+        data: Annotated[NewTenant, Body(examples=[Example(value={"id": "acme", "name": "Acme"})])],
+        catalog: Catalogued,
+        principal: Asking,
+    ) -> Tenant:
+        """Create a domain of isolation."""
+        principal.require("admin")
+        return catalog.tenants.create(data.id, name=data.name, actor=principal.key_id)
+
+    @get(summary="List tenants", responses=problems(), sync_to_thread=False)
+    def list(self, catalog: Catalogued, principal: Asking) -> TenantList:
+        """Return every tenant to an admin, to anybody else the key's own."""
+        principal.require("read")
+        if "admin" in principal.scopes:
+            return TenantList(catalog.tenants.all())
+        return TenantList([catalog.tenants.get(principal.tenant_id)])
+
+    @get("/{tenant:str}", summary="Read a tenant", responses=problems(404), sync_to_thread=False)
+    def read(self, tenant: FromPath[str], catalog: Catalogued, principal: Asking) -> Tenant:
+        """Return a tenant."""
+        principal.require("read")
+        return catalog.tenants.get(principal.acting_for(tenant))
