@@ -34,6 +34,7 @@ class Opened:
         """
         if self._is_closed:
             raise Conflict("the loop is closed; open it again with loopwright.open")
+        # Compared at each use, because a fork gives no sign to an object that it copies.
         if os.getpid() != self._pid:
             raise Conflict(
                 f"the loop was opened by process {self._pid}, and this is a forked child of it: open loops after "

@@ -28,6 +28,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """A response: status, body, media type and any further headers."""
 
+    # `gc=False` above: it holds no cycle, so the collector need not walk one per request.
     status: int
     body: bytes
     media_type: bytes = JSON
@@ -95,6 +96,7 @@ async def read_on(message: Message, receive: Receive, *, limit: int) -> bytes:
         if message["type"] != "http.request":
             raise ClientGone
         parts.append(message["body"])
+        # Counted as it arrives: a chunked body must not fill the memory before it is refused.
         size += len(parts[-1])
         if size > limit:
             raise too_large(limit)

@@ -85,6 +85,7 @@ class Loop(Exporting):
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
         services, timeout_s = self._opened.services, number("timeout_s", timeout_s)
+        # Flushed before the head is read: the head then covers everything that this caller sent.
         return services.truth.writer.flush(timeout_s) and services.learner.wait_until(
             services.truth.log.head(), timeout_s
         )
@@ -165,6 +166,7 @@ class Agent(Part):
         ]
         facts = [fact for fact, _ in accepted]
         committed = _append(self._services, facts, [key for _, key in accepted])
+        # Only the log knows what an event id was used for, so this comes after the commit.
         if committed.conflicts:
             raise EventConflict(facts[min(committed.conflicts)].event_id)
         return [
@@ -207,6 +209,7 @@ class Feedback(Part):
             event_id=event_id,
             actor="embedded",
         )
+        # The server hands the copy on as JSON text; a caller in Python gets its values.
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
@@ -261,6 +264,7 @@ class Feedback(Part):
         committed = NOTHING_STORED
         if prepared.facts:
             committed = _append(services, prepared.facts, prepared.keys)
+        # Also without any fact to store: `settle` answers for the items that were refused.
         results = intake.settle(prepared, committed)
         assert isinstance(results.content, TypedBatch)
         return results.content.results
@@ -304,6 +308,7 @@ class Experiments(Part):
             trust=trust,
         )
         try:
+            # Not looked up first: another thread could create it between the look and this call.
             found = self._services.truth.catalog.experiments.create(draft, actor="embedded")
         except Conflict:
             if not exists_ok:
@@ -321,6 +326,7 @@ class Experiments(Part):
 
     def status(self, id: str) -> Status:
         """Return how an experiment is doing: its arms with n, mean, interval and share."""
+        # For its `NotFound`: the catalog decides which experiments there are.
         self.get(id)
         return self._services.learner.status(self._tenant_id, id)
 

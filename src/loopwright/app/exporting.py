@@ -32,6 +32,7 @@ class Exporting(Part):
         """
         begin = None if since is None else moment("since", since)
         end = None if until is None else moment("until", until)
+        # Checked before the first page, so that a wrong argument is raised here and not by the reader.
         wanted = extract(
             table,
             self._tenant_id,

@@ -28,6 +28,7 @@ def _watch_log(metrics: Metrics, truth: Truth) -> None:
     writer, log = truth.writer, truth.log
     metrics.watch("loopwright_decisions_shed_total", lambda: _one(writer.shed))
     metrics.watch("loopwright_log_head_offset", lambda: _one(log.head()))
+    # Feedback, which is acknowledged, and decisions, which may be shed, wait in queues of their own.
     metrics.watch("loopwright_log_queue_events", lambda: _one(writer.queued + writer.offered))
     metrics.watch("loopwright_log_oldest_age_seconds", lambda: _one(writer.oldest_age_ms / 1000))
     metrics.watch("loopwright_log_commit_seconds", lambda: _one(writer.commit_seconds))
@@ -63,7 +64,9 @@ def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
 def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:
     metrics.watch("loopwright_learner_offset", lambda: _one(learner.offset))
     metrics.watch(
-        "loopwright_learner_lag_events", lambda: _one(max(0, truth.log.head() - learner.offset))
+        # The head is read first, and the learner may pass it before its own offset is read: never below 0.
+        "loopwright_learner_lag_events",
+        lambda: _one(max(0, truth.log.head() - learner.offset)),
     )
     metrics.watch("loopwright_learner_published_total", lambda: _one(learner.published))
     metrics.watch(

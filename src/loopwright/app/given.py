@@ -109,6 +109,7 @@ def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
             return Principal(
                 given.catalog.tenants.get(tenant).id, "", frozenset({"feedback", "read"})
             )
+        # Litestar decodes header bytes as Latin-1, so encoding them so gives back what came in.
         header = request.headers.get("authorization")
         return authenticated(
             given.catalog.authenticate, None if header is None else header.encode("latin-1")
@@ -121,7 +122,7 @@ def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
     }
 
 
-# Litestar reads the annotations of what provides, so it takes functions and no `partial`.
+# Litestar reads the annotations of a provider, so it takes functions and no `partial`.
 def _ready(value: Any) -> Provide:
     def give() -> Any:
         return value
@@ -133,4 +134,5 @@ def _made(make: Callable[[], Any]) -> Provide:
     def give() -> Any:
         return make()
 
+    # On a thread: while the first call opens the warehouse, the event loop goes on serving selects.
     return Provide(give, sync_to_thread=True)

@@ -120,6 +120,7 @@ class Select:
         """Choose an arm."""
         request = decoded(self._decode, body)
         tenant_id, experiment_id = principal.tenant_id, request.experiment_id
+        # A mask gives a request arms of its own, so it cannot share the draw of a group.
         if request.mask is None and self._is_together((tenant_id, experiment_id)):
             selection = await self._join(tenant_id, request)
         else:
@@ -138,6 +139,8 @@ class Select:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = []
+            # Runs after the callbacks that are ready in this round, so each of their selects still joins.
+            # LinThompson with ten arms takes 26 µs for a context alone and 6 µs for one of 16 (docs/decisions/0008).
             loop.call_soon(self._answer_group, key)
         answer: asyncio.Future[Selection] = loop.create_future()
         group.append((request, answer))
@@ -238,6 +241,7 @@ class FeedbackBatch:
                     results[place] = RewardResult(200, *ids, True, flags=flags)
                 elif offset is not None:
                     results[place] = RewardResult(201, *ids, False, offset, flags=flags)
+                    # The new facts of one commit have consecutive offsets, in the order handed over.
                     offset += 1
             rejected += len(committed.conflicts)
         accepted = len(results) - rejected - duplicates
@@ -294,9 +298,11 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        # A dictionary costs no more than bare ASGI. A framework's shell measured 11 to 14 µs a request, and its
+        # router up to 76 µs more, by the place of the route among the others.
         path = scope["path"] if scope["type"] == "http" else ""
         found = self._endpoints.get(path)
-        # With a query it goes to the documented twin, which refuses parameters that nobody understands.
+        # With a query it goes to the documented twin, which refuses unknown parameters.
         if found is not None and scope["method"] == "POST" and not scope.get("query_string"):
             started = perf_counter()
             endpoint, route = found
@@ -350,6 +356,7 @@ def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | No
     if header is None:
         raise Unauthenticated("no API key; send the header 'Authorization: Bearer <key>'")
     scheme, _, key = header.partition(b" ")
+    # The scheme's name has no case (RFC 9110, 11.1).
     if scheme.lower() != b"bearer" or not key:
         raise Unauthenticated("the authorization header is not 'Bearer <key>'")
     return authenticate(key)

@@ -86,6 +86,7 @@ def build_behind(
     behind = Litestar(
         [*_probes(front, metrics), static, *CONTROLLERS, *twins],
         dependencies=dependencies,
+        # Every error leaves as a problem document (RFC 9457) with a code of ours, the framework's too.
         exception_handlers={
             LoopError: _loop_error,
             HTTPException: _http_error,
@@ -96,6 +97,7 @@ def build_behind(
         openapi_config=_DESCRIPTION,
         before_request=known,
         request_max_body_size=body_limit,
+        # Litestar's own configuration would replace the one of the server.
         logging_config=None,
     )
     # After the fact, because the description exists only once the application does.
@@ -201,6 +203,7 @@ _CODES: Final = {
 
 
 def _unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    # The trace goes to the log and not into the answer: it may hold paths and what people wrote.
     logger.error("request failed", exc_info=error, extra={"path": _nameless(request.url.path)})
     return rendered(
         problem(

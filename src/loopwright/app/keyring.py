@@ -71,6 +71,7 @@ class KeyRing:
         self._listeners.append(listener)
 
     def _apply(self) -> None:
+        # Saved first: no token may be signed by a key that a crash can lose.
         self._save()
         self.signer = self._make_signer()
         for listener in self._listeners:
@@ -100,6 +101,7 @@ class KeyRing:
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace `path` durably by `content`, readable by its owner only."""
+    # In the same folder, because a rename is atomic only within one file system.
     scratch = path.with_name(path.name + ".new")
     # Left by a crash; O_EXCL below refuses a file, or a link, that another process put there since.
     scratch.unlink(missing_ok=True)
@@ -122,4 +124,5 @@ def _new_key() -> str:
 
 
 def _after(active: int) -> list[int]:
+    # From the active id upwards: the id of a retired key, which old tokens name, is used again last.
     return [(active + step) % 256 for step in range(1, 256)]

@@ -46,6 +46,7 @@ class KnownParameters:
         # A template names the type of a parameter, `{id:str}`; the description does not.
         path = _TYPE.sub("}", request.scope["path_template"])
         known = self._names.get((path, request.method.lower()))
+        # Not in the description, as the pages of the documentation: no list to compare with.
         if known is None:
             return
         unknown = sorted(set(request.query_params) - known)

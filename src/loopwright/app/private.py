@@ -10,6 +10,7 @@ from typing import Final
 
 FILES: Final = (
     "*.db",
+    # SQLite's write-ahead log and its index: they hold rows that the database does not have yet.
     "*.db-wal",
     "*.db-shm",
     "keys.json",
@@ -30,6 +31,7 @@ def keep_private(folder: Path) -> None:
     may be in it. A file of another owner is left alone; `loopwright doctor` names it.
     """
     for path in _paths(folder):
+        # The file of another owner, or a -wal that SQLite removed since the folder was listed.
         with suppress(OSError):
             path.chmod(0o700 if path.is_dir() else 0o600)
 

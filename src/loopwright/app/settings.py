@@ -33,6 +33,7 @@ COMMAND_VARIABLES: Final = frozenset({"LOOPWRIGHT__URL", "LOOPWRIGHT__API_KEY"})
 
 def _also_as(name: str) -> AliasChoices:
     """Return the names of a setting that has its customary environment variable beside ours."""
+    # An alias switches `env_prefix` off, so our own name is listed beside the customary one.
     return AliasChoices(name, f"{PREFIX}{name}".lower(), f"{PREFIX}{name}".upper(), name.upper())
 
 
@@ -139,6 +140,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take flags first, then the environment, then the file that `load_settings` read."""
+        # The table travels among the flags, because pydantic hands a source nothing else from the caller.
         assert isinstance(init_settings, InitSettingsSource)
         flags = dict(init_settings.init_kwargs)
         table = flags.pop("_table", {})
@@ -173,6 +175,7 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     Reads `loopwright.toml` in the working directory unless `config` names another file. Raises
     `SettingsInvalid`, naming every problem at once.
     """
+    # A flag that is None was not given; passed on it would override the file.
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     given["_table"] = _read(config)
     if unknown := _unknown_variables():
@@ -180,6 +183,7 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
+        # All faults at once: one per start would take as many starts to find.
         raise SettingsInvalid("; ".join(_sentence(dict(e)) for e in error.errors())) from None
 
 
@@ -190,11 +194,13 @@ def _read(config: Path | None) -> dict[str, Any]:
             return {}
         raise SettingsInvalid(f"there is no settings file {path}")
     try:
+        # Editors on Windows may begin a file with a byte order mark, which TOML does not allow.
         found = tomllib.loads(path.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingsInvalid(f"{path} is not UTF-8: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
+    # A setting above the table's header would else be ignored without a word.
     outside = [name for name, value in found.items() if not isinstance(value, dict)]
     if outside:
         raise SettingsInvalid(
@@ -208,6 +214,7 @@ def _read(config: Path | None) -> dict[str, Any]:
 
 def _unknown_variables() -> list[str]:
     """Return a sentence for each environment variable that looks like a setting and is none."""
+    # pydantic-settings ignores a variable that names no field: a misspelt one would do nothing.
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | COMMAND_VARIABLES
     found = []
     for name in sorted(os.environ):

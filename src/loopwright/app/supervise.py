@@ -163,6 +163,7 @@ class Supervisor:
         if self._threads:
             return
         for name, supervised in self._supervised.items():
+            # Daemons, so that a program that forgets to close its loop can still end.
             thread = threading.Thread(
                 target=self._run, args=[supervised], name=f"loopwright-{name}", daemon=True
             )
@@ -171,6 +172,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Let each task finish its present run, and end the threads; a second call does nothing."""
+        # All are told before the first is waited for. No limit: a task that still ran would meet closed stores.
         self._stopping.set()
         for thread in self._threads.values():
             thread.join()
@@ -191,6 +193,7 @@ class Supervisor:
     def _run(self, supervised: Supervised) -> None:
         # A periodic task waits first: the start belongs to serving.
         rest_s = supervised.task.pace.every_s
+        # Not a sleep: `stop` ends the wait at once.
         while not self._stopping.wait(rest_s):
             rest_s = supervised.turn()
 

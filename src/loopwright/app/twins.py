@@ -32,6 +32,7 @@ def twin(
     shape = _SHAPES[path]
 
     async def handler(data: Any) -> Response[bytes]:
+        # Only its signature is used: Litestar derives the description of the API from it.
         raise AssertionError("the hook before this handler answers")
 
     # Written after the fact, because the body's type is known only here.
@@ -41,6 +42,7 @@ def twin(
         tags=["loop"],
         summary=shape.summary,
         status_code=shape.status,
+        # Before Litestar decodes the body: its errors would differ from those of the front.
         before_request=_answering(endpoint, front=front, known=known),
         responses={
             shape.status: ResponseSpec(

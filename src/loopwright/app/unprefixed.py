@@ -13,6 +13,7 @@ PREFIX: Final = "/api/v1"
 KEYLESS: Final = "loopwright.keyless_tenant"
 """Member of the scope that names the tenant of a request that needs no key."""
 
+# Exact paths: everything else below /feedback still needs a key.
 _OPEN: Final = frozenset(
     {
         ("POST", "/feedback"),
@@ -34,6 +35,7 @@ class Unprefixed:
         """Serve one request."""
         path = scope.get("path", "")
         if scope["type"] == "http" and (path == "/feedback" or path.startswith("/feedback/")):
+            # ASGI makes `raw_path` optional; where it is there, both must name the same resource.
             raw = scope.get("raw_path") or path.encode()
             changed = {"path": PREFIX + path, "raw_path": PREFIX.encode() + raw}
             if self._tenant is not None and (scope["method"], path) in _OPEN and is_local(scope):
@@ -55,8 +57,10 @@ def is_local(scope: Scope) -> bool:
     if b"authorization" in said or b"origin" in said or not client or not is_loopback(client[0]):
         return False
     media_type = said.get(b"content-type", "").split(";")[0].strip().lower()
+    # A browser sends text or a form to another origin unasked (a CORS simple request); JSON needs a preflight.
     if scope["method"] == "POST" and media_type != "application/json":
         return False
+    # After DNS rebinding the address is ours, and Host is still the name of the page's server.
     return is_loopback(urlsplit(f"//{said.get(b'host', '')}").hostname or "")
 
 
@@ -65,4 +69,5 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
+        # No other name: resolving it would ask a DNS server that the attacker may own.
         return host == "localhost"

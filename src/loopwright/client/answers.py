@@ -33,6 +33,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     experiment_id: str
     arm: Arm
+    # Optional on our side only: a local fallback has no token, and feedback for it could not be verified.
     request_id: str | None = None
     decision_id: str | None = None
     propensity: float | None = None
@@ -49,6 +50,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return self.mode == "fallback" and self.request_id is None
 
 
+# Strict, unlike the answers: a misspelt `event_id` that is ignored would let a retry count twice.
 class FeedbackItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One reward for one selection. `event_id` makes a retry the same fact; it is minted when absent.
 
@@ -95,6 +97,7 @@ class ExperimentPage(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
+# Unknown members of an answer are ignored, so that an older client can read a newer server.
 class _Stored(msgspec.Struct, frozen=True):
     event_id: str
     decision_id: str
@@ -118,6 +121,7 @@ class _BatchAnswer(msgspec.Struct, frozen=True):
     results: list[_ItemResult]
 
 
+# Made once: every new decoder would inspect its type again.
 read_selection: Final = msgspec.json.Decoder(Selection).decode
 _read_stored: Final = msgspec.json.Decoder(_Stored).decode
 _read_batch: Final = msgspec.json.Decoder(_BatchAnswer).decode
@@ -132,6 +136,7 @@ def read_receipt(body: bytes) -> Receipt:
 def read_batch(body: bytes, *, sent: list[bool]) -> BatchReceipt:
     """Return the receipt of a batch; `sent` says for each item whether it travelled or was skipped."""
     answer = _read_batch(body)
+    # The server knows only what travelled; the fallbacks are put back in their places.
     results = iter(answer.results)
     return BatchReceipt(
         accepted=answer.accepted,

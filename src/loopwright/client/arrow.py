@@ -36,10 +36,12 @@ def stream(page: Callable[[int], bytes], *, limit: int = PAGE) -> Any:
         table = first
         while True:
             yield from table.to_batches()
+            # A page with fewer rows than asked for is the last: no request is spent to find that out.
             if table.num_rows < limit:
                 return
             table = parquet.read_table(io.BytesIO(page(_last(table))))
 
+    # The first page's schema holds for all: the server types its columns by the table, not by the rows.
     return pyarrow.RecordBatchReader.from_batches(first.schema, batches())
 
 

@@ -41,6 +41,7 @@ class Breaker:
             if self._timeouts < AFTER:
                 return 0.0
             if left_s <= 0:
+                # Moved before the probe goes out, so that the next caller is not a second probe.
                 self._closed_until = now + patience_s
                 return 0.0
             return left_s
@@ -51,11 +52,13 @@ class Breaker:
             self._timeouts += 1
             doublings = self._timeouts - AFTER
             if doublings >= 0:
+                # Bounded before the power is taken: 2.0 ** 1024 overflows.
                 pause_s = min(PAUSE_S * 2.0 ** min(doublings, 16), LONGEST_PAUSE_S)
                 self._closed_until = self._monotonic() + pause_s
 
     def answered(self) -> None:
         """Note that the server answered, or that the call failed without waiting."""
+        # A server that is well answers every call: no lock for those.
         if self._timeouts:
             with self._lock:
                 self._timeouts = 0

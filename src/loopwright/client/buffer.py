@@ -25,7 +25,9 @@ from .fork import renew_after_fork
 OnError = Callable[[FeedbackItem, LoopError], None]
 OnFull = Literal["raise", "block"]
 
+# The server refuses larger ones.
 MAX_BATCH: Final = 1000
+# 507 is a full disk: an operator makes room, and the queue keeps the items until then.
 PASSING: Final = frozenset({429, 502, 503, 504, 507})
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
@@ -77,6 +79,7 @@ class FeedbackBuffer:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._begin()
+        # A daemon thread is cut off when the interpreter ends; `close` lets it finish its batch first.
         atexit.register(self.close)
         renew_after_fork(self._renew)
 
@@ -96,6 +99,7 @@ class FeedbackBuffer:
         if request_id is None:
             self._skip()
             return None
+        # Before it is queued: every try of its batch must carry the same id, or a retry would count twice.
         item = self._identify(FeedbackItem(request_id, reward, metric, event_id))
         with self._changed:
             self._make_room()
@@ -196,6 +200,7 @@ class FeedbackBuffer:
                 if due_s is not None and due_s <= 0:
                     count = min(len(self._queue), self._max_items)
                     batch = [self._queue.popleft()[1] for _ in range(count)]
+                    # Callers that wait for room wait on the same condition.
                     self._changed.notify_all()
                     return batch
                 self._changed.wait(due_s)
@@ -232,6 +237,7 @@ class FeedbackBuffer:
     def _deliver_parts(self, batch: list[FeedbackItem], error: LoopError) -> None:
         """Send halves of a batch that is too large; of one that is refused as a whole, each item alone."""
         if isinstance(error, BodyTooLarge):
+            # Halves, because the limit in bytes is the server's and a proxy's, and unknown here.
             middle = len(batch) // 2
             parts = [batch[:middle], batch[middle:]]
         else:
@@ -248,6 +254,7 @@ class FeedbackBuffer:
             left_s = self._deadline - time.monotonic()
         if left_s <= 0:
             return False
+        # Not the condition: with the deadline set it would return at once, and retry in a busy loop.
         time.sleep(min(pause_s, left_s))
         return True
 

@@ -65,6 +65,8 @@ def select(
         path=f"{API}/agent/select",
         body=arguments.encoded({name: value for name, value in body.items() if value is not None}),
         read=lambda body: terms.remembered(read_selection(body)),
+        # A repeated select leaves one decision without feedback, which teaches nothing. On 503 the default arm
+        # answers at once: a product does not wait for a pause.
         retry_on=HARMLESS,
         fallback=fallback,
     )
@@ -103,6 +105,7 @@ def feedback_batch(
     given = [_item(item) for item in arguments.listed("items", items)]
     travels = [item.request_id is not None for item in given]
     terms.skip(travels.count(False))
+    # A fallback has no token, and the server would refuse it; its place in the result is kept.
     sending = [_identified(terms, item) for item in given if item.request_id is not None]
     if not sending:
         nothing = b'{"accepted":0,"duplicates":0,"rejected":0,"results":[]}'
@@ -128,6 +131,7 @@ def _item(item: FeedbackItem | Mapping[str, Any]) -> FeedbackItem:
         raise Invalid(f"a feedback item is {arguments.shown(item)}; it must be a mapping")
     members = dict(item)
     if "reward" in members:
+        # Before `convert`, which refuses NumPy's numbers.
         members["reward"] = arguments.reward(members["reward"])
     try:
         return msgspec.convert(members, FeedbackItem)

@@ -31,6 +31,7 @@ def address(base_url: str) -> str:
 
 def patience(timeout_s: float) -> float:
     """Return seconds above 0; raises `SettingsInvalid`."""
+    # True is an int, and NumPy's strings have `__float__`: both are mistakes here.
     if isinstance(timeout_s, bool | str) or not isinstance(timeout_s, SupportsFloat):
         raise SettingsInvalid(f"timeout_s is {timeout_s!r}; give seconds as a number")
     seconds = float(timeout_s)
@@ -57,6 +58,7 @@ def defaults(default_arms: Mapping[str, object] | None) -> dict[str, object]:
 
 def header(api_key: str) -> str:
     """Return an API key that a header can carry; raises `SettingsInvalid`."""
+    # A line break would end the header and begin another one.
     if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable():
         raise SettingsInvalid("the API key has characters that no key has; copy it again")
     return api_key

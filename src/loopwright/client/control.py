@@ -68,9 +68,11 @@ def define_experiment(
     created = change("POST", "/experiments", body=definition, read=_read_experiment)
 
     def begun(experiment: Experiment) -> Call[Experiment] | None:
+        # Starting one that runs is a conflict, so only a draft is started.
         return _move(experiment.id, "start") if start and experiment.state == "draft" else None
 
     if exists_ok:
+        # Create first and read on a conflict: the other way round, two processes could both find nothing.
         found = replace(get_experiment(terms, definition.get("id", "")), then=begun)
         # Repeating it is harmless now: what a lost answer had created is found there.
         created = replace(
@@ -157,6 +159,7 @@ def change_arm(
         "max_share": max_share,
         "metadata": metadata,
     }
+    # A null would be a value; a member that is left out is unchanged.
     given = {field: value for field, value in changes.items() if value is not None}
     path = f"/experiments/{segment(id)}/arms/{segment(arm_id)}"
     return change("PATCH", path, body=given, read=_read_experiment)
@@ -172,6 +175,7 @@ def create_key(
         "expires_at_ms": expires_at_ms,
     }
     given = {field: value for field, value in body.items() if value is not None}
+    # A repeat after a lost answer would leave a key behind whose secret nobody has.
     return change("POST", "/keys", body=given, read=_read_object)
 
 
@@ -183,6 +187,7 @@ def list_keys(terms: Terms) -> Call[list[dict[str, Any]]]:
 def rotate_key(terms: Terms, id: str, *, grace_s: float = 0.0) -> Call[dict[str, Any]]:
     """Give a key a new secret; the present one stays valid for `grace_s` seconds more."""
     path = f"/keys/{segment(id)}/rotate"
+    # A repeat after a lost answer would replace the secret that the first one issued.
     return change("POST", path, body={"grace_s": grace_s}, read=_read_object)
 
 

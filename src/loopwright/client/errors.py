@@ -41,6 +41,7 @@ def _family(cls: type[LoopError]) -> Iterator[type[LoopError]]:
         yield from _family(child)
 
 
+# Only classes of the core: one of ours may inherit the code of its parent, and would take its place.
 _BY_CODE: Final = {cls.code: cls for cls in _family(LoopError) if cls.__module__ == errors.__name__}
 
 
@@ -63,6 +64,7 @@ def from_problem(problem: dict[str, Any], *, status: int) -> LoopError:
     """Return the error that a problem document (RFC 9457) describes."""
     members = {name: value for name, value in problem.items() if name not in _STANDARD}
     message = str(problem.get("detail") or problem.get("title") or f"status {status}")
+    # A newer server may name a code that this client has no class for.
     cls = _BY_CODE.get(str(problem.get("code")))
     if cls is None:
         return ApiError(message, status=status, problem=problem)

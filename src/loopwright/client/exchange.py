@@ -39,6 +39,7 @@ IDEMPOTENT: Final[frozenset[FailureKind | int]] = frozenset(
 )
 """Repeat after anything that may pass: the ids inside make the second the same as the first."""
 
+# Not 429 and not 500: those are answers, which a default arm would hide.
 UNAVAILABLE: Final = frozenset({502, 503, 504})
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
@@ -127,6 +128,7 @@ class Terms:
     def __post_init__(self) -> None:
         self.new_id = Ids(self.clock, self.rng)
         self.breaker = Breaker(self.monotonic)
+        # Only of experiments with a default arm, so its size is bounded by the configuration and their arms.
         self._served: dict[str, dict[str, Arm]] = {}
         self.fallbacks = 0
         self.skipped = 0
@@ -167,6 +169,7 @@ class Terms:
         """Count a fallback; warn at the first of an outage."""
         with self._lock:
             self.fallbacks += 1
+            # Read and set under the lock, or several threads would warn of the same outage.
             first, self._is_out = not self._is_out, True
         if first:
             log.warning(
@@ -190,7 +193,7 @@ class Terms:
 
 
 def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Failure | None, T]:
-    """Yield the steps of `call`; return what it came to.
+    """Yield the steps of `call`; return its result.
 
     Raises the error the server named, `Unreachable` when it gave no answer, or `ApiError` when the answer
     cannot be read.
@@ -198,12 +201,14 @@ def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Fail
     if wait_s := terms.breaker.wait_s(terms.timeout_s):
         reason = f"the latest calls got no answer in time; it is asked again in {wait_s:.1f} s"
         return _give_up(terms, call, Failure("late", reason), 0)
+    # One deadline for all attempts: `timeout_s` is the patience of the caller, not of one attempt.
     deadline = terms.monotonic() + terms.timeout_s
     attempt = 0
     while True:
         left = max(deadline - terms.monotonic(), SHORTEST_TIMEOUT_S)
         outcome = yield Send(call.method, call.path, call.body, left)
         assert outcome is not None
+        # Any answer, and a refused connection too, shows that the server does not make calls wait.
         if isinstance(outcome, Failure) and outcome.is_timeout:
             terms.breaker.timed_out()
         else:
@@ -219,6 +224,7 @@ def converse(terms: Terms, call: Call[T]) -> Generator[Send | Wait, Reply | Fail
         if (
             kind not in call.retry_on
             or attempt > terms.retries
+            # No pause that ends past the deadline: it could only delay the same error.
             or terms.monotonic() + pause >= deadline
         ):
             try:
@@ -261,6 +267,8 @@ def _give_up(terms: Terms, call: Call[T], outcome: Reply | Failure, attempts: in
 
 def _pause(terms: Terms, attempt: int, outcome: Reply | Failure) -> float:
     """Exponential backoff with jitter, never less than what the server asked for."""
+    # Half of the pause is random (“equal jitter”, Brooker 2015), so that clients that failed together do not
+    # come back together.
     backoff = min(FIRST_PAUSE_S * 2.0**attempt, LONGEST_PAUSE_S) * terms.rng.uniform(0.5, 1.0)
     asked = _retry_after_s(outcome, terms.clock) if isinstance(outcome, Reply) else 0.0
     # Spread over a quarter more, so that those who were sent away together do not return together.

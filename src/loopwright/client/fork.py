@@ -19,7 +19,9 @@ def renew_after_fork(renew: Callable[[], Any]) -> None:
 
     It runs in the child before any of the child's own threads.
     """
+    # Those whose object is gone are dropped here, so the list grows with the living clients only.
     _renewals[:] = [known for known in _renewals if known() is not None]
+    # A plain weak reference to a bound method dies at once; a strong one would keep every client alive.
     _renewals.append(WeakMethod(renew))
 
 
@@ -29,5 +31,6 @@ def _renew_all() -> None:
             renew()
 
 
+# Windows has no fork, and then no such function.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)

@@ -41,6 +41,7 @@ class method(Generic[P, T]):
 
     def __init__(self, build: Callable[Concatenate[Terms, P], Call[T] | Done[T]]) -> None:
         self.build = build
+        # Editors and `help` read the class, where no method has been bound yet.
         self.__doc__ = build.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -61,6 +62,7 @@ class method(Generic[P, T]):
             if isinstance(group, Group)
             else _awaiting(group, self.build)
         )
+        # A descriptor without `__set__` yields to the instance's dictionary, so this is the cache.
         group.__dict__[self._name] = bound
         return bound
 
@@ -76,6 +78,7 @@ def _blocking(group: Group, build: Callable[Concatenate[Terms, P], Call[T] | Don
 def _awaiting(group: AsyncGroup, build: Callable[Concatenate[Terms, P], Call[T] | Done[T]]) -> Any:
     @functools.wraps(build)
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        # Built inside the coroutine, so wrong arguments are raised at the `await`, as every other error.
         return await group.run(build(group.terms, *args, **kwargs))
 
     return call

@@ -27,4 +27,5 @@ def change(method: str, path: str, *, body: Any, read: Callable[[bytes], T]) -> 
 
 def segment(name: str) -> str:
     """Return an id as one segment of a path, whatever it contains; raises `Invalid`."""
+    # Nothing is safe: an id with a slash would else be two segments and name another resource.
     return quote(arguments.text("id", name), safe="")

@@ -96,6 +96,7 @@ class Client(_Shell):
         super().__init__(
             base_url, api_key, timeout_s=timeout_s, retries=retries, default_arms=default_arms
         )
+        # One pool for all threads: a connection per call would add a TCP and a TLS handshake to each.
         self._http = httpx.Client(**_options(self._terms.base_url, self._secret()))
         self._is_closed = self._is_inherited = False
         self.agent = Agent(self._terms, self._run)
@@ -159,6 +160,7 @@ class Client(_Shell):
     def close(self) -> None:
         """Close the connections; a second call does nothing. Calls after it raise `Conflict`."""
         self._is_closed = True
+        # Inherited connections are the parent's: closing them would end its TLS sessions.
         if not self._is_inherited:
             self._http.close()
 
@@ -245,6 +247,7 @@ class AsyncClient(_Shell):
         `asyncio.to_thread`.
         """
         terms = self._terms
+        # Connections of the event loop cannot be used from a thread, so the buffer gets a client of its own.
         sender = Client(
             terms.base_url, self._secret(), timeout_s=terms.timeout_s, retries=terms.retries
         )
@@ -334,6 +337,7 @@ class AsyncClient(_Shell):
         if self._is_closed:
             raise closed()
         if self._is_inherited:
+            # Dropped, not closed, as in `Client`.
             self._http = httpx.AsyncClient(**_options(self._terms.base_url, self._secret()))
             self._is_inherited = False
         return self._http
@@ -358,6 +362,7 @@ def _arguments(step: Send) -> dict[str, Any]:
         "method": step.method,
         "url": step.path,
         "content": step.body,
+        # httpx sets no media type for raw bytes.
         "headers": {} if step.body is None else _JSON,
         "timeout": step.timeout_s,
     }
@@ -370,6 +375,7 @@ def _reply(response: httpx.Response) -> Reply:
 def _failure(error: httpx.HTTPError) -> Failure:
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hung = isinstance(error, httpx.TimeoutException)
+    # In these three no byte of the request has left, so even a change may be sent again.
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return Failure("unsent", reason, hung)
     return Failure("late" if hung else "lost", reason)

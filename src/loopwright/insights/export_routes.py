@@ -105,9 +105,12 @@ class ExportController(Controller):
             consent=consent,
         )
         asked = _format(format)
+        # This runs on a thread (`sync_to_thread`): the event loop goes on serving selects during the query.
         page = Exporter(warehouse, columnar).page(
             wanted, format=asked, after=_whole("cursor", cursor), limit=_whole("limit", limit)
         )
+        # In headers, because the body is the file itself. Table and format are names from our lists, so the
+        # quotes of the file name cannot be broken.
         headers = {
             "x-log-offset": str(page.offset),
             "content-disposition": f'attachment; filename="{table}.{asked}"',
@@ -118,6 +121,7 @@ class ExportController(Controller):
 
 
 def _whole(name: str, text: str) -> int:
+    # `isdigit` alone takes "²", which `int` refuses; 18 digits always fit a BIGINT.
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise Invalid(f"{name} is '{text[:40]}'; expected a whole number", found=text[:40])
     return int(text)

@@ -135,13 +135,17 @@ class Exporter:
         """
         if not 1 <= limit <= MOST:
             raise Invalid(f"limit is {limit}; expected 1 to {MOST}", found=limit)
+        # The end is fixed before the rows are read: headers go out first, and facts that arrive meanwhile must
+        # not change the page.
         bounds = self._ask(wanted, _bounds_query(wanted), after=after, limit=limit)
         ((n, last),) = bounds.rows
+        # `max` over no rows is NULL.
         rows = self._rows(wanted, after=after, through=last or after)
         write = {"jsonl": self._json, "csv": self._csv, "parquet": self._parquet}[format]
         return ExtractPage(
             content=write(wanted, rows, after == 0),
             rows=n,
+            # A full page may be the last: the next one is then empty and ends the export.
             cursor=last if n == limit else None,
             offset=bounds.offset,
         )
@@ -186,6 +190,7 @@ class Exporter:
         self, wanted: Extract, rows: Iterator[list[dict[str, Any]]], is_first: bool
     ) -> Iterator[bytes]:
         types = {c.name: _ARRAYS.get(c.name, c.type) for c in exported_columns(wanted.table)}
+        # One file for all rows: Parquet ends with its index, so a page cannot be sent in parts.
         lines = (_line(_typed(row)) for part in rows for row in part)
         yield self._columnar.encode_lines(types, lines)
 
@@ -197,6 +202,7 @@ def exported_columns(table: ExportTable) -> tuple[Column, ...]:
 
 def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        # Passed on undecoded: the encoder of columns parses JSON anyway.
         name: msgspec.Raw(value.encode()) if name in _ARRAYS else value
         for name, value in row.items()
         if value is not None
@@ -243,6 +249,7 @@ def _query(
 
 
 def _condition(wanted: Extract) -> str:
+    # Not every table has the column; where it is missing, there is nothing to filter by.
     has_consent = "consent_share" in EXPORTABLE[wanted.table].names
     terms = ["consent_share"] if wanted.scope == "share" and has_consent else []
     if wanted.experiment_id is not None:

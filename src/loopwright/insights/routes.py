@@ -63,6 +63,7 @@ _PAGE_HEADERS: Final = {
     # The page needs nothing but itself, so it may load nothing.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     "x-content-type-options": "nosniff",
+    # One address has two forms, which a cache must keep apart (RFC 9110, 12.5.5).
     "vary": "accept",
 }
 _FORMATS: Final = ("json", "html")
@@ -123,6 +124,9 @@ Asked = NamedDependency[SkipValidation[Period]]
 
 class InsightsController(Controller):
     """Quality, statistics and exports of feedback."""
+
+    # Handlers that query run on a thread (`sync_to_thread`): the event loop goes on serving selects meanwhile.
+    # `acting_for` comes before the look-up of a tenant: a key must not learn which other tenants there are.
 
     path = "/api/v1/feedback"
     tags: Sequence[str] = ("insights",)
@@ -304,6 +308,7 @@ class InsightsController(Controller):
         scope = _SCOPES[_among("consent", consent, tuple(_SCOPES))]
         asked = _EXPORTS[_among("format", format, tuple(_EXPORTS))]
         if asked == "json":
+            # The form of earlier systems: a fact is read back from the log and shown as the item that held it.
             pages = json_list(map(as_sent, insights.exported(tenant, of, scope=scope)))
         else:
             pages = insights.export(tenant, of, format=asked, scope=scope)
@@ -340,6 +345,7 @@ class InsightsController(Controller):
         if _PERIOD.isdisjoint(request.query_params):
             of = Period(from_ms=0, to_ms=EVER_MS)
         rows = (row for page in insights.exported(tenant, of) for row in page)
+        # All pairs at once, because a text's partner may come on any later page.
         lines = msgspec.json.Encoder().encode_lines(list(preference_pairs(rows)))
         return Response(lines, media_type="application/x-ndjson")
 
@@ -355,6 +361,7 @@ def _accepted(request: Request[Any, Any, Any]) -> str:
 
 def _among(name: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
+        # Cut, because the answer repeats it and a query may be long.
         raise Invalid(
             f"{name} is '{value[:40]}'; expected one of {', '.join(known)}",
             found=value[:40],

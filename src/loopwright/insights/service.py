@@ -202,6 +202,7 @@ class Insights:
             )
             for row in answer.dicts()
         )
+        # A session exists only by its steps, so none of them means that there is no such session.
         if not steps:
             raise NotFound(
                 f"there are no steps of session '{session_id[:80]}'; steps arrive by POST /api/v1/steps"
@@ -263,6 +264,7 @@ class Insights:
                 from_ms=of.from_ms,
                 to_ms=of.to_ms,
                 after=after,
+                # Pages: one answer with all rows would hold every row as a Python object at once.
                 limit=_PAGE,
             )
             rows = answer.dicts()
@@ -290,9 +292,11 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _averages(segments: Sequence[SegmentTally]) -> dict[str, float]:
+    # JSON has no null as a member's name.
     return {s.segment or "": s.average_stars for s in segments if s.average_stars is not None}
 
 
 def _rate(tally: RateTally) -> MetricRate:
+    # Without events there is no rate: 0 would read as “never”.
     rate = tally.hits / tally.n if tally.n else None
     return MetricRate(name=tally.metric, hits=tally.hits, n=tally.n, rate=rate)

@@ -59,7 +59,9 @@ class Door:
             former=resolve.former_keys(truth.log),
             shielded=shielded,
         )
+        # A rotation must reach all three: a token that the selector signs, both intakes must verify.
         self.ring.subscribe(self._sign_with)
+        # NORMAL: a power failure may take the latest refusals, and their senders were told of each.
         self.quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(self.quarantine_database)
         self.classifier_fell_back: Mapping[str, int] = {}
@@ -99,7 +101,7 @@ class Door:
 
 
 def _redactor(settings: Settings) -> Redactor:
-    """Return what redacts free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
+    """Return the redactor of free text; raises `SettingsInvalid` when Presidio is asked for and not installed."""
     rules = Rules()
     if settings.redactor == "rules":
         return rules

@@ -40,12 +40,15 @@ def build_learner(
     def applied(offset: int) -> None:
         learner.wait_until_read(offset, APPLY_S)
 
+    # Set late: the catalog exists before the learner that its answers wait for.
     truth.applied = applied
     try:
+        # Experiments from before control facts have none in the log; each gets one (docs/decisions/0011).
         truth.catalog.adopt(learner.standing())
+        # A crash between a change and its fact has left the fact in the outbox.
         truth.catalog.relay()
     except LoopError as error:
-        # It goes on without: the keeper tries again.
+        # The start goes on: the keeper's task `outbox` tries again.
         _logger.error(
             "changes wait in the outbox until the event log can be written",
             extra={"reason": error.message},

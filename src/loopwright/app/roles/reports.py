@@ -36,6 +36,7 @@ class Reports:
     @property
     def warehouse(self) -> Warehouse:
         """The tables that reports read. The first call opens them, which can take seconds."""
+        # Two requests come on two threads; without the lock both would open the tables.
         with self._opening:
             if self._warehouse is None:
                 self._warehouse = Warehouse(
@@ -45,6 +46,7 @@ class Reports:
                     clock=self._truth.clock,
                     loader=self._loader,
                 )
+                # Registered last and so closed first, while the log and the files that it reads are open.
                 self._opened.callback(self._warehouse.close)
             return self._warehouse
 

@@ -38,6 +38,7 @@ class Truth:
         self.log = resolve.event_log(self.at.log)
         opened.callback(self.log.close)
         self.catalog_database = self.database("catalog", opened)
+        # NORMAL: the log rebuilds checkpoints and positions, so a power failure may take the latest ones.
         self.state_database = self.database("state", opened, synchronous="NORMAL")
         self.columnar = resolve.columnar()
         self.segments = Segments(resolve.blob_store(self.at.blobs, "segments"), self.columnar)
@@ -48,6 +49,7 @@ class Truth:
             capacity=settings.queue_events,
             shed_capacity=settings.decision_buffer,
         )
+        # Registered after the log and so closed before it: the last commit needs the log open.
         opened.callback(self.writer.close)
         self.writer.subscribe(self.reader.wake)
         self.catalog = Catalog(
@@ -55,6 +57,7 @@ class Truth:
             clock=clock,
             ids=ids,
             append=self.append,
+            # Looked up at each call: the learner's role replaces `applied` once it has a learner.
             applied=lambda offset: self.applied(offset),
         )
         self.applied: Callable[[int], None] = lambda offset: None
@@ -85,6 +88,7 @@ class Truth:
     def append(self, facts: Sequence[Fact], keys: Sequence[bytes]) -> int:
         """Put facts of the control plane into the log; return an offset that is not below theirs."""
         self.writer.append(facts, keys, timeout_s=APPEND_S)
+        # Not an offset of the commit: a fact that a crash relayed before is a duplicate and has none in it.
         return self.log.head()
 
     def experiments(self) -> Iterable[Experiment]:
@@ -104,6 +108,7 @@ class Truth:
 
     def _raw_copies(self, settings: Settings, opened: ExitStack) -> RawCopies | None:
         """Open the raw copies. With the setting off, copies kept earlier still expire and are still erased."""
+        # A database server shows no file to look for, so it is opened to find out.
         has_some = settings.database is not None or (self.folder / RAW_FILE).exists()
         if not settings.raw_copies and not has_some:
             return None
