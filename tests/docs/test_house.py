@@ -36,7 +36,6 @@ LONG_FUNCTIONS: Final = frozenset(
 LARGE_CLASSES: Final = frozenset(
     {
         "testing/simulation/world.py:World",
-        "warehouse/service.py:Warehouse",
     }
 )
 
