@@ -228,7 +228,9 @@ def learner_story(open: OPEN) -> list[Any]:
     def checkpoint(through: int, **parts: Any) -> Checkpoint:
         empty: dict[str, Any] = {n: {} for n in ("states", "remembered", "forgotten", "spent")}
         return Checkpoint(
-            through=through, event_ms=NOW + through, **{**empty, "snapshots": [], **parts}
+            through=through,
+            event_ms=NOW + through,
+            **{**empty, "controls": {}, "snapshots": [], **parts},
         )
 
     def waiting(due_ms: int | None, forget_ms: int | None = None) -> Remembered:

@@ -43,6 +43,9 @@ class Exporting(Part):
             consent=consent,
         )
 
+        # A decision waits up to 0.2 s for company before it is written; this process expects to find its own.
+        self._services.truth.writer.flush()
+
         def page(after: int) -> bytes:
             # Asked anew for each page: the reader may outlive the loop.
             kept = self._services

@@ -52,6 +52,7 @@ class Access:
         live = self._recent.get(raw_key)
         if live is None or now_ms >= live.valid_until_ms:
             live = self._looked_up(raw_key, now_ms)
+        # No lock: of two threads that write at once either time is true, and one may be lost.
         live.last_used_ms = now_ms
         return live.principal
 
@@ -75,6 +76,7 @@ class Access:
         """Let the secrets of `new` in, and end those of the value it replaces."""
         old = self._keys.get(new.key.id)
         self._keys[new.key.id] = new
+        # New before old: a request that arrives between the two meets at least one secret that is valid.
         admitted = self._admit(new)
         for digest in (old.digest, old.previous_digest) if old is not None else ():
             if digest is not None and digest not in admitted:
@@ -105,6 +107,7 @@ class Access:
             )
         if now_ms >= live.valid_until_ms:
             raise Unauthenticated("the API key has expired; use its successor or ask for a new one")
+        # Emptied whole: only valid keys get here, and keeping an order of use would add work to every request.
         if len(self._recent) >= _MOST_RECENT:
             self._recent.clear()
         self._recent[raw_key] = live
@@ -119,8 +122,10 @@ class Access:
         expires_ms = math.inf if key.expires_at_ms is None else key.expires_at_ms
         admitted = {stored.digest: expires_ms}
         if stored.previous_digest is not None and key.previous_valid_until_ms is not None:
+            # A grace period cannot outlive the key itself.
             admitted[stored.previous_digest] = min(expires_ms, key.previous_valid_until_ms)
         for digest, valid_until_ms in admitted.items():
+            # A new object in place of a changed one: a reader holds either the old principal or the new, never half of each.
             before = self._live.get(digest)
             self._live[digest] = _Live(principal, valid_until_ms)
             _end(before)

@@ -36,6 +36,7 @@ class Experiments:
 
     def all(self, tenant_id: str) -> list[Experiment]:
         """Return a tenant's experiments, by id, ended ones too."""
+        # Copied first: a writer may add an experiment while this reads, and a dict must not grow under a loop.
         found = [e for e in list(self._held.values()) if e.tenant_id == tenant_id]
         return sorted(found, key=lambda experiment: experiment.id)
 
@@ -174,16 +175,19 @@ class Experiments:
             before = self.get(*at)
             rules.expect_revision(before, revision)
             after, body = rules.normal(step(before))
+            # A change that changes nothing keeps the revision, so that repeating a request is harmless.
             if body == rules.normal(before)[1]:
                 return before
             rules.check(after)
             after = msgspec.structs.replace(
                 after,
                 revision=before.revision + 1,
+                # Never backwards, also after the clock was set back.
                 updated_at_ms=max(before.updated_at_ms, self._journal.now_ms()),
             )
             after, body = rules.normal(after)
             with self._journal.transaction() as session:
+                # The lock orders the threads of this process; another process on the same database shows in the revision.
                 if not store.change_experiment(session, *at, revision=after.revision, body=body):
                     raise StaleVersion(
                         f"experiment '{after.id}' was changed by another process; restart this one to "
@@ -193,6 +197,7 @@ class Experiments:
                 self._tell(
                     session, after, action, actor=actor, changed=rules.difference(before, after)
                 )
+            # After the commit: a reader must not see what a crash could undo.
             self._held[at] = after
         self._settle(after)
         return after

@@ -110,6 +110,7 @@ class Keys:
         """End a key at once and for good; revoking it again changes nothing."""
         with self._journal.writing:
             old = self._access.get(tenant_id, key_id)
+            # Idempotent, because a caller whose answer was lost must be able to repeat it.
             if old.key.revoked_at_ms is None:
                 key = msgspec.structs.replace(
                     old.key, revoked_at_ms=self._journal.now_ms(), previous_valid_until_ms=None
@@ -131,6 +132,7 @@ class Keys:
     def flush_last_used(self) -> int:
         """Store when keys were last used; return how many had news. Call it now and then, and at the end."""
         with self._journal.writing:
+            # Only what is news: most keys are idle, and each row costs a write.
             used = [
                 (stored.key.id, view.last_used_ms)
                 for stored in self._access.all()
@@ -179,6 +181,7 @@ class Keys:
     def _replace(
         self, old: StoredKey, new: StoredKey, action: str, *, actor: str, **detail: Any
     ) -> None:
+        # Memory knows a later use than the database; replacing the key would forget it.
         used_ms = self._access.view(old).last_used_ms
         key = msgspec.structs.replace(new.key, last_used_ms=used_ms)
         new = msgspec.structs.replace(new, key=key)

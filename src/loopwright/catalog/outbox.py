@@ -50,12 +50,15 @@ class Outbox:
 
         Raises what `append` raises; what was not appended stays, in its order.
         """
+        # One relay at a time: two would append the same rows and could append later ones first.
         with self._relaying:
             while rows := store.outbox(self._database, limit=_AT_ONCE):
                 facts = [
                     fact for row in rows for fact in upcast.decode(row.body, version=row.version)
                 ]
                 keys = [bytes.fromhex(row.event_id) + _SUFFIX for row in rows]
+                # Append before delete: a crash between the two repeats the append, whose keys the log then knows. The other
+                # order would lose the facts.
                 self._through = max(self._through, append(facts, keys))
                 with self._database.transaction() as session:
                     store.clear_outbox(session, through=rows[-1].seq)

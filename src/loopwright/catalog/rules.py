@@ -111,6 +111,7 @@ def moved(experiment: Experiment, move: Move) -> Experiment:
             found=experiment.state,
             expected=list(sources),
         )
+    # Here and not at creation: a draft follows the default that is current until it starts.
     if move == "start":
         experiment = msgspec.structs.replace(experiment, policy=resolved(experiment))
     experiment = msgspec.structs.replace(experiment, state=target)
@@ -151,6 +152,7 @@ def amended(experiment: Experiment, amendment: Amendment) -> Experiment:
 def extended(experiment: Experiment, arm: Arm) -> Experiment:
     """Return `experiment` with a new arm in the last position; not checked yet."""
     _refuse_ended(experiment)
+    # Retired arms count too: the log names arms by id, so an id must mean one arm for life.
     if any(arm.id == other.id for other in experiment.arms):
         raise Conflict(
             f"experiment '{experiment.id}' already has an arm '{arm.id}'; ids stay taken, even by "
@@ -191,6 +193,7 @@ def normal(experiment: Experiment) -> tuple[Experiment, str]:
         for arm in experiment.arms:
             _refuse_unwritable(arm.payload)
             _refuse_unwritable(arm.metadata)
+        # Encoded and decoded at once: what memory serves is exactly what a restart will read.
         body = msgspec.json.encode(experiment)
         return _decode(body), body.decode()
     except msgspec.ValidationError as error:

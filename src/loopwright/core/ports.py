@@ -15,8 +15,8 @@ Offset = NewType("Offset", int)
 """A position in an event log: 0 before the first record, then growing with each.
 
 Offsets are compared and stored. Only the log and the package `eventlog` count with them: a log in partitions, or one
-whose transactions leave gaps, still has an order, but the distance of two offsets says nothing there. Whoever needs
-a number of records counts records.
+whose transactions leave gaps, still has an order, but the distance of two offsets says nothing there. Code that
+needs a number of records counts records.
 """
 
 START: Offset = Offset(0)
@@ -328,7 +328,7 @@ class Columnar(Protocol):
 class Lease(Protocol):
     """The right of one holder at a time to do what a name stands for. Every instance is a holder of its own.
 
-    The epoch fences: it grows each time a name is acquired, so whoever stores it with a result can refuse the results
+    The epoch fences: it grows each time a name is acquired, so code that stores it with a result can refuse the results
     of a holder that was too slow to notice that its time was over.
     """
 

@@ -34,6 +34,7 @@ class Direct:
         rows = joined.plus
         usable = facts if self._are_usable(facts) else self._usable(facts)
         rewards = self._rewards([fact.feedback.value for fact in usable])
+        # Only then: filtering builds the list anew, and a bad reward is rare.
         if None in rewards:
             usable = [f for f, reward in zip(usable, rewards, strict=True) if reward is not None]
         decisions = [fact.decision for fact in usable]
@@ -51,6 +52,7 @@ class Direct:
         """Whether every fact can be learned from; the usual case, seen at a glance."""
         decisions = [fact.decision for fact in facts]
         return (
+            # These comparisons run in C. `_usable` asks the same of each fact in Python, for a batch that has a bad one.
             {decision.arm_id for decision in decisions} <= self._arms.keys()
             and {decision.mode for decision in decisions} <= {"live"}
             and {fact.feedback.metric for fact in facts} <= {self._spec.metric}
@@ -73,9 +75,11 @@ class Direct:
 
     def _rewards(self, values: Sequence[float]) -> list[float | None]:
         """Return the reward of each value; None, counted, for one the experiment cannot use."""
+        # Rewards of arbitrary precision fill it; emptying it whole bounds its memory at no cost for each hit.
         if len(self._memo) > _MEMO_LIMIT:
             self._memo = {}
         memo = self._memo
+        # Rewards repeat (0, 1, five stars), and one look-up costs less than clipping and scaling a value anew.
         rewards: list[float | None] = [memo.get(value) for value in values]
         if None in rewards:
             for at, value in enumerate(values):

@@ -12,7 +12,7 @@ Key = tuple[str, str]
 """Tenant id and experiment id."""
 
 Traced = tuple[int, int, Decided | Received | Expected, Who | None]
-"""Offset of a fact, event time with it, the fact, and by whom it is where that matters."""
+"""Offset of a fact, event time with it, the fact, and its sender for an experiment with caps."""
 
 
 class Group:

@@ -213,6 +213,7 @@ class Learner:
         """Write down that time has passed a window's end, when no other fact says so."""
         main = self._places.main
         due_ms, now_ms = main.next_due_ms(), self._now_ms()
+        # One tick at a time: until it comes back through the log, another would say nothing new.
         is_on_its_way = self._ticked_ms > main.event_ms
         if now_ms <= due_ms or main.event_ms > due_ms or is_on_its_way:
             return

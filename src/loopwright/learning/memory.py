@@ -100,6 +100,7 @@ class Memory:
 
     def fetch(self, decision_ids: Iterable[str]) -> None:
         """Read from the shelf, in one go, what `get` will be asked for."""
+        # `_changed` answers for the others, for dropped ones (None) too; the shelf's rows of them are older.
         unknown = [id for id in dict.fromkeys(decision_ids) if id not in self._changed]
         self._read = dict(self._shelf.get(unknown)) if unknown else {}
 
@@ -126,6 +127,8 @@ class Memory:
         while self._due and self._due[0][0] < event_ms:
             due_ms, decision_id = heapq.heappop(self._due)
             waiting = self._changed.get(decision_id)
+            # An entry of the heap is stale once its decision was answered or forgotten; taking it out then would cost a
+            # search of the heap.
             if waiting is not None and waiting.due_ms == due_ms:
                 yield decision_id, waiting
         if self._shelf_due_ms < event_ms:
@@ -136,8 +139,10 @@ class Memory:
         after = (-1, "")
         while page := self._shelf.waiting(event_ms, after=after, limit=PAGE):
             for decision_id, waiting in page:
+                # What changed since the checkpoint is newer than the shelf's row, and the heap above has dealt with it.
                 if decision_id not in self._changed:
                     yield decision_id, waiting
+            # By the last row's key and not by OFFSET, which would read every earlier page again.
             last_id, last = page[-1]
             assert last.due_ms is not None
             after = (last.due_ms, last_id)
@@ -148,6 +153,7 @@ class Memory:
 
     def written(self) -> None:
         """Take note that the shelf has all changes."""
+        # The heap goes with the changes: what still waits is on the shelf, which is asked from now on.
         self._changed = {}
         self._read = {}
         self._due = []

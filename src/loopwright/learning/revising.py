@@ -101,12 +101,15 @@ class Revising:
         if closes_ms is not None and (
             fact.at_ms > closes_ms or (known is None and at.event_ms > closes_ms + GRACE_MS)
         ):
+            # By the fact's own time, so that a fact delayed on its way to the log counts; but once the decision is forgotten
+            # nobody can tell whether the default was earned, and the fact is late whatever its time.
             tally.skip("late")
             return
         known = known or self._fresh(decision, event_ms=at.event_ms)
         if known.seen and self._spec.duplicates == "first":
             tally.skip("duplicate")
             return
+        # The rollback replaced the state, so the row that would be taken out is no longer in it.
         if at.is_sealed(known):
             tally.skip("rolled_back")
             return
@@ -114,6 +117,7 @@ class Revising:
         reward = self._reward(seen)
         if reward is None:
             return
+        # A decision uses up its allowances once, when it first teaches; its corrections are free.
         is_new = not (known.seen or known.is_expected)
         if at.spenders and is_new and self._is_beyond(at):
             self._leave_out(decision.id, known, joined)
@@ -156,7 +160,7 @@ class Revising:
         self._memory.put(decision.id, known.expecting(reward, offset=at.offset))
 
     def _spenders(self, traced: Sequence[Traced]) -> Iterator[tuple[Spender, ...]]:
-        """Return what each fact that is by somebody adds to, and look those counts up."""
+        """Return the counts that each fact with a known sender adds to, and fetch them."""
         if self._caps is None:
             return iter(())
         found = [
@@ -173,14 +177,15 @@ class Revising:
             if self._spent.count(spender.key) >= spender.most:
                 self._tally.skip(spender.reason)
                 return True
+        # Two passes: a fact that one cap refuses must use up none of the other allowances.
         for spender in at.spenders:
             self._spent.add(spender.key, day=spender.day)
         return False
 
     def _leave_out(self, decision_id: str, known: Remembered, joined: Joined) -> None:
-        """Let a decision earn nothing: the default is for those of which nothing was said.
+        """Let a decision earn nothing, not even the default: it did get feedback.
 
-        Else whoever floods an arm with praise beyond the caps would fill it with defaults.
+        Otherwise a flood of praise beyond the caps would fill the arm with defaults.
         """
         if self._window_ms is None:
             return
@@ -211,6 +216,7 @@ class Revising:
         known = self._memory.get(decision_id)
         if known is None or known.forget_ms is None or at.event_ms <= known.forget_ms:
             return known
+        # Close it here: `close` runs after the group, and would find the decision gone.
         if known.due_ms is not None:
             self._earn_default(known, joined, at)
         self._memory.drop(decision_id)
@@ -245,6 +251,7 @@ class Revising:
             decision.propensity,
             decision.vector if self._width is not None else None,
             decision.decided_at_ms,
+            # The later of the two: a decision that reaches the log late, or under a clock that was set back, has its grace too.
             None if closes_ms is None else max(closes_ms, event_ms) + GRACE_MS,
             closes_ms if waits else None,
         )
@@ -253,7 +260,7 @@ class Revising:
         return None if self._window_ms is None else decision.decided_at_ms + self._window_ms
 
     def _remembered_ids(self, traced: Sequence[Traced]) -> list[str]:
-        """The decisions to look up: without a window those that were only made need it not."""
+        """Return the decisions to look up; without a window, `Decided` facts need no look-up."""
         if not self._remembers:
             return []
         if self._window_ms is None:

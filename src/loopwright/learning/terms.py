@@ -41,6 +41,7 @@ class Terms:
     def reward(self, seen: tuple[float, ...]) -> float | None:
         """Return the reward for the values that count; None, counted, when the experiment cannot use them."""
         try:
+            # `seen` holds exact partial sums (see `memory.add_exactly`), so `fsum` rounds once, in whatever order they came.
             return settle(self.spec, seen[0] if len(seen) == 1 else math.fsum(seen))
         except RewardInvalid:
             self.tally.skip("reward")

@@ -79,6 +79,7 @@ class Trainer:
         for joined in self._joiner.close(event_ms, offset=offset, sealed=self.sealed):
             self._put(joined.plus)
             self._take_out(joined.minus)
+        # Identity and not equality: policies return a new value when they learn, and comparing sums would cost more.
         if self.state is before:
             return False
         self.version = offset
@@ -192,6 +193,8 @@ def read_state(dumped: bytes, experiment: Experiment) -> State:
 
 def _check_arms(learned: tuple[str, ...], experiment: Experiment) -> None:
     arms = tuple(arm.id for arm in experiment.arms)
+    # A state knows arms by position. New ones come last, so a state of fewer arms fits; any other order would give
+    # rewards to the wrong arm.
     if arms[: len(learned)] != learned:
         raise Broken(
             f"a state of experiment {experiment.id!r} has the arms {list(learned)}; the experiment "

@@ -130,6 +130,7 @@ class People:
         """
         lookup = pseudonym(self.key(tenant_id), id)
         begun = self._store.erasure(tenant_id, lookup=lookup, person=id)
+        # Again with the same secret: facts that are scrubbed already hold digests made with it.
         if begun is not None:
             return msgspec.json.decode(begun, type=Erasing)
         ids: tuple[str, ...] = (self.units.of_lookup(tenant_id, lookup), id)
@@ -137,6 +138,7 @@ class People:
         if found is None:
             if not is_unit(tenant_id, ids):
                 raise NotFound("there is no person with this id; it was never seen, or is erased")
+            # A row for the time of the erasure, so that the person has a pseudonym for the log to name.
             found = self.resolve(tenant_id, [id])[id]
         elif found.id == id:
             lookup = self._store.lookup(tenant_id, id) or lookup
@@ -158,6 +160,7 @@ class People:
 
     def end_erasure(self, erasing: Erasing) -> None:
         """Forget an erasure that is finished, and with it the user id and the key that it took."""
+        # Then the file is rewritten, as the note held the user id and the secret.
         self._store.end_erasure(erasing.tenant_id, erasing.person)
         self._rewrite()
 

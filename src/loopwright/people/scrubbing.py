@@ -1,9 +1,9 @@
-"""What is left of a fact about an erased person: the numbers that were learned from, and who they were of for nobody.
+"""The remains of a fact about an erased person: the numbers that were learned from, without a link to the person.
 
-Learning is a pure function of the log, and parameters must stay what a replay gives. So of a fact about an erased
-person what teaches is kept as it was: times, arm, odds, vector, metric and value. Texts, labels, wire members and ids of
-the product go, or become digests made with a key that is destroyed at the end of the erasure: equal ones stay equal,
-because caps count by them, and lead nowhere.
+Learning is a pure function of the log, and a replay must still give the same parameters. So the inputs of learning
+stay as they were: times, arm, odds, vector, metric and value. Texts, labels, wire members and ids of the product are
+removed, or replaced by digests made with a key that is destroyed at the end of the erasure: equal ids stay equal,
+because caps count by them, and no digest can be traced back.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Erasing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def marks(self) -> tuple[bytes, ...]:
-        """Byte strings of which a fact about the person holds at least one."""
+        """Byte strings; every fact about the person holds at least one of them."""
         return tuple(id.encode("utf-8", "surrogatepass") for id in (self.person, *self.ids))
 
 
 class Scrubber:
-    """Returns what is left of each fact once a person is erased: the fact itself when it is not about them."""
+    """Returns the remains of each fact once a person is erased: the fact itself when it is not about them."""
 
     def __init__(self, erasing: Erasing) -> None:
         self._tenant_id = erasing.tenant_id
@@ -50,7 +50,8 @@ class Scrubber:
         self._keyed = blake2b(key=erasing.secret, digest_size=16)
 
     def __call__(self, fact: Fact) -> Fact:
-        """Return what is left of `fact`."""
+        """Return the remains of `fact`."""
+        # A user id of another tenant may be spelt alike.
         if fact.tenant_id != self._tenant_id:
             return fact
         match fact:
@@ -114,11 +115,13 @@ class Scrubber:
             decision,
             unit_id=self._unit,
             context_id=None,
+            # The session stays, as a digest: caps count decisions by it.
             metadata=None if session is None else {"session_id": session},
         )
 
     def _target(self, target: Target) -> Target:
         decision = target.decision
+        # The decision's id stays, so that outcome and decision still join.
         return Target(
             None if decision is None else self._decision(decision),
             target.decision_id,
@@ -179,6 +182,7 @@ _HIDDEN = "gone:"
 def _wordless(feedback: Feedback) -> Any:
     """Return feedback without its texts."""
     if type(feedback) is Correction:
+        # The distance was computed before and is what learning reads.
         return Correction("", "", "", feedback.distance)
     if type(feedback) is Annotation:
         return replace(feedback, rationale="")

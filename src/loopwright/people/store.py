@@ -127,6 +127,7 @@ class PeopleStore:
         """Note an erasure as begun, unless it is."""
         with self._database.transaction() as session:
             session.execute(
+                # The first request counts: a repetition must finish under the same key, or digests would differ.
                 "INSERT INTO erasures VALUES (?, ?, ?, ?) ON CONFLICT (tenant_id, person) DO NOTHING",
                 (tenant_id, person, lookup, body),
             )

@@ -1,4 +1,4 @@
-"""Units: what stands in the records for the id that a product assigns by, which is often a user id.
+"""Units: pseudonyms, in all records, of the ids that a product assigns by, which are often user ids.
 
 The arm is chosen by the id itself; the decision that is signed and stored holds its pseudonym. It is a digest keyed
 with the tenant's key, because a select may not wait for a table: equal ids have equal pseudonyms, also of a user
@@ -17,12 +17,13 @@ from loopwright.core.decision import Decision
 from loopwright.core.digest import pseudonym
 
 UNIT: Final = "unit:"
-"""What the pseudonym of a unit begins with; 32 hexadecimal digits follow."""
+"""Prefix of a unit's pseudonym; 32 hexadecimal digits follow."""
 _LENGTH: Final = len(UNIT) + 32
 
 CACHED: Final = 50_000
 """Pseudonyms in the cache; when it is full it is emptied."""
 
+# Other members stay as they came: a digest of a plan or a country would be of no use to a reader.
 NAMING: Final = ("user_id", "user", "customer_id", "reviewer")
 """Members of a context's metadata that name a person."""
 
@@ -50,7 +51,9 @@ class Units:
         keyed = self._keyed.get(tenant_id)
         if keyed is None:
             keyed = self._keyed[tenant_id] = blake2b(key=self._key(tenant_id), digest_size=16)
+        # A copy of the keyed state: the key is hashed once per tenant, not once per select.
         digest = keyed.copy()
+        # From the person's lookup and not the id: erasure finds the unit by the row alone, without the user id.
         digest.update(b"unit\0" + lookup.encode())
         return UNIT + digest.hexdigest()
 
@@ -58,6 +61,7 @@ class Units:
         """Return a context's metadata with pseudonyms of the people it names; itself when it names none."""
         if metadata.keys().isdisjoint(NAMING):
             return metadata
+        # Numbers too: many products number their users.
         named = [name for name in NAMING if isinstance(metadata.get(name), str | int)]
         return metadata | {name: self.name(tenant_id, str(metadata[name])) for name in named}
 
@@ -72,6 +76,7 @@ class Units:
         if context is not None and not is_pseudonym(context):
             decision = replace(decision, context_id=self.name(tenant, context))
         if metadata and not metadata.keys().isdisjoint(NAMING):
+            # Pseudonyms are left alone: one of a pseudonym would belong to another unit.
             raw = {k: v for k, v in metadata.items() if not (type(v) is str and is_pseudonym(v))}
             decision = replace(decision, metadata=metadata | self.metadata(tenant, raw))
         return decision

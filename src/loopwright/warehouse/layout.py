@@ -128,6 +128,20 @@ def allowed_sql(source: str, names: Sequence[str], *, people: str) -> str:
     )
 
 
+def agreed_sql(
+    source: str, read: Sequence[str], names: Sequence[str], *, is_allowed: bool, people: str | None
+) -> str:
+    """Return `names` of the rows of `source` (`read`) that their people let into reports, or do not.
+
+    `people` is the table of those whose consent changed; None when nobody's did.
+    """
+    if people is not None:
+        source = allowed_sql(source, read, people=people)
+    agreed = "consent_store AND consent_analyze"
+    kept = agreed if is_allowed else f"NOT ({agreed})"
+    return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names
+
+
 def quoted(text: str) -> str:
     """Return `text` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -145,3 +159,16 @@ def _named(place: int, name: str) -> str:
         if usual is None
         else f"coalesce({member(place)}, {usual}) AS {name}"
     )
+
+
+def agreed_sql(
+    source: str, read: Sequence[str], names: Sequence[str], *, is_allowed: bool, people: str | None
+) -> str:
+    """Return the SELECT of `names` from `source` with columns `read`: the rows that consent lets into reports, or,
+    without `is_allowed`, those that it keeps out. `people` is the table of their consent, None when it is empty.
+    """
+    if people is not None:
+        source = allowed_sql(source, read, people=people)
+    agreed = "consent_store AND consent_analyze"
+    kept = agreed if is_allowed else f"NOT ({agreed})"
+    return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names

@@ -20,6 +20,7 @@ from loopwright.core.ports import BlobStore, QueryEngine
 from loopwright.eventlog import Reader
 
 from . import layout, manifest
+from .answer import Answer
 from .loader import Loader, LoaderBusy
 from .manifest import File, Manifest
 from .project import Rows, project
@@ -48,19 +49,6 @@ _KEPT_SLICES: Final = 4
 
 _Key = tuple[str, int, int, str | None]
 """Tenant, period and task of a copy."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The rows of a query, and the log offset through which they hold."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    offset: int
-    """Log offset through which the answer is true."""
-
-    def dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as objects."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
 class Warehouse:
@@ -399,17 +387,10 @@ class Warehouse:
             parts.append(f"{plain} WHERE TRUE{tenant}")
         if asked:
             source = " UNION ALL ".join(part + where + tenant for part in asked)
-            parts.append(self._agreed(source, read, names, is_allowed) if is_asked else source)
+            people = "main.people" if self._has_people else None
+            parts.append(
+                layout.agreed_sql(source, read, names, is_allowed=is_allowed, people=people)
+                if is_asked
+                else source
+            )
         return " UNION ALL ".join(parts)
-
-    def _agreed(
-        self, source: str, read: Sequence[str], names: Sequence[str], is_allowed: bool
-    ) -> str:
-        """Return the SELECT of `names` from `source` with columns `read`: the rows that consent lets into reports, or,
-        without `is_allowed`, those that it keeps out.
-        """
-        if self._has_people:
-            source = layout.allowed_sql(source, read, people="main.people")
-        agreed = "consent_store AND consent_analyze"
-        kept = agreed if is_allowed else f"NOT ({agreed})"
-        return f"SELECT {', '.join(names)} FROM ({source}) AS allowed WHERE {kept}"  # noqa: S608 - our own names

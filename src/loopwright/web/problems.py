@@ -18,6 +18,7 @@ def problems(*statuses: int, why: Mapping[int, str] | None = None) -> dict[int, 
             Problem,
             description=sentences[status],
             media_type="application/problem+json",
+            # Generated examples are random: the document would differ from start to start.
             generate_examples=False,
         )
         # Every handler parses a request and asks for a key, so these three need not be declared.

@@ -38,7 +38,9 @@ def test_a_new_experiment_is_started_by_the_call_that_follows() -> None:
 
 
 def test_a_draft_stays_one() -> None:
-    assert control.create_experiment(TERMS, "x", arms=["a", "b"], start=False).then is None
+    call = control.create_experiment(TERMS, "x", arms=["a", "b"], start=False)
+    assert call.then is not None
+    assert call.then(call.read(EXPERIMENT)) is None
 
 
 @pytest.mark.parametrize(

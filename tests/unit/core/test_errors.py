@@ -16,6 +16,8 @@ def tree(root: type[LoopError]) -> Iterator[type[LoopError]]:
 
 ALL = [e for e in tree(LoopError) if e.__module__ == errors.__name__]
 LEAVES = [e for e in ALL if e is not LoopError]
+WORDED = [errors.EventConflict]
+"""Those that word their own message."""
 
 
 def test_codes_are_unique() -> None:
@@ -23,11 +25,18 @@ def test_codes_are_unique() -> None:
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize("error", ALL)
+@pytest.mark.parametrize("error", [e for e in ALL if e not in WORDED])
 def test_an_error_carries_its_message_and_details(error: type[LoopError]) -> None:
     made = error("found 3; expected 2; send fewer", found=3)
     assert str(made) == made.message == "found 3; expected 2; send fewer"
     assert made.detail == {"found": 3}
+
+
+def test_a_conflict_of_events_names_the_id_and_shows_little_of_a_long_one() -> None:
+    made = errors.EventConflict("e" * 200)
+    assert made.detail == {"event_id": "e" * 200}
+    assert "e" * 80 in str(made)
+    assert "e" * 81 not in str(made)
 
 
 @pytest.mark.parametrize("error", LEAVES)
