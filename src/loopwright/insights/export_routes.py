@@ -21,6 +21,7 @@ from .extract import MOST, PAGE, Exporter, PageFormat, extract
 Stored = NamedDependency[SkipValidation[Warehouse]]
 Encoding = NamedDependency[SkipValidation[Columnar]]
 
+# Parquet's type is registered with IANA; JSON lines have no registered one, and tools know this.
 _TYPES: Final[dict[PageFormat, str]] = {
     "jsonl": "application/x-ndjson",
     "csv": "text/csv",
