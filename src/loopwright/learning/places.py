@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
+from loopwright.core.errors import LogCorrupt
 from loopwright.core.events import ExperimentChanged, Fact
 from loopwright.core.experiment import Experiment
 from loopwright.eventlog import Reader
@@ -169,9 +171,12 @@ class Places:
         Without them an experiment that was paused just before a crash would serve until the log is read to there.
         """
         found: dict[Key, tuple[int, Experiment]] = {}
-        for offset, fact in self._reader.replay(self.committed[0]):
-            if type(fact) is ExperimentChanged:
-                found[fact.tenant_id, fact.experiment.id] = (offset, fact.experiment)
+        # A log that cannot be read stops the learner when it comes to that place, and readiness then says why. To stop
+        # the start instead would leave nobody to ask.
+        with suppress(LogCorrupt):
+            for offset, fact in self._reader.replay(self.committed[0]):
+                if type(fact) is ExperimentChanged:
+                    found[fact.tenant_id, fact.experiment.id] = (offset, fact.experiment)
         return found
 
     # Loading and placing
