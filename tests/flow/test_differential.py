@@ -6,6 +6,8 @@ import asyncio
 import json
 import random
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,11 @@ class Side:
         (folder / "keys.json").chmod(0o600)
         settings = load_settings(data_dir=folder, body_limit_bytes=20_000)
         self.services = Services(settings, clock=ManualClock(), rng=random.Random(5))
+        # Units travel as digests made with the tenant's secret, which is drawn from the operating system.
+        with closing(sqlite3.connect(folder / "people.db")) as people, people:
+            people.execute(
+                "INSERT INTO tenant_secrets VALUES (?, ?)", (DEFAULT_TENANT, bytes(32).hex())
+            )
         catalog = self.services.truth.catalog
         for id, context in [("free", None), ("deep", ContextSpec(2))]:
             arms = (Arm(id="a", payload={"t": 1}), Arm(id="b"), Arm(id="c", state="disabled"))
