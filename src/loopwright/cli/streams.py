@@ -24,7 +24,8 @@ import msgspec
 from loopwright.backends.duckdb import parquet_rows
 from loopwright.core.errors import Invalid, NotFound
 
-Format = Literal["csv", "jsonl", "parquet"]
+# In the order that exports name them: typing takes literals of another order for the same, and shows whichever came first.
+Format = Literal["jsonl", "csv", "parquet"]
 Kind = Literal["full-information", "logged"]
 
 _SUFFIXES: Final[Mapping[str, Format]] = {
