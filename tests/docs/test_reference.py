@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import typing
 from collections.abc import Iterator
@@ -130,3 +131,16 @@ def test_no_page_is_left_out_of_the_navigation() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for path in generate.REFERENCE.glob("*.md"):
         assert f"reference/{path.stem}\n" in index
+
+
+def test_literals_of_the_same_values_name_them_in_one_order() -> None:
+    """`typing` caches unions of literals without regard to order: help texts would depend on which was imported first."""
+    orders: dict[frozenset[str], set[tuple[str, ...]]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+                inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+                values = tuple(ast.unparse(value) for value in inner)
+                orders.setdefault(frozenset(values), set()).add(values)
+    assert orders
+    assert [found for found in orders.values() if len(found) > 1] == []

@@ -55,7 +55,7 @@ class Mapped:
     """How to read the file, and the meaning of its columns."""
 
     format: Annotated[
-        Literal["csv", "jsonl", "parquet"] | None,
+        Literal["jsonl", "csv", "parquet"] | None,
         Parameter(help="Format of the file; told from its name when not given."),
     ] = None
     kind: Annotated[
