@@ -42,6 +42,8 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     offset: int = 0
     is_expected: bool = False
     """Whether `reward` is only an expectation: it teaches, and the decision goes on waiting."""
+    has_spent: bool = False
+    """Whether an expectation, since replaced by the default, used up the sender's allowances."""
 
     def taught(
         self, reward: float, *, offset: int, seen: tuple[float, ...] | None = None
@@ -54,6 +56,8 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
             reward=reward,
             offset=offset,
             is_expected=False,
+            # The default replaces the expectation whenever the log is cut between them; a correction must stay free after it too.
+            has_spent=self.has_spent or self.is_expected,
         )
 
     def expecting(self, reward: float, *, offset: int) -> Remembered:

@@ -118,7 +118,7 @@ class Revising:
         if reward is None:
             return
         # A decision uses up its allowances once, when it first teaches; its corrections are free.
-        is_new = not (known.seen or known.is_expected)
+        is_new = not (known.seen or known.is_expected or known.has_spent)
         if at.spenders and is_new and self._is_beyond(at):
             self._leave_out(decision.id, known, joined)
             return

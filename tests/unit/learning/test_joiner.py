@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, pack, settle
 
@@ -102,6 +102,8 @@ def fact_tail(fact: Received):
 
 @pytest.mark.parametrize("name", SPECS)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 30), min_size=1, max_size=8))
+# The default takes the place of an expectation, then feedback comes from a sender whose allowances are used up by then.
+@example(seed=2050, cuts=[1])
 @settings(max_examples=8)
 def test_any_batches_restarts_and_a_replay_give_the_same_state_and_counts(name, seed, cuts):
     world, other = World(SPECS[name]), World(SPECS[name])
