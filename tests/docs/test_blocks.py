@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import multiprocessing
+import os
 import pkgutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,10 +29,17 @@ def blocks(page: Path) -> int:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p)], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_python_of_a_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    # Each in a process of its own: what a page declares, a metric for instance, must not reach other tests.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["loopwright.app.embedded", "sybil.parsers.myst"])
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        pool.submit(run, page, tmp_path).result()
+
+
+def run(page: Path, folder: Path) -> None:
+    """Run every block of a page, one after the other, in `folder`."""
+    os.chdir(folder)
     for example in SYBIL.parse(page).examples():
         example.evaluate()
 
