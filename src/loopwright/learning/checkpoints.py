@@ -90,7 +90,9 @@ class Checkpoints:
             _logger.error("a checkpoint failed", extra={"reason": error.message})
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; raises `Broken` when an engine refuses, or refused in the middle of a stretch."""
+        if self._places.is_half_read:
+            raise Broken("the learner has to go back to its last checkpoint first; try again")
         places, main = self._places, self._places.main
         position = (main.offset, main.event_ms)
         trainers = {key: t for key in main.touched if (t := places.trainer(key)) is not None}

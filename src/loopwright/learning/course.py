@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from loopwright.core.errors import Broken
 from loopwright.core.events import (
     Consented,
     Decided,
@@ -26,6 +27,7 @@ from loopwright.core.events import (
     RolledBack,
 )
 from loopwright.core.feedback import Outcome
+from loopwright.policies import StateCorrupt
 
 from .caps import sender_of, whose
 from .group import Group, Key
@@ -177,14 +179,18 @@ class Course:
         self._guarded(trainer, learn)
 
     def _guarded(self, trainer: Trainer, step: Callable[[], None]) -> None:
-        """Run `step`; a failure concerns this experiment alone."""
+        """Run `step`; a failure concerns this experiment alone, unless an engine refused."""
         self.touched.add(trainer.key)
         if self._expel is None:
             step()
             return
         try:
             step()
-        except Exception as error:  # noqa: BLE001 - handed on, whatever a policy raises
+        except Exception as error:
+            # An engine that refuses says nothing about the experiment, which may have learned half of the stretch: see
+            # `Places.load`. A state that does not fit is the experiment's own.
+            if isinstance(error, Broken | OSError) and not isinstance(error, StateCorrupt):
+                raise
             self.leave(trainer.key)
             self._expel(trainer, error)
 

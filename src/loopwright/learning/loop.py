@@ -138,6 +138,8 @@ class Learner:
         What the thread does over and over; 0 means that the log is read to its end and all is published.
         """
         with self._lock:
+            if self._places.is_half_read:
+                self._places.load()
             read, changed = self._places.read(self._pace.batch)
             for key in changed:
                 self._take_note(key)
@@ -232,8 +234,8 @@ class Learner:
     def turn(self) -> None:
         """Read one stretch, then rest or wait for facts: one round of a loop that something else drives.
 
-        What it raises is `failure` until a later round succeeds. A round may be repeated: what the failed one
-        read and did not learn is read again.
+        What it raises is `failure` until a later round succeeds. A round may be repeated: when the failed one
+        learned half of a stretch, the next begins at the last checkpoint.
         """
         self._is_driven = True
         started = self._stopwatch()

@@ -10,7 +10,7 @@ that it learns from. No experiment waits for another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -37,7 +37,8 @@ class Places:
     """The experiments of a learner, each at its place in the log.
 
     `keep` is called with a trainer before it is rolled back, `follow` with each control fact that is read. Making
-    one loads the last checkpoint and publishes what serves.
+    one loads the last checkpoint and publishes what serves. An engine that refuses in the middle of a stretch leaves
+    half of it learned; `is_half_read` is true from then on, until `load` has gone back to the checkpoint.
     """
 
     def __init__(
@@ -53,24 +54,53 @@ class Places:
         self._store = store
         self._publisher = publisher
         self._keep = keep
-        self.committed: Position = store.position()
+        self._follow = follow
+        self.is_half_read = False
+        """Whether an engine refused in the middle of a stretch."""
+        self.unknown = 0
+        """Stretches with facts of an experiment that the log never told of."""
+        self.load()
+
+    def load(self) -> None:
+        """Take over the last checkpoint in place of what is in memory, and publish what serves.
+
+        Raises what an engine raises, and has changed nothing then.
+        """
+        committed = self._store.position()
+        controls = self._store.controls()
+        ahead = self._looked_ahead(committed[0])
+        dormant: dict[Key, tuple[Saved, Position]] = {}
+        loaded: list[tuple[Trainer, Position | None]] = []
+        for key, saved in self._store.states().items():
+            position = saved.apart or committed
+            if saved.experiment is None or key not in controls:
+                dormant[key] = (msgspec.structs.replace(saved, apart=position), position)
+            else:
+                trainer = Trainer(saved.experiment, self._store.shelf(key), saved)
+                loaded.append((trainer, saved.apart))
+        # No engine is asked from here on.
+        self.committed: Position = committed
         """Where the last checkpoint is."""
         self.main = self._course(
-            *self.committed, control=self._changed, passed=self._passed, follow=follow
+            *committed, control=self._changed, passed=self._passed, follow=self._follow
         )
         self.apart: dict[Key, Course] = {}
-        self.controls: dict[Key, Control] = store.controls()
+        self.controls: dict[Key, Control] = controls
         self.halted: dict[Key, str] = {}
         """Why an experiment cannot learn."""
-        self.dormant: dict[Key, tuple[Saved, Position]] = {}
+        self.dormant = dormant
         """States from before the log held control facts; the fact that adopts an experiment wakes its state."""
         self.news: set[Key] = set()
         """Experiments with control facts since the last checkpoint."""
-        self.unknown = 0
-        """Stretches with facts of an experiment that the log never told of."""
         self._births: dict[Key, tuple[Experiment, Position]] = {}
-        self._ahead = self._looked_ahead()
-        self._load()
+        self._ahead = ahead
+        for trainer, apart in loaded:
+            if apart is None:
+                self.main.join(trainer)
+            else:
+                self._set_apart(trainer, apart)
+            self._place(trainer.key)
+        self.is_half_read = False
 
     def trainer(self, key: Key) -> Trainer | None:
         """Return an experiment's trainer; None when it has never run."""
@@ -94,10 +124,10 @@ class Places:
     def read(self, limit: int) -> tuple[int, set[Key]]:
         """Read one stretch of the log and one for each experiment that is behind.
 
-        Returns how many facts were read, and the experiments whose state changed.
+        Returns how many facts were read, and the experiments whose state changed. Raises what an engine raises.
         """
         facts = self._reader.facts(self.main.offset, limit=limit)
-        changed = self.main.read(facts)
+        changed = self._learn(self.main, facts)
         read = len(facts)
         for key in [key for key in self.apart if self._catches_up(key)]:
             course = self.apart[key]
@@ -105,13 +135,21 @@ class Places:
             end = self.main.offset if goal is None else min(goal, self.main.offset)
             size = min(limit, end - course.offset)
             facts = self._reader.facts(course.offset, limit=size) if size > 0 else []
-            changed |= course.read(facts)
+            changed |= self._learn(course, facts)
             read += len(facts)
             self.main.touched.add(key)
             if goal is None and course.offset == self.main.offset and key not in self.halted:
                 del self.apart[key]
                 self.main.join(course.leave(key))
         return read, changed
+
+    def _learn(self, course: Course, facts: Sequence[tuple[int, Fact]]) -> set[Key]:
+        try:
+            return course.read(facts)
+        except BaseException:
+            # Which of the facts were learned, and which control facts acted on, nobody can tell any more.
+            self.is_half_read = True
+            raise
 
     def serves(self, key: Key) -> bool:
         """Whether an experiment is to be published: it runs, by the newest fact that is known."""
@@ -165,7 +203,7 @@ class Places:
             return ahead[1]
         return self.controls[key].experiment
 
-    def _looked_ahead(self) -> dict[Key, tuple[int, Experiment]]:
+    def _looked_ahead(self, through: int) -> dict[Key, tuple[int, Experiment]]:
         """Return the newest control facts beyond the checkpoint.
 
         Without them an experiment that was paused just before a crash would serve until the log is read to there.
@@ -174,25 +212,12 @@ class Places:
         # A log that cannot be read stops the learner when it comes to that place, and readiness then says why. To stop
         # the start instead would leave nobody to ask.
         with suppress(LogCorrupt):
-            for offset, fact in self._reader.replay(self.committed[0]):
+            for offset, fact in self._reader.replay(through):
                 if type(fact) is ExperimentChanged:
                     found[fact.tenant_id, fact.experiment.id] = (offset, fact.experiment)
         return found
 
-    # Loading and placing
-
-    def _load(self) -> None:
-        for key, saved in self._store.states().items():
-            position = saved.apart or self.committed
-            if saved.experiment is None or key not in self.controls:
-                self.dormant[key] = (msgspec.structs.replace(saved, apart=position), position)
-                continue
-            trainer = Trainer(saved.experiment, self._store.shelf(key), saved)
-            if saved.apart is None:
-                self.main.join(trainer)
-            else:
-                self._set_apart(trainer, position)
-            self._place(key)
+    # Placing
 
     def _catches_up(self, key: Key) -> bool:
         goal = self.controls[key].goal

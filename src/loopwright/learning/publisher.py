@@ -70,6 +70,9 @@ class Publisher:
         self._waiting.pop(trainer.key, None)
         experiment = trainer.current
         good = self._snapshots.get(*trainer.key)
+        if good is not None and good.offset > trainer.version and good.experiment == experiment:
+            # The learner went back to its checkpoint and reads again what the served state has seen.
+            return True
         previous = None if good is None else good.served
         try:
             served = guarded(

@@ -11,10 +11,17 @@ from typing import Final
 import msgspec
 
 from loopwright import policies
-from loopwright.core.errors import Broken
 from loopwright.core.events import RolledBack
 from loopwright.core.experiment import Experiment
-from loopwright.policies import Allocation, ArmSummary, Batch, Policy, Problem, Served
+from loopwright.policies import (
+    Allocation,
+    ArmSummary,
+    Batch,
+    Policy,
+    Problem,
+    Served,
+    StateCorrupt,
+)
 
 from .group import Group, Key
 from .joiner import Joiner
@@ -59,7 +66,7 @@ class Trainer:
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def renew(self, experiment: Experiment) -> None:
-        """Go on with a changed experiment: there may be more arms. Raises `Broken` when arms moved or went missing."""
+        """Go on with a changed experiment: there may be more arms. Raises `StateCorrupt` when arms moved or went missing."""
         _check_arms(tuple(arm.id for arm in self.experiment.arms), experiment)
         self.experiment = experiment
         self.problem = Problem.of(experiment)
@@ -86,7 +93,7 @@ class Trainer:
         return True
 
     def roll_back(self, fact: RolledBack, *, offset: int) -> None:
-        """Take over the state that `fact` carries. Raises `Broken` when it is not one of this experiment."""
+        """Take over the state that `fact` carries. Raises `StateCorrupt` when it is not one of this experiment."""
         self._restore(fact.state)
         self.version = self.sealed = offset
 
@@ -180,11 +187,11 @@ def policy_of(experiment: Experiment) -> Policy:
 
 
 def read_state(dumped: bytes, experiment: Experiment) -> State:
-    """Return the state that `Trainer.dump` wrote; raises `Broken` when it is not one of `experiment`."""
+    """Return the state that `Trainer.dump` wrote; raises `StateCorrupt` when it is not one of `experiment`."""
     try:
         state = _decode(dumped)
     except msgspec.DecodeError as error:
-        raise Broken(
+        raise StateCorrupt(
             f"a kept state of experiment {experiment.id!r} cannot be read: {error}"
         ) from error
     _check_arms(state.arms, experiment)
@@ -196,7 +203,7 @@ def _check_arms(learned: tuple[str, ...], experiment: Experiment) -> None:
     # A state knows arms by position. New ones come last, so a state of fewer arms fits; any other order would give
     # rewards to the wrong arm.
     if arms[: len(learned)] != learned:
-        raise Broken(
+        raise StateCorrupt(
             f"a state of experiment {experiment.id!r} has the arms {list(learned)}; the experiment "
             f"begins with {list(arms[: len(learned)])}: the catalog and the states are not of one time",
             found=list(learned),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,7 @@ from tests.unit.learning.world import LAZY, TENANT, World, arms, experiment, set
 
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.decision import Decision
+from loopwright.core.errors import Broken
 from loopwright.core.events import Decided, RolledBack
 from loopwright.core.experiment import Arm, Caps
 from loopwright.learning import Learner, Pace, replay
@@ -45,8 +47,31 @@ STEPS = (
     "checkpoint",
     "crash",
     "crash_twice",
+    "refuse",
+    "refuse",
     "end",
 )
+
+
+class Refusing(SqliteDatabase):
+    """A database that works for a number of calls, and then refuses a number of calls."""
+
+    works, refuses = 0, 0
+
+    def query(self, sql, params=()):
+        self.pass_or_refuse()
+        return super().query(sql, params)
+
+    def transaction(self):
+        self.pass_or_refuse()
+        return super().transaction()
+
+    def pass_or_refuse(self) -> None:
+        if self.works > 0:
+            self.works -= 1
+        elif self.refuses > 0:
+            self.refuses -= 1
+            raise Broken("the disk cannot be read")
 
 
 class Life:
@@ -56,7 +81,7 @@ class Life:
         self.folder, self.files = folder, 0
         self.world = World()
         self.world.database.close()
-        self.world.database = SqliteDatabase(folder / "state-0.db")
+        self.database = self.world.database = Refusing(folder / "state-0.db")
         self.world.change(experiment(arms=("a", "b"), state="draft", **SHAPES[shape]))
         self.world.change(experiment(arms=("a", "b"), **SHAPES[shape]))
         self.world.change(experiment("other"))
@@ -111,6 +136,16 @@ class Life:
                 self.keep_state()
             case "checkpoint":
                 self.learner.stop()
+            case "refuse":
+                self.database.works, self.database.refuses = number % 6, 1 + number % 4
+                while self.database.refuses:
+                    try:
+                        if not self.learner.step():
+                            break
+                    except Broken:
+                        continue
+                self.database.works = self.database.refuses = 0
+                self.learner.step()
             case "crash" | "crash_twice":
                 for _ in range(1 + (step == "crash_twice")):
                     self.crash()
@@ -137,7 +172,7 @@ class Life:
             source.close()
         copy.close()
         self.world.database.close()
-        self.world.database = SqliteDatabase(path)
+        self.database = self.world.database = Refusing(path)
         self.learner = self.started()
 
     def check(self) -> None:
@@ -193,6 +228,43 @@ def test_a_pause_that_no_checkpoint_saw_loses_nothing(tmp_path):
     settle(life.learner)
     assert sum(n for n, _ in arms(life.learner).values()) == life.acknowledged == 22
     assert life.learner.dump(*KEY) == life.world.replayed()
+    life.world.close()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("refuses", [1, 2, 5])
+def test_an_engine_that_refuses_at_any_call_makes_the_learner_skip_nothing(
+    tmp_path, shape, refuses
+):
+    """A pause, a change, an experiment that is born and rewards: the first pass may fail at each call of the database."""
+    life = Life(tmp_path, shape)
+    steps = (
+        "reward",
+        "pause",
+        "reward",
+        "resume",
+        "checkpoint",
+        "reward",
+        "add_arm",
+        "reward",
+        "reward",
+    )
+    for works in range(12):
+        for number, step in enumerate(steps):
+            life.play(step, number)
+        life.world.change(experiment(f"born-{works}", **SHAPES[shape]))
+        life.world.reward(life.world.decide("a", id=f"born-{works}"), 1.0)
+        life.database.works, life.database.refuses = works, refuses
+        for _ in range(refuses):
+            with suppress(Broken):
+                settle(life.learner)
+        life.database.works = life.database.refuses = 0
+        settle(life.learner)
+        life.check()
+        assert life.learner.views.degraded() == {}
+        assert {key: life.learner.dump(*key) for key in life.learner.views.positions()} == replay(
+            life.world.reader
+        )
     life.world.close()
 
 
