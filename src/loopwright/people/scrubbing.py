@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ from loopwright.core.feedback import Annotation, Correction, Feedback, Note, Tar
 from loopwright.core.interaction import Interaction, Step
 
 from .units import NAMING
+
+REMAINS: Final = "gone:"
+"""What the ids in an erased person's facts begin with."""
 
 
 class Erasing(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,17 +169,14 @@ class Scrubber:
 
     def _hidden(self, id: str | None) -> str | None:
         """Return a digest of an id; a digest made here before stays, so that a repetition changes nothing."""
-        if not id or id.startswith(_HIDDEN):
+        if not id or id.startswith(REMAINS):
             return id
         digest = self._keyed.copy()
         digest.update(id.encode("utf-8", "surrogatepass"))
-        return _HIDDEN + digest.hexdigest()
+        return REMAINS + digest.hexdigest()
 
     def _event_id(self, event_id: str) -> str:
         return self._hidden(event_id) or ""
-
-
-_HIDDEN = "gone:"
 
 
 def _wordless(feedback: Feedback) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from loopwright.core.errors import LoopError, NotFound, Unauthenticated
 from loopwright.core.events import Decided, Erased, Received, Reported
 from loopwright.learning.status import Status
+from loopwright.people.scrubbing import REMAINS
 
 from .parts import TENANT
 from .world import Violated, World
@@ -42,9 +43,16 @@ def stored_once(world: World) -> None:
     for sent in book.sent.values():
         if sent.is_acknowledged and sent.event_id not in found:
             raise Violated("acknowledged = stored once", expected=sent.event_id, found="nothing")
-    for event_id in book.reported:
-        if event_id not in found:
+    missing = [event_id for event_id in book.reported if event_id not in found]
+    for event_id in missing:
+        if book.reported[event_id] not in book.erasures:
             raise Violated("acknowledged = stored once", expected=event_id, found="nothing")
+    # What is left of an erased person's reports has ids of its own, one for each report.
+    remains = [event_id for event_id in found if event_id.startswith(REMAINS)]
+    if len(remains) < len(missing):
+        raise Violated(
+            "acknowledged = stored once", expected=f"remains of {missing}", found=remains
+        )
     # Ids of the schedule's own feedback begin with "f"; Loopwright derives others.
     unknown = [e for e in found if e[0] == "f" and e not in book.sent]
     if unknown:
@@ -128,8 +136,13 @@ def revoked_is_refused(world: World) -> None:
 
 
 def erased_is_gone(world: World) -> None:
-    """Nothing leads to an erased person, and no raw copy of what they said can be read."""
+    """Nothing leads to an erased person, their facts say nothing, and no raw copy of what they said can be read."""
     parts = world.parts
+    for _, fact in parts.facts():
+        if not isinstance(fact, Reported) or _person(fact) not in world.book.erased:
+            continue
+        if not fact.event_id.startswith(REMAINS) or fact.note.message is not None:
+            raise Violated("erased = gone", expected="remains without words", found=fact)
     for person in world.book.erased:
         if parts.people.person_key(TENANT, person) is not None:
             raise Violated("erased = gone", expected="no key", found=f"the key of {person}")

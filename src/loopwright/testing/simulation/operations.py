@@ -90,6 +90,8 @@ def report_typed(world: World, rng: random.Random) -> None:
 def erase(world: World, rng: random.Random) -> None:
     """Erase a person."""
     user_id = f"user-{rng.randint(1, 3)}"
+    # Before the call: what a crash interrupts is finished after the next start.
+    world.book.erasures.add(user_id)
     try:
         person = world.parts.erase(user_id)
     except NotFound:

@@ -82,6 +82,8 @@ class Book:
     """States that an experiment may be in, by its id: one, or more while a change is not answered."""
     moving: dict[str, list[dict[str, bool]]] = field(default_factory=dict)
     """Changes of an experiment's state that are not answered yet, and whether another came meanwhile."""
+    erasures: set[str] = field(default_factory=set)
+    """User ids whose erasure was asked for, whatever came of it."""
     erased: dict[str, str] = field(default_factory=dict)
     """Pseudonyms whose erasure was acknowledged, with their user id."""
     notes: dict[str, Any] = field(default_factory=dict)
