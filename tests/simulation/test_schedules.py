@@ -5,13 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
 
-
-@pytest.mark.xfail(
-    strict=False,
-    reason="the learner on main loses a pause between two checkpoints (fault 1) and facts when its database refuses twice",
-)
 def test_two_thousand_schedules_violate_no_invariant() -> None:
     done = subprocess.run(
         [
