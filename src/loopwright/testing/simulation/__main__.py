@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ def main() -> int:
     asked.add_argument("--first", type=int, default=0, help="seed of the first schedule")
     asked.add_argument("--schedules", type=int, default=200, help="how many")
     asked.add_argument("--jobs", type=int, default=1, help="processes to share them between")
+    asked.add_argument(
+        "--core", type=int, help="processor to stay on; by default the first that may be used"
+    )
     given = asked.parse_args()
     started = time.perf_counter()
     if given.jobs > 1:
@@ -29,6 +33,7 @@ def main() -> int:
     else:
         # The simulated engines fail all the time, and Loopwright says so each time.
         logging.disable(logging.CRITICAL)
+        _stay_on(given.core)
         violations = _run(given.first, given.schedules)
     seconds = time.perf_counter() - started
     figures = {
@@ -51,19 +56,33 @@ def _run(first: int, schedules: int) -> int:
     return violations
 
 
+def _cores() -> list[int]:
+    """Return the processors that this process may use; none on a system that does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _stay_on(core: int | None) -> None:
+    """Keep every thread on one processor: only one runs at a time, and handing over to another core takes half again as long."""
+    cores = _cores()
+    if cores:
+        os.sched_setaffinity(0, {core if core in cores else cores[0]})
+
+
 def _shared(first: int, schedules: int, jobs: int) -> int:
     share = -(-schedules // jobs)
+    cores = _cores() or [0]
     running = [
         subprocess.Popen(  # noqa: S603 - this module again
             [
                 *(sys.executable, "-m", "loopwright.testing.simulation"),
                 *("--first", str(start)),
                 *("--schedules", str(min(share, first + schedules - start))),
+                *("--core", str(cores[job % len(cores)])),
             ],
             stdout=subprocess.PIPE,
             text=True,
         )
-        for start in range(first, first + schedules, share)
+        for job, start in enumerate(range(first, first + schedules, share))
     ]
     violations = 0
     for process in running:

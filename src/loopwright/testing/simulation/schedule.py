@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from loopwright.app.settings import Settings, load_settings
+from loopwright.app.settings import load_settings
 
 from .invariants import INVARIANTS, Invariant
 from .kernel import Deadlock, Kernel
@@ -116,6 +116,7 @@ class Simulation:
             prefix="loopwright-simulation-",
             dir=_SHM if _SHM.is_dir() else None,
         )
+        self._settings = load_settings(data_dir=Path(self._folder.name), raw_copies=True)
         self._substitution.__enter__()
         self._begun = self._template()
         return self
@@ -249,12 +250,6 @@ class Simulation:
         while world.call(partial(_resume, world)) is _CRASHED:
             world.restart_after_crash()
         self._at_rest(world)
-
-    @property
-    def _settings(self) -> Settings:
-        assert self._folder is not None
-        folder = Path(self._folder.name)
-        return load_settings(data_dir=folder, raw_copies=True)
 
     def _template(self) -> Machine:
         """Start once, make the experiments, and keep the machine for every schedule to begin with a copy of."""
