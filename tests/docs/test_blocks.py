@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import multiprocessing
 import os
 import pkgutil
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+from tests.forked import FORKED
 
 import loopwright.core
 import loopwright.policies
@@ -31,9 +31,7 @@ def blocks(page: Path) -> int:
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     # Each in a process of its own: what a page declares, a metric for instance, must not reach other tests.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loopwright.app.embedded", "sybil.parsers.myst"])
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(1, mp_context=FORKED, max_tasks_per_child=1) as pool:
         pool.submit(run, page, tmp_path).result()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.forked import Forked
 
 
 class Server:
@@ -24,17 +23,7 @@ class Server:
 
     def start(self) -> None:
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "loopwright.cli", "serve", "--port=0"),
-                *flags,
-                f"--data={self.data}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
+        self.process = Forked(["serve", "--port=0", *flags, f"--data={self.data}"])
         self.said = ""
         for line in self.process.stderr:
             self.said += line
@@ -88,7 +77,6 @@ class Server:
 
     def _ended(self) -> int:
         self.http.close()
-        assert self.process.stderr is not None
         if not self.process.stderr.closed:
             self.said += self.process.stderr.read()
             self.process.stderr.close()
