@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.testing import TestClient
@@ -32,6 +32,7 @@ from loopwright.learning import Learner
 from loopwright.learning.routes import LearningController
 from loopwright.policies import Snapshots
 from loopwright.testing import ManualClock
+from loopwright.web.guard import Connection, Guard, needs, principal_of
 
 Client = TestClient[Litestar]
 
@@ -137,11 +138,14 @@ def stage() -> Stage:
 def app(stage: Stage) -> Litestar:
     """The controllers over whatever is on stage; built once, because that takes a while."""
 
-    def principal(request: Request[Any, Any, Any]) -> Principal:
-        scheme, _, raw = request.headers.get("authorization", "").partition(" ")
+    def authenticate(connection: Connection) -> Principal:
+        scheme, _, raw = connection.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer":
             raise Unauthenticated("send Authorization: Bearer lw_…")
         return stage.catalog.authenticate(raw)
+
+    def principal(request: Request[Any, Any, Any]) -> Principal:
+        return principal_of(request)
 
     def told(_: Request[Any, Any, Any], error: LoopError) -> Response[bytes]:
         reply = problem(error)
@@ -156,7 +160,15 @@ def app(stage: Stage) -> Litestar:
             "signing_ring": Provide(lambda: stage.ring, sync_to_thread=False),
         },
         exception_handlers={LoopError: told},
-        openapi_config=OpenAPIConfig("Loopwright", "1", use_handler_docstrings=True),
+        guards=[Guard(authenticate)],
+        openapi_config=OpenAPIConfig(
+            "Loopwright",
+            "1",
+            use_handler_docstrings=True,
+            openapi_router=Router(
+                "/schema", route_handlers=[], include_in_schema=False, opt=needs(None)
+            ),
+        ),
         logging_config=None,
     )
 

@@ -29,6 +29,7 @@ from loopwright.signals.calibration import Calibrator
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
 from loopwright.warehouse import Warehouse
+from loopwright.web.guard import Connection, Guard, principal_of
 
 from .acks import COMMIT_TIMEOUT_S
 from .hot import authenticated
@@ -99,24 +100,31 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
     return given, GivenLate(warehouse=lambda: reports.warehouse, weighing=reports.trust)
 
 
+def guarding(catalog: Catalog) -> Guard:
+    """Return the guard of every route: it knows who asks by the API key, or by a path that needs none."""
+
+    def authenticate(connection: Connection) -> Principal:
+        tenant = connection.scope.get(KEYLESS)
+        if isinstance(tenant, str):
+            # Only for the paths of `unprefixed`, and only when the settings name a tenant that needs no key.
+            return Principal(catalog.tenants.get(tenant).id, "", frozenset({"feedback", "read"}))
+        # Litestar decodes header bytes as Latin-1, so encoding them so gives back what came in.
+        header = connection.headers.get("authorization")
+        return authenticated(
+            catalog.authenticate, None if header is None else header.encode("latin-1")
+        )
+
+    return Guard(authenticate)
+
+
 def provided(given: Given, late: GivenLate) -> dict[str, Provide]:
     """Return the table as Litestar wants it, with the principal of each request."""
 
-    async def principal(request: Request[Any, Any, Any]) -> Principal:
-        tenant = request.scope.get(KEYLESS)
-        if isinstance(tenant, str):
-            # Only for the paths of `unprefixed`, and only when the settings name a tenant that needs no key.
-            return Principal(
-                given.catalog.tenants.get(tenant).id, "", frozenset({"feedback", "read"})
-            )
-        # Litestar decodes header bytes as Latin-1, so encoding them so gives back what came in.
-        header = request.headers.get("authorization")
-        return authenticated(
-            given.catalog.authenticate, None if header is None else header.encode("latin-1")
-        )
+    def principal(request: Request[Any, Any, Any]) -> Principal:
+        return principal_of(request)
 
     return {
-        "principal": Provide(principal),
+        "principal": Provide(principal, sync_to_thread=False),
         **{field.name: _ready(getattr(given, field.name)) for field in fields(given)},
         **{field.name: _made(getattr(late, field.name)) for field in fields(late)},
     }

@@ -350,6 +350,11 @@ class Front:
         check_media_type(media_type)
         return principal
 
+    def is_operator(self, headers: Headers) -> bool:
+        """Say whether a request has an operator key; raises `Unauthenticated` when its key is not valid."""
+        header = next((value for name, value in headers if name == b"authorization"), None)
+        return bool(header) and authenticated(self._authenticate, header).is_operator
+
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:
     """Return the principal of the key in the authorization header; raises `Unauthenticated`."""

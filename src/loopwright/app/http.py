@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, Router, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -25,6 +25,7 @@ from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
 from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
+from loopwright.web import Guard, needs
 
 from .asgi import PROBLEM, App, Reply, problem
 from .health import Health
@@ -75,17 +76,19 @@ def build_behind(
     *,
     metrics: Metrics,
     dependencies: Mapping[str, Provide],
+    guard: Guard,
     body_limit: int,
 ) -> App:
     """Return the application behind `front`: the control plane, and the documented twins of `endpoints`.
 
-    Each of `dependencies` is handed to the handlers that have a parameter of its name.
+    Each of `dependencies` is handed to the handlers that have a parameter of its name; `guard` runs before each.
     """
     known = KnownParameters()
     twins = [twin(path, endpoint, front=front, known=known) for path, endpoint in endpoints.items()]
     behind = Litestar(
         [*_probes(front, metrics), static, *CONTROLLERS, *twins],
         dependencies=dependencies,
+        guards=[guard],
         # Every error leaves as a problem document (RFC 9457) with a code of ours, the framework's too.
         exception_handlers={
             LoopError: _loop_error,
@@ -108,7 +111,7 @@ def build_behind(
 def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
     """Return the routes that balancers and scrapers ask; the front answers the first two itself."""
 
-    @get("/health/live", tags=["health"], summary="Is the process alive?")
+    @get("/health/live", tags=["health"], summary="Is the process alive?", opt=needs(None))
     async def live() -> Health:
         """Answer as long as the process runs."""
         return Health(status="alive")
@@ -117,6 +120,7 @@ def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
         "/health/ready",
         tags=["health"],
         summary="Can the process serve?",
+        opt=needs(None),
         responses={
             200: ResponseSpec(Health, generate_examples=False, description="It can."),
             503: ResponseSpec(
@@ -132,12 +136,16 @@ def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
         "/metrics",
         tags=["health"],
         summary="Figures for Prometheus",
+        opt=needs(None),
         media_type="text/plain; version=0.0.4; charset=utf-8",
         sync_to_thread=False,
     )
-    def exposition() -> bytes:
-        """Return every metric in the Prometheus text format; needs no key and names no secret."""
-        return metrics.exposition()
+    def exposition(request: Request[Any, Any, Any]) -> bytes:
+        """Return every metric in the Prometheus text format; names of tenants only to an operator key.
+
+        Without one, what is counted by tenant and experiment is summed under `all`.
+        """
+        return metrics.exposition(names_tenants=front.is_operator(request.scope["headers"]))
 
     return live, readiness, exposition
 
@@ -147,6 +155,7 @@ _DESCRIPTION: Final = OpenAPIConfig(
     version=loopwright.__version__,
     description="Select an arm, send feedback, and the loop learns which arm to serve.",
     path=DOCS,
+    openapi_router=Router(DOCS, route_handlers=[], include_in_schema=False, opt=needs(None)),
     render_plugins=RENDERERS,
     components=Components(
         security_schemes={

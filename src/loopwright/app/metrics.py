@@ -81,10 +81,8 @@ class Metrics:
         self._routes: dict[str, Route] = {}
         self._sources: dict[str, Source] = {}
         # Not the library's global registry: it refuses a second application in the same process.
-        self._registry = CollectorRegistry()
-        self._registry.register(_Cells(self))
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self._registry = _registry(_Cells(self, names_tenants=True))
+        self._public = _registry(_Cells(self, names_tenants=False))
         self.watch("loopwright_http_clients_gone_total", lambda: [({}, self.gone)])
         self.watch(
             "loopwright_feedback_total",
@@ -101,12 +99,12 @@ class Metrics:
             raise ValueError(f"{name} is not in the metric catalogue")
         self._sources[name] = source
 
-    def exposition(self) -> bytes:
+    def exposition(self, *, names_tenants: bool = True) -> bytes:
         """Return everything in the Prometheus text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry if names_tenants else self._public)
 
-    def families(self) -> Iterator[Metric]:
-        """Yield every metric family with its samples of now."""
+    def families(self, *, names_tenants: bool = True) -> Iterator[Metric]:
+        """Yield every metric family with its samples of now; without tenants' names these are summed."""
         requests = CounterMetricFamily(
             *_described("loopwright_http_requests_total"), labels=["route", "status"]
         )
@@ -123,6 +121,9 @@ class Metrics:
         yield seconds
         for name, source in self._sources.items():
             samples = list(source())
+            if not names_tenants and samples and "tenant" in samples[0][0]:
+                labels_of_all = dict.fromkeys(samples[0][0], "all")
+                samples = [(labels_of_all, sum(value for _, value in samples))]
             # A family without samples is still described, so that a dashboard knows it before the first value.
             labels = list(samples[0][0]) if samples else []
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
@@ -133,11 +134,20 @@ class Metrics:
 
 
 class _Cells(Collector):
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, names_tenants: bool) -> None:
         self._metrics = metrics
+        self._names_tenants = names_tenants
 
     def collect(self) -> Iterable[Metric]:
-        return self._metrics.families()
+        return self._metrics.families(names_tenants=self._names_tenants)
+
+
+def _registry(cells: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(cells)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
 
 
 def by_experiment(counts: dict[tuple[str, str], int]) -> list[Sample]:

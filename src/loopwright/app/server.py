@@ -83,7 +83,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
 
     def build() -> App:
         # Imported here, on the thread that needs it: this is most of what a start would cost.
-        from .given import given_by, provided
+        from .given import given_by, guarding, provided
         from .http import build_behind
 
         return build_behind(
@@ -91,6 +91,7 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
             endpoints,
             metrics=metrics,
             dependencies=provided(*given_by(services, acks.append)),
+            guard=guarding(services.truth.catalog),
             body_limit=limit,
         )
 

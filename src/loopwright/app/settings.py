@@ -11,7 +11,7 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -232,4 +232,13 @@ def _sentence(error: dict[str, Any]) -> str:
         near = get_close_matches(name, Settings.model_fields, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         return f"there is no setting {name!r}; {meant}There are {known}"
+    if _is_secret(name):
+        # The sentence goes to the terminal and into logs, so it leaves the value out.
+        return f"setting {name!r} is not usable: {error['msg']}; its value is secret and not shown"
     return f"setting {name!r} is {error['input']!r}: {error['msg']}"
+
+
+def _is_secret(name: str) -> bool:
+    """Say whether a setting, named as in a file or in the environment, holds a secret."""
+    field = Settings.model_fields.get(name.lower().removeprefix(PREFIX.lower()))
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))

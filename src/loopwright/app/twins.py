@@ -19,6 +19,7 @@ from loopwright.core.errors import LoopError
 from loopwright.core.problem import Problem
 from loopwright.feedback import BatchRequest, FeedbackRequest
 from loopwright.serving import Selection, SelectRequest
+from loopwright.web import needs
 
 from .asgi import PROBLEM, Receive, Reply, problem, read_body
 from .hot import FEEDBACK, FEEDBACK_BATCH, SELECT, Endpoint, Front, RewardAccepted, RewardBatch
@@ -43,6 +44,7 @@ def twin(
         summary=shape.summary,
         status_code=shape.status,
         # Before Litestar decodes the body: its errors would differ from those of the front.
+        opt=needs(endpoint.scope, asks_itself=True),
         before_request=_answering(endpoint, front=front, known=known),
         responses={
             shape.status: ResponseSpec(

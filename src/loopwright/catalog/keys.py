@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from .secret import (
     mint,
     prefix_of,
 )
+from .tenant import DEFAULT_TENANT
 from .tenants import Tenants
 
 
@@ -37,6 +38,7 @@ class Keys:
         self._tenants = tenants
         for stored in store.keys(database):
             access.put(stored)
+        self._appoint_operator(store.keys_without_role(database))
 
     def create(
         self,
@@ -46,8 +48,12 @@ class Keys:
         name: str = "",
         expires_at_ms: int | None = None,
         actor: str = "",
+        hand_over: Callable[[str], None] = lambda secret: None,
     ) -> IssuedKey:
-        """Create an API key. Its secret is in the answer and nowhere else."""
+        """Create an API key. Its secret is in the answer and nowhere else.
+
+        `hand_over` gets the secret before the key is stored; what it raises prevents the key.
+        """
         now_ms = self._journal.now_ms()
         if expires_at_ms is not None and expires_at_ms <= now_ms:
             raise Invalid(
@@ -68,6 +74,8 @@ class Keys:
         )
         secret = mint(key.prefix)
         stored = StoredKey(key, digest_of(secret))
+        # Before the commit: a crash after it would leave a valid key whose secret nobody has.
+        hand_over(secret)
         with self._journal.writing:
             with self._journal.transaction() as session:
                 store.add_key(session, stored)
@@ -162,6 +170,30 @@ class Keys:
         if self._access.revision(stored.key.id) < stored.revision:
             self._access.put(stored)
 
+    def _appoint_operator(self, without_role: list[str]) -> None:
+        """Make the first valid admin key of the default tenant an operator key, in an installation from before roles.
+
+        `admin` acted for every tenant then. One key keeps that power, so that the installation can be administered.
+        """
+        if not without_role:
+            return
+        now_ms = self._journal.now_ms()
+        held = {stored.key.id: stored for stored in self._access.all()}
+        first = next(
+            (old for id in without_role if _may_become_operator(old := held[id], now_ms)), None
+        )
+        with self._journal.writing, self._journal.transaction() as session:
+            if first is not None:
+                scopes = checked_scopes([*first.key.scopes, "operator"])
+                key = msgspec.structs.replace(first.key, scopes=scopes)
+                new = msgspec.structs.replace(first, key=key, revision=first.revision + 1)
+                store.change_scopes(session, new)
+                self._tell(session, new, "appoint", actor="upgrade", scopes=list(scopes))
+            # In the same transaction: a key that the operator revokes later is never replaced by another.
+            store.mark_roles(session)
+        if first is not None:
+            self._access.put(new)
+
     def _tell(
         self, session: Session, stored: StoredKey, action: str, *, actor: str, **detail: Any
     ) -> None:
@@ -189,3 +221,11 @@ class Keys:
             store.change_key(session, new)
             self._tell(session, new, action, actor=actor, **detail)
         self._access.put(new)
+
+
+def _may_become_operator(stored: StoredKey, now_ms: int) -> bool:
+    key = stored.key
+    is_valid = key.revoked_at_ms is None and (
+        key.expires_at_ms is None or key.expires_at_ms > now_ms
+    )
+    return is_valid and key.tenant_id == DEFAULT_TENANT and "admin" in key.scopes

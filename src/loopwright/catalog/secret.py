@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from loopwright.core.errors import Invalid
-from loopwright.core.principal import SCOPES, Key, Scope
+from loopwright.core.principal import ROLES, SCOPES, Key, Scope
 
 SECRET_BYTES: Final = 32
 MAX_GRACE_S: Final = 30 * 86_400
@@ -56,3 +56,17 @@ def checked_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
             expected=list(SCOPES),
         )
     return tuple(scope for scope in SCOPES if scope in asked)
+
+
+def scopes_of(scopes: Iterable[str] | None, role: str | None) -> tuple[Scope, ...]:
+    """Return the scopes of a new key, given by themselves or as a role; raises `Invalid` unless it is one of both."""
+    if (scopes is None) == (role is None):
+        raise Invalid("give either `role` or `scopes`", expected=["role", "scopes"])
+    if scopes is not None:
+        return checked_scopes(scopes)
+    for name, of_it in ROLES.items():
+        if name == role:
+            return of_it
+    raise Invalid(
+        f"role is {role!r}; there are {', '.join(ROLES)}", found=role, expected=list(ROLES)
+    )

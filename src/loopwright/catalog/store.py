@@ -59,6 +59,11 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE experiments ADD COLUMN told BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE keys ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        # 0 marks a key from when `admin` acted for every tenant: `Keys` makes the first of them the operator's.
+        "ALTER TABLE keys ADD COLUMN has_role BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE tenants ADD COLUMN quotas TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 """Scripts for `apply_schema`, oldest first."""
 
@@ -108,8 +113,9 @@ def add_key(session: Session, stored: StoredKey) -> None:
     key = stored.key
     session.execute(
         """
-        INSERT INTO keys (id, tenant_id, name, scopes, digest, created_at_ms, expires_at_ms, revision)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO keys (id, tenant_id, name, scopes, digest, created_at_ms, expires_at_ms, revision,
+                          has_role)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
         """,
         (
             key.id,
@@ -144,6 +150,25 @@ def change_key(session: Session, stored: StoredKey) -> None:
             key.id,
         ),
     )
+
+
+def keys_without_role(database: Database) -> list[str]:
+    """Return the ids of the keys from when `admin` acted for every tenant, oldest first."""
+    rows = database.query("SELECT id FROM keys WHERE has_role = 0 ORDER BY id")
+    return [id for (id,) in rows]
+
+
+def change_scopes(session: Session, stored: StoredKey) -> None:
+    """Store what a key may do from now on."""
+    session.execute(
+        "UPDATE keys SET scopes = ?, revision = ? WHERE id = ?",
+        (" ".join(stored.key.scopes), stored.revision, stored.key.id),
+    )
+
+
+def mark_roles(session: Session) -> None:
+    """Take note that every key has the scopes of its role."""
+    session.execute("UPDATE keys SET has_role = 1 WHERE has_role = 0")
 
 
 def set_last_used(session: Session, used: list[tuple[str, int]]) -> None:

@@ -1,16 +1,54 @@
-"""API keys, and who asks: the tenant and the scopes of a key that was checked."""
+"""API keys, roles, and who asks: the tenant and the scopes of a key that was checked."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, get_args
 
 import msgspec
 
 from .errors import Forbidden, NotFound
 
-Scope = Literal["select", "feedback", "read", "manage", "admin"]
+Scope = Literal["select", "feedback", "read", "review", "manage", "admin", "operator"]
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+
+OPERATOR: Final = "operator"
+"""The scope of the installation: every tenant, and what belongs to none."""
+
+Role = Literal["product", "viewer", "reviewer", "experimenter", "admin", "operator"]
+
+ROLES: Final[Mapping[Role, tuple[Scope, ...]]] = {
+    "product": ("select", "feedback"),
+    "viewer": ("read",),
+    "reviewer": ("feedback", "read", "review"),
+    "experimenter": ("read", "manage"),
+    "admin": ("admin",),
+    "operator": ("operator",),
+}
+"""A role is a name for scopes; a key keeps the scopes."""
+
+# `operator` is in no other scope: an admin of one tenant must not become the operator of all.
+_GRANTED_BY: Final[Mapping[Scope, frozenset[Scope]]] = {
+    "select": frozenset({"admin", "operator"}),
+    "feedback": frozenset({"admin", "operator"}),
+    "read": frozenset({"admin", "operator"}),
+    # Keys from before `review` did with `manage` what it allows.
+    "review": frozenset({"manage", "admin", "operator"}),
+    "manage": frozenset({"admin", "operator"}),
+    "admin": frozenset({"operator"}),
+    "operator": frozenset(),
+}
+
+
+def granted(scope: Scope, held: Collection[str]) -> bool:
+    """Say whether a key that holds the scopes `held` may do what needs `scope`."""
+    return scope in held or not _GRANTED_BY[scope].isdisjoint(held)
+
+
+def role_of(scopes: Collection[str]) -> Role | None:
+    """Return the role that these scopes are; None when they are no role's."""
+    return next((role for role, of_it in ROLES.items() if set(of_it) == set(scopes)), None)
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,15 +82,23 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is asking, and what that key may do. `admin` has every scope, in every tenant."""
+    """Who is asking, and what that key may do.
+
+    `admin` has every scope in its own tenant; `operator` has every scope in every tenant.
+    """
 
     tenant_id: str
     key_id: str
     scopes: frozenset[str]
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether the key is for the whole installation."""
+        return OPERATOR in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` when the key lacks `scope`."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        if not granted(scope, self.scopes):
             found = sorted(self.scopes)
             raise Forbidden(
                 f"this needs the scope '{scope}'; the key has {', '.join(found) or 'none'}: "
@@ -62,12 +108,12 @@ class Principal(msgspec.Struct, frozen=True):
             )
 
     def acting_for(self, tenant_id: str | None) -> str:
-        """Return the tenant to act for: the key's own, or any for an admin.
+        """Return the tenant to act for: the key's own, or any for the operator.
 
-        Raises `NotFound` when the key lacks `admin`, so that it learns nothing about other tenants.
+        Raises `NotFound` for another tenant's key, so that it learns nothing about other tenants.
         """
         if tenant_id is None or tenant_id == self.tenant_id:
             return self.tenant_id
-        if "admin" not in self.scopes:
+        if not self.is_operator:
             raise NotFound(f"there is no tenant '{tenant_id}'")
         return tenant_id

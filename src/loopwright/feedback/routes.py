@@ -29,7 +29,7 @@ from litestar.params import FromPath, QueryParameter, SkipValidation
 from loopwright.core.errors import WrongMediaType
 from loopwright.core.events import Fact
 from loopwright.core.ports import Committed
-from loopwright.web import Asking, problems
+from loopwright.web import Asking, needs, problems
 
 from . import examples
 from .intake import TypedIntake
@@ -217,7 +217,6 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         typed_intake: Intaking,
         append: Appending,
     ) -> Response[Any]:
-        principal.require("feedback")
         declared = request.headers.get("content-type")
         if declared is not None and declared.split(";")[0].strip().lower() != "application/json":
             raise WrongMediaType(
@@ -237,6 +236,7 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         summary=endpoint.summary,
         description=endpoint.description,
         responses=_SENT,
+        opt=needs("feedback"),
         operation_class=_described_body(endpoint.item, endpoint.examples),
     )(handler)
 
@@ -251,7 +251,7 @@ class QuarantineController(Controller):
     path = "/api/v1/quarantine"
     tags: Sequence[str] = ("quarantine",)
 
-    @get(summary="List refused items", responses=_why(), sync_to_thread=True)
+    @get(summary="List refused items", responses=_why(), sync_to_thread=True, opt=needs("review"))
     def list(
         self,
         principal: Asking,
@@ -264,7 +264,6 @@ class QuarantineController(Controller):
         ] = "",
     ) -> RefusedPage:
         """Return refused items and the reasons, oldest first, without bodies; and how many were dropped."""
-        principal.require("manage")
         return quarantine.list(principal.tenant_id, after=cursor, limit=limit)
 
     @get(
@@ -272,10 +271,10 @@ class QuarantineController(Controller):
         summary="Read a refused item",
         responses=_why(404),
         sync_to_thread=True,
+        opt=needs("review"),
     )
     def read(self, item_id: FromPath[str], principal: Asking, quarantine: Keeping) -> RefusedItem:
         """Return one item with its body; texts are redacted, people and addresses are pseudonyms."""
-        principal.require("manage")
         return quarantine.read(principal.tenant_id, item_id)
 
     @post(
@@ -288,6 +287,7 @@ class QuarantineController(Controller):
             200: ResponseSpec(TypedAccepted, generate_examples=False, description="Known already."),
             **_why(404, 409, 410, 422, 503, 507),
         },
+        opt=needs("review"),
     )
     async def replay(
         self,
@@ -298,7 +298,6 @@ class QuarantineController(Controller):
         quarantine: Keeping,
     ) -> Response[Any]:
         """Run an item through intake once more; it leaves the quarantine once it is stored."""
-        principal.require("manage")
         prepared = await asyncio.to_thread(typed_intake.replay, principal.tenant_id, item_id)
         results = await store(typed_intake, append, prepared)
         quarantine.discard(principal.tenant_id, item_id)
@@ -310,10 +309,10 @@ class QuarantineController(Controller):
         responses=_why(404),
         status_code=204,
         sync_to_thread=True,
+        opt=needs("review"),
     )
     def discard(self, item_id: FromPath[str], principal: Asking, quarantine: Keeping) -> None:
         """Delete an item for good."""
-        principal.require("manage")
         quarantine.discard(principal.tenant_id, item_id)
 
 

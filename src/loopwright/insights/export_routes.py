@@ -14,7 +14,7 @@ from litestar.response import Stream
 from loopwright.core.errors import Invalid
 from loopwright.core.ports import Columnar
 from loopwright.warehouse import Warehouse
-from loopwright.web import TENANT, Acting, Asking, problems
+from loopwright.web import TENANT, Acting, needs, problems
 
 from .extract import MOST, PAGE, Exporter, PageFormat, extract
 
@@ -50,13 +50,13 @@ class ExportController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def table(
         self,
         table: FromPath[str],
         warehouse: Stored,
         columnar: Encoding,
-        principal: Asking,
         tenant: Acting,
         since: Annotated[
             str | None,
@@ -95,7 +95,6 @@ class ExportController(Controller):
         ] = str(PAGE),
     ) -> Stream:
         """Return a page of decisions, feedback, interactions or steps, with all their columns."""
-        principal.require("read")
         wanted = extract(
             table,
             tenant,

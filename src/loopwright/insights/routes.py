@@ -22,7 +22,7 @@ from loopwright.core.errors import Invalid
 from loopwright.trust import Trust, TrustSummary
 from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
-from loopwright.web import TENANT, Acting, Asking, problems
+from loopwright.web import TENANT, Acting, Asking, needs, problems
 
 from .earlier import InsightsAnswer, QualityAnswer, insights_answer, quality_answer
 from .exports import EVER_MS, ExportFormat, ExportScope, json_list
@@ -141,6 +141,7 @@ class InsightsController(Controller):
         summary="Read insights",
         responses=problems(404, 422),
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def insights_of(
         self,
@@ -158,7 +159,6 @@ class InsightsController(Controller):
         ] = None,
     ) -> InsightsAnswer:
         """Return the sections asked for: metrics, segments, versions, failure patterns, corrections, joins, drift."""
-        principal.require("read")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         names = None if include is None else [name.strip() for name in include.split(",") if name]
         return insights_answer(insights.report(tenant, of, include=names, task=task))
@@ -175,6 +175,7 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def quality_of(
         self,
@@ -194,7 +195,6 @@ class InsightsController(Controller):
         ] = "on",
     ) -> Response[Any]:
         """Return the whole report of a period, the most urgent findings first."""
-        principal.require("read")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         wanted = _among("format", format or _accepted(request), _FORMATS)
         if _among("trust", trust, _SWITCH) == "on":
@@ -212,6 +212,7 @@ class InsightsController(Controller):
         summary="Read the trust view",
         responses=problems(404, 422),
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def trust_of(
         self,
@@ -224,7 +225,6 @@ class InsightsController(Controller):
         task: Task = None,
     ) -> TrustSummary:
         """Return how many facts count, how many are capped or quarantined and why, and the bursts, newest first."""
-        principal.require("read")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return weighing.summary(tenant, of, now_ms=insights.now_ms(), task=task)
 
@@ -233,12 +233,12 @@ class InsightsController(Controller):
         summary="Read an agent's decisions",
         responses=problems(404),
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def decisions(
-        self, session_id: FromPath[str], insights: Read, principal: Asking, tenant: Acting
+        self, session_id: FromPath[str], insights: Read, tenant: Acting
     ) -> SessionDecisions:
         """Return the decisions an agent took in one session, in order, with their outcomes."""
-        principal.require("read")
         return insights.decisions(tenant, session_id)
 
     @get(
@@ -246,10 +246,10 @@ class InsightsController(Controller):
         summary="Read statistics",
         responses=problems(404, 422),
         sync_to_thread=True,
+        opt=needs("read"),
     )
-    def stats(self, of: Asked, insights: Read, principal: Asking, tenant: Acting) -> Stats:
+    def stats(self, of: Asked, insights: Read, tenant: Acting) -> Stats:
         """Return counts, average rating and thumbs rates, in all and by version and category."""
-        principal.require("read")
         return insights.stats(tenant, of)
 
     @get(
@@ -257,12 +257,10 @@ class InsightsController(Controller):
         summary="Read join health",
         responses=problems(404, 422),
         sync_to_thread=True,
+        opt=needs("read"),
     )
-    def join_health(
-        self, of: Asked, insights: Read, principal: Asking, tenant: Acting
-    ) -> JoinHealth:
+    def join_health(self, of: Asked, insights: Read, tenant: Acting) -> JoinHealth:
         """Return, for each task, how many outcomes join to a model version and what waits for its target."""
-        principal.require("read")
         return insights.join_health(tenant, of)
 
     @get(
@@ -278,12 +276,12 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def export(
         self,
         of: Asked,
         insights: Read,
-        principal: Asking,
         tenant: Acting,
         as_sent: AsSent,
         request: Request[Any, Any, Any],
@@ -301,7 +299,6 @@ class InsightsController(Controller):
         ] = "share",
     ) -> Stream:
         """Stream all feedback whose consent covers it, of all time when no period is given."""
-        principal.require("read")
         # The default of 30 days would cut an export without a word.
         if _PERIOD.isdisjoint(request.query_params):
             of = Period(from_ms=0, to_ms=EVER_MS)
@@ -331,17 +328,16 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def preferences(
         self,
         of: Asked,
         insights: Read,
-        principal: Asking,
         tenant: Acting,
         request: Request[Any, Any, Any],
     ) -> Response[bytes]:
         """Return pairs of texts for the same input whose ratings differ, of all time when no period is given."""
-        principal.require("read")
         if _PERIOD.isdisjoint(request.query_params):
             of = Period(from_ms=0, to_ms=EVER_MS)
         rows = (row for page in insights.exported(tenant, of) for row in page)

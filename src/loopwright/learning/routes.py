@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 
 from loopwright.catalog.routes import Catalogued
 from loopwright.core.errors import NotFound
-from loopwright.web import TENANT, Acting, Asking, problems
+from loopwright.web import TENANT, Acting, Asking, needs, problems
 
 from .advice import Advice, advise
 from .status import SnapshotInfo, Status
@@ -89,17 +89,21 @@ class LearningController(Controller):
     tags: Sequence[str] = ("learning",)
     dependencies = TENANT
 
-    @get("/status", summary="Status and advice", responses=problems(404), sync_to_thread=True)
+    @get(
+        "/status",
+        summary="Status and advice",
+        responses=problems(404),
+        sync_to_thread=True,
+        opt=needs("read"),
+    )
     def status(
         self,
         experiment_id: FromPath[str],
         learner: Learning,
         catalog: Catalogued,
-        principal: Asking,
         tenant: Acting,
     ) -> StatusReport:
         """Return what each arm earned, how sure that is, its share of the traffic, and health advice."""
-        principal.require("read")
         experiment = catalog.experiments.get(tenant, experiment_id)
         status = learner.status(tenant, experiment_id)
         return StatusReport(
@@ -108,17 +112,21 @@ class LearningController(Controller):
             advice=advise(status, experiment),
         )
 
-    @get("/snapshots", summary="List snapshots", responses=problems(404), sync_to_thread=True)
+    @get(
+        "/snapshots",
+        summary="List snapshots",
+        responses=problems(404),
+        sync_to_thread=True,
+        opt=needs("read"),
+    )
     def snapshots(
         self,
         experiment_id: FromPath[str],
         learner: Learning,
         catalog: Catalogued,
-        principal: Asking,
         tenant: Acting,
     ) -> SnapshotList:
         """Return the kept states of the policy, newest first."""
-        principal.require("read")
         catalog.experiments.get(tenant, experiment_id)
         return SnapshotList(learner.snapshots(tenant, experiment_id))
 
@@ -128,17 +136,16 @@ class LearningController(Controller):
         response_description="The snapshot.",
         responses=problems(404, 409),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def take_snapshot(
         self,
         experiment_id: FromPath[str],
         learner: Learning,
         catalog: Catalogued,
-        principal: Asking,
         tenant: Acting,
     ) -> SnapshotInfo:
         """Keep the present state of the policy, for instance before a risky change; it can be rolled back to."""
-        principal.require("manage")
         catalog.experiments.get(tenant, experiment_id)
         return learner.take_snapshot(tenant, experiment_id)
 
@@ -147,6 +154,7 @@ class LearningController(Controller):
         summary="Read a snapshot",
         responses=problems(404),
         sync_to_thread=True,
+        opt=needs("read"),
     )
     def snapshot(
         self,
@@ -154,11 +162,9 @@ class LearningController(Controller):
         version: FromPath[str],
         learner: Learning,
         catalog: Catalogued,
-        principal: Asking,
         tenant: Acting,
     ) -> SnapshotInfo:
         """Return one kept state with its arms as it sees them."""
-        principal.require("read")
         catalog.experiments.get(tenant, experiment_id)
         return learner.snapshot(tenant, experiment_id, version=_offset(version))
 
@@ -168,6 +174,7 @@ class LearningController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def roll_back(
         self,
@@ -179,7 +186,6 @@ class LearningController(Controller):
         tenant: Acting,
     ) -> Rollback:
         """Put the learner back to this state; what it learned since is forgotten, the facts stay in the log."""
-        principal.require("manage")
         catalog.experiments.get(tenant, experiment_id)
         kept = _offset(version)
         offset = learner.roll_back(tenant, experiment_id, version=kept, actor=principal.key_id)

@@ -13,7 +13,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, SkipValidation
 
 from loopwright.core.feedback import ConsentScope
-from loopwright.web import Asking, problems
+from loopwright.web import Asking, needs, problems
 
 from .consent import Append, change_consent
 from .erasure import CountRows, Erasure, Scrub, erase_person
@@ -70,13 +70,13 @@ class RawController(Controller):
         summary="Read a raw copy",
         responses=_why(404, 503, 507),
         sync_to_thread=True,
+        opt=needs("admin"),
     )
     def read(
         self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
     ) -> Response[RawCopy]:
         """Return feedback as it came, before redaction. The event log records the read before you see the copy."""
         # Not `read`: here is the text that redaction took out.
-        principal.require("admin")
         if raw_copies is None:
             raise RawNotKept(OFF)
         copy = raw_copies.look(
@@ -98,6 +98,7 @@ class PeopleController(Controller):
         responses=_why(422, 503, 507),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def consent(
         self,
@@ -111,7 +112,6 @@ class PeopleController(Controller):
         raw_copies: Copies,
     ) -> ConsentGiven:
         """Set what a person, named by your user id, allows. It holds for all their feedback, earlier feedback included."""
-        principal.require("manage")
         person, offset = change_consent(
             people,
             commit,
@@ -129,6 +129,7 @@ class PeopleController(Controller):
         responses=_why(404, 503, 507),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def erase(
         self,
@@ -142,7 +143,6 @@ class PeopleController(Controller):
         scrub: Scrubbing,
     ) -> Erasure:
         """Destroy the link between a user id and a person's feedback, and drop their rows and texts."""
-        principal.require("manage")
         return erase_person(
             people,
             commit,

@@ -9,7 +9,7 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import Body, QueryParameter, SkipValidation
 
-from loopwright.web import Asking, problems
+from loopwright.web import Asking, needs, problems
 
 from .calibration import CalibrationRequest, Calibrator
 from .surrogate import Surrogate
@@ -23,7 +23,13 @@ class SurrogateController(Controller):
     path = "/api/v1/surrogates"
     tags: Sequence[str] = ("feedback",)
 
-    @post("", summary="Calibrate a surrogate", responses=problems(422), sync_to_thread=True)
+    @post(
+        "",
+        summary="Calibrate a surrogate",
+        responses=problems(422),
+        sync_to_thread=True,
+        opt=needs("manage"),
+    )
     def calibrate(
         self,
         data: Annotated[CalibrationRequest, Body()],
@@ -32,10 +38,15 @@ class SurrogateController(Controller):
     ) -> Surrogate:
         """Fit a surrogate, which predicts an outcome from signals, on all matured decisions, and make it the current one."""
         # It changes what shaped experiments learn from now on.
-        principal.require("manage")
         return calibrator.calibrate(principal.tenant_id, data, actor=principal.key_id)
 
-    @get("", summary="Read a surrogate", responses=problems(404), sync_to_thread=True)
+    @get(
+        "",
+        summary="Read a surrogate",
+        responses=problems(404),
+        sync_to_thread=True,
+        opt=needs("read"),
+    )
     def current(
         self,
         task: Annotated[str, QueryParameter(description="The workflow.")],
@@ -43,5 +54,4 @@ class SurrogateController(Controller):
         calibrator: Calibrating,
     ) -> Surrogate:
         """Return the current surrogate of a task, with how well it predicts."""
-        principal.require("read")
         return calibrator.current(principal.tenant_id, task)

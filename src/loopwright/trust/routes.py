@@ -11,7 +11,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, QueryParameter, SkipValidation
 
 from loopwright.catalog.routes import Catalogued
-from loopwright.web import Asking, problems
+from loopwright.web import Asking, needs, problems
 
 from .clearances import Clearance, ClearanceList, Clearances, Clearing, NewClearance
 
@@ -40,6 +40,7 @@ class ClearanceController(Controller):
         response_description="The release; reports count by it at once.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
+        opt=needs("review"),
     )
     def release(
         self,
@@ -55,11 +56,10 @@ class ClearanceController(Controller):
         hold.
         """
         # Before the tenant is looked up: a key without the scope learns nothing about tenants.
-        principal.require("manage")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
 
-    @get(summary="List releases", responses=problems(404), sync_to_thread=True)
+    @get(summary="List releases", responses=problems(404), sync_to_thread=True, opt=needs("read"))
     def list(
         self,
         of_tenant: FromPath[str],
@@ -71,7 +71,6 @@ class ClearanceController(Controller):
         ] = 100,
     ) -> ClearanceList:
         """Return the newest releases, and who withdrew which of them."""
-        principal.require("read")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearances.list(tenant, limit=limit)
 
@@ -83,6 +82,7 @@ class ClearanceController(Controller):
         # Not 204: the answer is the release with who withdrew it.
         status_code=200,
         sync_to_thread=True,
+        opt=needs("review"),
     )
     def withdraw(
         self,
@@ -93,6 +93,5 @@ class ClearanceController(Controller):
         clearing: Letting,
     ) -> Clearance:
         """Hold back again the votes that a release let count. The release stays in the list, with who withdrew it."""
-        principal.require("manage")
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.withdraw(tenant, release_id, actor=principal.key_id)

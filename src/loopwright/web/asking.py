@@ -43,7 +43,9 @@ def acting_tenant(
     catalog: NamedDependency[SkipValidation[HoldsTenants]],
     tenant_id: Annotated[
         str | None,
-        QueryParameter(description="The tenant to act for, when not the key's own. Needs `admin`."),
+        QueryParameter(
+            description="The tenant to act for, when not the key's own. Needs `operator`."
+        ),
     ] = None,
 ) -> str:
     """Return the id of the tenant that a request acts for; raises `NotFound`."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.app.settings import load_settings
+from loopwright.app.settings import Settings, load_settings
 from loopwright.core.errors import SettingsInvalid
 
 
@@ -43,3 +43,20 @@ def test_a_named_file_must_be_there_and_be_toml(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("= 1")
     with pytest.raises(SettingsInvalid, match="TOML"):
         load_settings(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("name", ["github_token", "classifier_key", "database"])
+def test_a_secret_that_does_not_fit_is_named_and_not_shown(name: str) -> None:
+    Path("loopwright.toml").write_text(f'[loopwright]\n{name} = ["hunter2"]\n')
+    with pytest.raises(SettingsInvalid, match=f"'{name}' is not usable") as caught:
+        load_settings()
+    assert "hunter2" not in caught.value.message
+
+
+def test_every_setting_with_a_secret_is_kept_out_of_messages() -> None:
+    secret = [n for n, field in Settings.model_fields.items() if "Secret" in str(field.annotation)]
+    assert secret
+    for name in secret:
+        with pytest.raises(SettingsInvalid) as caught:
+            load_settings(None, **{name: {"hunter2": "hunter2"}})
+        assert "hunter2" not in caught.value.message

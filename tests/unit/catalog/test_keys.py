@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from loopwright.backends.sqlite import SqliteDatabase
-from loopwright.catalog import Catalog
+from loopwright.catalog import Catalog, store
+from loopwright.catalog.secret import digest_of
 from loopwright.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from loopwright.core.events import Changed, Fact, KeyChanged
 from loopwright.core.ids import Ids
 from loopwright.core.principal import Principal
+from loopwright.core.schema import apply_schema
 from loopwright.testing import ManualClock
 
 
@@ -223,18 +226,85 @@ def test_a_missing_scope_is_refused_with_what_was_found_and_expected():
     assert refused.value.detail == {"found": ["read", "select"], "expected": "manage"}
 
 
-def test_admin_has_every_scope_in_every_tenant():
-    admin = Principal("default", "k", frozenset({"admin"}))
-    admin.require("manage")
-    assert admin.acting_for("acme") == "acme"
-    assert admin.acting_for(None) == "default"
+def test_a_key_is_not_stored_when_its_secret_cannot_be_handed_over(
+    catalog: Catalog, database: SqliteDatabase, clock: ManualClock
+) -> None:
+    seen: list[str] = []
+
+    def refuse(secret: str) -> None:
+        seen.append(secret)
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        catalog.keys.create("acme", ["read"], hand_over=refuse)
+    for opened in (catalog, catalog_on(database, clock)):
+        assert opened.keys.all("acme") == []
+        with pytest.raises(Unauthenticated):
+            opened.authenticate(seen[0])
 
 
-def test_nobody_else_acts_for_another_tenant():
-    principal = Principal("acme", "k", frozenset({"manage"}))
-    assert principal.acting_for("acme") == "acme"
-    with pytest.raises(NotFound):
-        principal.acting_for("globex")
+def before_roles(database: SqliteDatabase, *keys: tuple[str, str, str, int | None]) -> None:
+    """Make the tables of before roles, with keys as (id, tenant, scopes, when revoked)."""
+    apply_schema(database, "catalog", store.SCHEMA[:2])
+    with database.transaction() as session:
+        session.executemany("INSERT INTO tenants VALUES (?, '', 0)", [("acme",), ("default",)])
+        for id, tenant, scopes, revoked_ms in keys:
+            session.execute(
+                "INSERT INTO keys (id, tenant_id, name, scopes, digest, created_at_ms, revoked_at_ms, revision) "
+                "VALUES (?, ?, '', ?, ?, 0, ?, 1)",
+                (id, tenant, scopes, digest_of(f"secret of {id}").hex(), revoked_ms),
+            )
+
+
+EVERYTHING = "select feedback read manage admin"
+
+
+def test_of_the_keys_from_before_roles_the_first_admin_of_the_default_tenant_is_the_operators(
+    database: SqliteDatabase, clock: ManualClock
+) -> None:
+    before_roles(
+        database,
+        ("00", "acme", EVERYTHING, None),
+        ("01", "default", "read", None),
+        ("02", "default", EVERYTHING, 5),
+        ("03", "default", EVERYTHING, None),
+        ("04", "default", "admin", None),
+    )
+    for _ in range(2):
+        catalog = catalog_on(database, clock)
+        found = {
+            id: catalog.authenticate(f"secret of {id}").is_operator
+            for id in ("00", "01", "03", "04")
+        }
+        assert found == {"00": False, "01": False, "03": True, "04": False}
+        assert catalog.authenticate("secret of 04").scopes == {"admin"}
+
+
+def test_the_log_is_told_of_the_key_that_became_the_operators(
+    database: SqliteDatabase, clock: ManualClock
+) -> None:
+    before_roles(database, ("03", "default", EVERYTHING, None))
+    told: list[Fact] = []
+
+    def append(facts: Sequence[Fact], keys: Sequence[bytes]) -> int:
+        told.extend(facts)
+        return len(told)
+
+    Catalog(database, clock=clock, ids=Ids(clock, random.Random(1)), append=append).relay()
+    changed = [fact for fact in told if isinstance(fact, KeyChanged)]
+    assert [(f.stored.key.id, f.stored.revision, f.actor) for f in changed] == [
+        ("03", 2, "upgrade")
+    ]
+    assert "operator" in changed[0].stored.key.scopes
+    assert [f.action for f in told if isinstance(f, Changed)] == ["appoint"]
+
+
+def test_an_operator_key_that_is_revoked_is_not_replaced_by_the_next_start(
+    database: SqliteDatabase, clock: ManualClock
+) -> None:
+    before_roles(database, ("03", "default", EVERYTHING, None), ("04", "default", "admin", None))
+    catalog_on(database, clock).keys.revoke("default", "03")
+    assert not catalog_on(database, clock).authenticate("secret of 04").is_operator
 
 
 def test_a_tenant_id_is_taken_once_and_must_be_a_slug(catalog: Catalog):

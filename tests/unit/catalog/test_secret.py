@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from loopwright.catalog.secret import checked_scopes, digest_of, mint, prefix_of
+from loopwright.catalog.secret import checked_scopes, digest_of, mint, prefix_of, scopes_of
 from loopwright.core.errors import Invalid
 
 
@@ -36,3 +36,16 @@ def test_scopes_are_kept_once_each_in_their_fixed_order() -> None:
 def test_no_scope_and_an_unknown_one_are_refused(scopes: list[str]) -> None:
     with pytest.raises(Invalid, match="at least one"):
         checked_scopes(scopes)
+
+
+def test_a_role_stands_for_its_scopes() -> None:
+    assert scopes_of(None, "viewer") == ("read",)
+    assert scopes_of(["read"], None) == ("read",)
+
+
+def test_a_key_gets_either_a_role_or_scopes() -> None:
+    for scopes, role in ((None, None), (["read"], "viewer")):
+        with pytest.raises(Invalid, match="either `role` or `scopes`"):
+            scopes_of(scopes, role)
+    with pytest.raises(Invalid, match="role is 'king'; there are product, viewer"):
+        scopes_of(None, "king")

@@ -33,16 +33,17 @@ def asked(scope: str, tenant_id: str | None = None) -> str:
     return acting_tenant(Principal("acme", "k", frozenset({scope})), Holder(), tenant_id)
 
 
-def test_a_request_is_about_the_keys_tenant_unless_an_admin_names_another() -> None:
+def test_a_request_is_about_the_keys_tenant_unless_the_operator_names_another() -> None:
     assert asked("read") == "acme"
-    assert asked("admin", "other") == "other"
-    with pytest.raises(NotFound):
-        asked("read", "other")
+    assert asked("operator", "other") == "other"
+    for scope in ("read", "admin"):
+        with pytest.raises(NotFound):
+            asked(scope, "other")
 
 
-def test_a_tenant_that_is_not_there_is_not_found_even_for_an_admin() -> None:
+def test_a_tenant_that_is_not_there_is_not_found_even_for_the_operator() -> None:
     with pytest.raises(NotFound, match="no tenant 'gone'"):
-        asked("admin", "gone")
+        asked("operator", "gone")
 
 
 @pytest.mark.parametrize("tag", ['"3"', 'W/"3"', "3", ' "3" '])

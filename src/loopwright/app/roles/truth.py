@@ -125,7 +125,13 @@ class Truth:
     def _first_start(self) -> None:
         """Make the first API key; it is only ever in a file that its owner alone can read."""
         if not self.catalog.keys.all(DEFAULT_TENANT):
-            issued = self.catalog.keys.create(
-                DEFAULT_TENANT, SCOPES, name="first administrator", actor="first start"
+            path = self.folder / ADMIN_KEY_FILE
+            # The file comes first. After a crash between the two there is no key yet, so the next start makes
+            # another one and replaces the file.
+            self.catalog.keys.create(
+                DEFAULT_TENANT,
+                SCOPES,
+                name="first administrator",
+                actor="first start",
+                hand_over=lambda secret: write_private(path, secret.encode() + b"\n"),
             )
-            write_private(self.folder / ADMIN_KEY_FILE, issued.secret.encode() + b"\n")

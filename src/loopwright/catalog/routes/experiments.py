@@ -25,6 +25,7 @@ from loopwright.core.principal import Principal
 from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 from loopwright.web.asking import EXPECTED, TENANT, Acting, Asking, Expected
+from loopwright.web.guard import needs
 from loopwright.web.problems import problems
 
 from .catalogued import Catalogued
@@ -79,6 +80,7 @@ class ExperimentsController(Controller):
         response_description="The draft.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def create(
         self,
@@ -88,7 +90,6 @@ class ExperimentsController(Controller):
         tenant: Acting,
     ) -> Response[Experiment]:
         """Create a draft. It serves nothing until it is started."""
-        principal.require("manage")
         experiment = Experiment(
             id=data.id,
             tenant_id=tenant,
@@ -103,11 +104,12 @@ class ExperimentsController(Controller):
         )
         return _tagged(catalog.experiments.create(experiment, actor=principal.key_id), 201)
 
-    @get(summary="List experiments", responses=problems(404), sync_to_thread=False)
+    @get(
+        summary="List experiments", responses=problems(404), sync_to_thread=False, opt=needs("read")
+    )
     def list(
         self,
         catalog: Catalogued,
-        principal: Asking,
         tenant: Acting,
         limit: Annotated[
             int, QueryParameter(ge=1, le=1000, description="Most items to return.")
@@ -117,7 +119,6 @@ class ExperimentsController(Controller):
         ] = None,
     ) -> ExperimentPage:
         """Return experiments by id, ended ones too."""
-        principal.require("read")
         rest = [e for e in catalog.experiments.all(tenant) if cursor is None or e.id > cursor]
         more = len(rest) > limit
         return ExperimentPage(rest[:limit], rest[limit - 1].id if more else None)
@@ -127,12 +128,12 @@ class ExperimentsController(Controller):
         summary="Read an experiment",
         responses=problems(404),
         sync_to_thread=False,
+        opt=needs("read"),
     )
     def read(
-        self, experiment_id: FromPath[str], catalog: Catalogued, principal: Asking, tenant: Acting
+        self, experiment_id: FromPath[str], catalog: Catalogued, tenant: Acting
     ) -> Response[Experiment]:
         """Return the experiment; its ETag is its revision."""
-        principal.require("read")
         return _tagged(catalog.experiments.get(tenant, experiment_id))
 
     @patch(
@@ -140,6 +141,7 @@ class ExperimentsController(Controller):
         summary="Change an experiment",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def update(
         self,
@@ -160,7 +162,6 @@ class ExperimentsController(Controller):
         expected: Expected,
     ) -> Response[Experiment]:
         """Change what is named and leave the rest. Policy, reward and context are frozen once it has started."""
-        principal.require("manage")
         return _tagged(
             catalog.experiments.update(
                 tenant, experiment_id, data, revision=expected, actor=principal.key_id
@@ -173,6 +174,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def start(
         self,
@@ -191,6 +193,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def pause(
         self,
@@ -209,6 +212,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def resume(
         self,
@@ -227,6 +231,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def end(
         self,
@@ -245,6 +250,7 @@ class ExperimentsController(Controller):
         response_description="The experiment with the new arm.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def add_arm(
         self,
@@ -258,7 +264,6 @@ class ExperimentsController(Controller):
         expected: Expected,
     ) -> Response[Experiment]:
         """Add an arm in the last position; a running experiment serves it at once."""
-        principal.require("manage")
         experiment = catalog.experiments.add_arm(
             tenant, experiment_id, data, revision=expected, actor=principal.key_id
         )
@@ -269,6 +274,7 @@ class ExperimentsController(Controller):
         summary="Change an arm",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def change_arm(
         self,
@@ -286,7 +292,6 @@ class ExperimentsController(Controller):
         expected: Expected,
     ) -> Response[Experiment]:
         """Enable, disable or retire an arm, or set its shares, payload or metadata. Retiring is for good."""
-        principal.require("manage")
         return _tagged(
             catalog.experiments.change_arm(
                 tenant, experiment_id, arm_id, data, revision=expected, actor=principal.key_id
@@ -302,5 +307,4 @@ def _move(
     move: Move,
     expected: int | None,
 ) -> Response[Experiment]:
-    principal.require("manage")
     return _tagged(catalog.experiments.move(*at, move, revision=expected, actor=principal.key_id))

@@ -11,18 +11,20 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 from msgspec import Meta
 
-from loopwright.catalog.secret import MAX_GRACE_S, IssuedKey
-from loopwright.core.principal import Key, Principal, Scope
+from loopwright.catalog.secret import MAX_GRACE_S, IssuedKey, scopes_of
+from loopwright.core.principal import Key, Principal, Role, Scope
 from loopwright.web.asking import TENANT, Acting, Asking
+from loopwright.web.guard import needs
 from loopwright.web.problems import problems
 
 from .catalogued import Catalogued
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an API key may do, and for how long."""
+    """What an API key may do, by a role or by its scopes, and for how long."""
 
-    scopes: list[Scope]
+    scopes: list[Scope] | None = None
+    role: Role | None = None
     name: str = ""
     expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
 
@@ -51,6 +53,7 @@ class KeysController(Controller):
         response_description="The key and its secret.",
         responses=problems(404, 422),
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def create(
         self,
@@ -63,27 +66,32 @@ class KeysController(Controller):
         tenant: Acting,
     ) -> IssuedKey:
         """Create a key. Keep `secret`: it is shown this once. A key can grant only scopes it has itself."""
-        _require_power_over(principal, data.scopes)
+        scopes = scopes_of(data.scopes, data.role)
+        _require_power_over(principal, scopes)
         return catalog.keys.create(
             tenant,
-            data.scopes,
+            scopes,
             name=data.name,
             expires_at_ms=data.expires_at_ms,
             actor=principal.key_id,
         )
 
-    @get(summary="List API keys", responses=problems(404), sync_to_thread=False)
-    def list(self, catalog: Catalogued, principal: Asking, tenant: Acting) -> KeyList:
+    @get(
+        summary="List API keys", responses=problems(404), sync_to_thread=False, opt=needs("manage")
+    )
+    def list(self, catalog: Catalogued, tenant: Acting) -> KeyList:
         """Return keys, oldest first, revoked ones too; never a secret."""
-        principal.require("manage")
         return KeyList(catalog.keys.all(tenant))
 
-    @get("/{key_id:str}", summary="Read an API key", responses=problems(404), sync_to_thread=False)
-    def read(
-        self, key_id: FromPath[str], catalog: Catalogued, principal: Asking, tenant: Acting
-    ) -> Key:
+    @get(
+        "/{key_id:str}",
+        summary="Read an API key",
+        responses=problems(404),
+        sync_to_thread=False,
+        opt=needs("manage"),
+    )
+    def read(self, key_id: FromPath[str], catalog: Catalogued, tenant: Acting) -> Key:
         """Return what may be told about a key."""
-        principal.require("manage")
         return catalog.keys.get(tenant, key_id)
 
     @post(
@@ -92,6 +100,7 @@ class KeysController(Controller):
         responses=problems(404, 409, 422),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def rotate(
         self,
@@ -112,6 +121,7 @@ class KeysController(Controller):
         responses=problems(404),
         status_code=200,
         sync_to_thread=True,
+        opt=needs("manage"),
     )
     def revoke(
         self, key_id: FromPath[str], catalog: Catalogued, principal: Asking, tenant: Acting
@@ -123,5 +133,5 @@ class KeysController(Controller):
 
 def _require_power_over(principal: Principal, scopes: Sequence[Scope]) -> None:
     """Nobody makes, renews or ends a key that can do more than the one in hand."""
-    for scope in ("manage", *scopes):
+    for scope in scopes:
         principal.require(scope)

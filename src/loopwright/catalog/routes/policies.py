@@ -11,7 +11,7 @@ from litestar import Controller, get
 
 from loopwright import policies
 from loopwright.core.reward import RewardType
-from loopwright.web.asking import Asking
+from loopwright.web.guard import needs
 from loopwright.web.problems import problems
 
 
@@ -45,10 +45,9 @@ class PoliciesController(Controller):
     path = "/api/v1/policies"
     tags: Sequence[str] = ("experiments",)
 
-    @get(summary="List policies", responses=problems(), sync_to_thread=False)
-    def list(self, principal: Asking) -> PolicyList:
+    @get(summary="List policies", responses=problems(), sync_to_thread=False, opt=needs("read"))
+    def list(self) -> PolicyList:
         """Return every policy with its aliases, what it fits, and its parameters with their defaults."""
-        principal.require("read")
         auto = {
             kind: policies.resolve("auto", reward_type=kind, has_context=False)
             for kind in get_args(RewardType)

@@ -15,6 +15,7 @@ from loopwright.core.experiment import (
     Slug,
 )
 from loopwright.web.asking import Asking
+from loopwright.web.guard import needs
 from loopwright.web.problems import problems
 
 from .catalogued import Catalogued
@@ -44,6 +45,7 @@ class TenantsController(Controller):
         response_description="The tenant.",
         responses=problems(409, 422),
         sync_to_thread=True,
+        opt=needs("operator"),
     )
     def create(
         self,
@@ -52,19 +54,22 @@ class TenantsController(Controller):
         principal: Asking,
     ) -> Tenant:
         """Create a domain of isolation."""
-        principal.require("admin")
         return catalog.tenants.create(data.id, name=data.name, actor=principal.key_id)
 
-    @get(summary="List tenants", responses=problems(), sync_to_thread=False)
+    @get(summary="List tenants", responses=problems(), sync_to_thread=False, opt=needs("read"))
     def list(self, catalog: Catalogued, principal: Asking) -> TenantList:
-        """Return every tenant to an admin, to anybody else the key's own."""
-        principal.require("read")
-        if "admin" in principal.scopes:
+        """Return every tenant to the operator, to anybody else the key's own."""
+        if principal.is_operator:
             return TenantList(catalog.tenants.all())
         return TenantList([catalog.tenants.get(principal.tenant_id)])
 
-    @get("/{tenant:str}", summary="Read a tenant", responses=problems(404), sync_to_thread=False)
+    @get(
+        "/{tenant:str}",
+        summary="Read a tenant",
+        responses=problems(404),
+        sync_to_thread=False,
+        opt=needs("read"),
+    )
     def read(self, tenant: FromPath[str], catalog: Catalogued, principal: Asking) -> Tenant:
         """Return a tenant."""
-        principal.require("read")
         return catalog.tenants.get(principal.acting_for(tenant))
