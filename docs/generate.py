@@ -33,6 +33,7 @@ from loopwright.core import ports
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Fact
 from loopwright.core.feedback import Feedback
+from loopwright.core.principal import Scope
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 SECTION: Final = re.compile(
@@ -168,6 +169,49 @@ def http_table() -> str:
     return table(("Route", "What", "Statuses"), rows)
 
 
+def needed_scopes() -> list[tuple[str, Scope | None]]:
+    """Return each route with the scope that it needs; None for those that need no key."""
+    found = []
+    for path, item in sorted(openapi()["paths"].items()):
+        for method, operation in item.items():
+            [requirement] = operation["security"]
+            found.append((f"{method.upper()} {path}", requirement.get("key", [None])[0]))
+    return found
+
+
+def roles_table() -> str:
+    """The scopes of each role."""
+    from loopwright.core.principal import ROLES, SCOPES, granted
+
+    rows = [
+        (
+            code(role),
+            ", ".join(map(code, scopes)),
+            ", ".join(code(scope) for scope in SCOPES if granted(scope, scopes)),
+        )
+        for role, scopes in ROLES.items()
+    ]
+    return table(("Role", "Scopes of its key", "Scopes it may use"), rows)
+
+
+def access_table() -> str:
+    """Which role may call each route, from the scopes that the routes declare."""
+    from loopwright.core.principal import ROLES, granted
+
+    def cell(needed: Any, held: Sequence[str]) -> str:
+        return "yes" if needed is None or granted(needed, held) else "no"
+
+    rows = [
+        (
+            code(route),
+            "no key" if needed is None else code(needed),
+            *(cell(needed, held) for held in ROLES.values()),
+        )
+        for route, needed in needed_scopes()
+    ]
+    return table(("Route", "Scope", *ROLES), rows)
+
+
 def metrics_table() -> str:
     """Name, kind and meaning of each metric."""
     from loopwright.app.metrics import CATALOGUE
@@ -295,6 +339,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_table,
     "cli": cli_sections,
     "http": http_table,
+    "roles": roles_table,
+    "access": access_table,
     "metrics": metrics_table,
     "errors": errors_table,
     "events": events_table,

@@ -166,7 +166,7 @@ def app(stage: Stage) -> Litestar:
             "1",
             use_handler_docstrings=True,
             openapi_router=Router(
-                "/schema", route_handlers=[], include_in_schema=False, opt=needs(None)
+                "/schema", route_handlers=[], include_in_schema=False, **needs(None)
             ),
         ),
         logging_config=None,

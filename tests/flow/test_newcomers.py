@@ -201,7 +201,7 @@ def test_an_endpoint_is_a_handler_in_the_routes_of_its_slice(copy: Copy) -> None
         "loopwright/insights/routes.py",
         "class InsightsController(Controller):\n",
         '''class InsightsController(Controller):
-    @get("/weather", summary="Read the weather", sync_to_thread=False, opt=needs("read"))
+    @get("/weather", summary="Read the weather", sync_to_thread=False, **needs("read"))
     def weather(self) -> dict[str, str]:
         """Return the weather."""
         return {"sky": "clear"}

@@ -190,6 +190,19 @@ def test_api_keys_still_open_what_they_opened_and_nothing_more(old: Server) -> N
     assert (paused.status_code, paused.json()["state"]) == (200, "paused")
 
 
+def test_the_first_admin_key_is_the_operators_and_those_of_other_tenants_keep_to_their_tenant(
+    old: Server,
+) -> None:
+    mine = old.get("/tenants").json()["items"]
+    assert [tenant["id"] for tenant in mine] == ["acme", "default"]
+    made = old.post("/keys", {"role": "admin"}, params={"tenant_id": "acme"}).json()["secret"]
+    theirs = {"authorization": f"Bearer {made}"}
+    assert old.get("/experiments", headers=theirs).status_code == 200
+    params = {"tenant_id": "default"}
+    assert old.get("/experiments", headers=theirs, params=params).status_code == 404
+    assert old.post("/tenants", {"id": "new"}, headers=theirs).status_code == 403
+
+
 def test_units_keep_their_arms(old: Server) -> None:
     for unit, (arm, mode, rule) in KNOWN["sticky"].items():
         chosen = old.select("gated", unit_id=unit)

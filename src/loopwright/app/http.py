@@ -111,7 +111,7 @@ def build_behind(
 def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
     """Return the routes that balancers and scrapers ask; the front answers the first two itself."""
 
-    @get("/health/live", tags=["health"], summary="Is the process alive?", opt=needs(None))
+    @get("/health/live", tags=["health"], summary="Is the process alive?", **needs(None))
     async def live() -> Health:
         """Answer as long as the process runs."""
         return Health(status="alive")
@@ -120,7 +120,7 @@ def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
         "/health/ready",
         tags=["health"],
         summary="Can the process serve?",
-        opt=needs(None),
+        **needs(None),
         responses={
             200: ResponseSpec(Health, generate_examples=False, description="It can."),
             503: ResponseSpec(
@@ -136,7 +136,7 @@ def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
         "/metrics",
         tags=["health"],
         summary="Figures for Prometheus",
-        opt=needs(None),
+        **needs(None),
         media_type="text/plain; version=0.0.4; charset=utf-8",
         sync_to_thread=False,
     )
@@ -155,7 +155,7 @@ _DESCRIPTION: Final = OpenAPIConfig(
     version=loopwright.__version__,
     description="Select an arm, send feedback, and the loop learns which arm to serve.",
     path=DOCS,
-    openapi_router=Router(DOCS, route_handlers=[], include_in_schema=False, opt=needs(None)),
+    openapi_router=Router(DOCS, route_handlers=[], include_in_schema=False, **needs(None)),
     render_plugins=RENDERERS,
     components=Components(
         security_schemes={

@@ -42,7 +42,7 @@ RENDERERS: Final = (
 """How the API's documentation is shown."""
 
 
-@get(f"{STATIC}/{{name:str}}", include_in_schema=False, sync_to_thread=False, opt=needs(None))
+@get(f"{STATIC}/{{name:str}}", include_in_schema=False, sync_to_thread=False, **needs(None))
 def static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return one of the files that browsers need."""
     if name not in _FILES:

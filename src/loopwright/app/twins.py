@@ -44,7 +44,7 @@ def twin(
         summary=shape.summary,
         status_code=shape.status,
         # Before Litestar decodes the body: its errors would differ from those of the front.
-        opt=needs(endpoint.scope, asks_itself=True),
+        **needs(endpoint.scope, asks_itself=True),
         before_request=_answering(endpoint, front=front, known=known),
         responses={
             shape.status: ResponseSpec(

@@ -236,7 +236,7 @@ def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
         summary=endpoint.summary,
         description=endpoint.description,
         responses=_SENT,
-        opt=needs("feedback"),
+        **needs("feedback"),
         operation_class=_described_body(endpoint.item, endpoint.examples),
     )(handler)
 
@@ -251,7 +251,7 @@ class QuarantineController(Controller):
     path = "/api/v1/quarantine"
     tags: Sequence[str] = ("quarantine",)
 
-    @get(summary="List refused items", responses=_why(), sync_to_thread=True, opt=needs("review"))
+    @get(summary="List refused items", responses=_why(), sync_to_thread=True, **needs("review"))
     def list(
         self,
         principal: Asking,
@@ -271,7 +271,7 @@ class QuarantineController(Controller):
         summary="Read a refused item",
         responses=_why(404),
         sync_to_thread=True,
-        opt=needs("review"),
+        **needs("review"),
     )
     def read(self, item_id: FromPath[str], principal: Asking, quarantine: Keeping) -> RefusedItem:
         """Return one item with its body; texts are redacted, people and addresses are pseudonyms."""
@@ -287,7 +287,7 @@ class QuarantineController(Controller):
             200: ResponseSpec(TypedAccepted, generate_examples=False, description="Known already."),
             **_why(404, 409, 410, 422, 503, 507),
         },
-        opt=needs("review"),
+        **needs("review"),
     )
     async def replay(
         self,
@@ -309,7 +309,7 @@ class QuarantineController(Controller):
         responses=_why(404),
         status_code=204,
         sync_to_thread=True,
-        opt=needs("review"),
+        **needs("review"),
     )
     def discard(self, item_id: FromPath[str], principal: Asking, quarantine: Keeping) -> None:
         """Delete an item for good."""

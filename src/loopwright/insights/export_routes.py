@@ -50,7 +50,7 @@ class ExportController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def table(
         self,

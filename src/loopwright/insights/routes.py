@@ -141,7 +141,7 @@ class InsightsController(Controller):
         summary="Read insights",
         responses=problems(404, 422),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def insights_of(
         self,
@@ -175,7 +175,7 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def quality_of(
         self,
@@ -212,7 +212,7 @@ class InsightsController(Controller):
         summary="Read the trust view",
         responses=problems(404, 422),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def trust_of(
         self,
@@ -233,7 +233,7 @@ class InsightsController(Controller):
         summary="Read an agent's decisions",
         responses=problems(404),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def decisions(
         self, session_id: FromPath[str], insights: Read, tenant: Acting
@@ -246,7 +246,7 @@ class InsightsController(Controller):
         summary="Read statistics",
         responses=problems(404, 422),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def stats(self, of: Asked, insights: Read, tenant: Acting) -> Stats:
         """Return counts, average rating and thumbs rates, in all and by version and category."""
@@ -257,7 +257,7 @@ class InsightsController(Controller):
         summary="Read join health",
         responses=problems(404, 422),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def join_health(self, of: Asked, insights: Read, tenant: Acting) -> JoinHealth:
         """Return, for each task, how many outcomes join to a model version and what waits for its target."""
@@ -276,7 +276,7 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def export(
         self,
@@ -328,7 +328,7 @@ class InsightsController(Controller):
             **problems(404, 422),
         },
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def preferences(
         self,

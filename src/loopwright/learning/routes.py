@@ -94,7 +94,7 @@ class LearningController(Controller):
         summary="Status and advice",
         responses=problems(404),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def status(
         self,
@@ -117,7 +117,7 @@ class LearningController(Controller):
         summary="List snapshots",
         responses=problems(404),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def snapshots(
         self,
@@ -136,7 +136,7 @@ class LearningController(Controller):
         response_description="The snapshot.",
         responses=problems(404, 409),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def take_snapshot(
         self,
@@ -154,7 +154,7 @@ class LearningController(Controller):
         summary="Read a snapshot",
         responses=problems(404),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def snapshot(
         self,
@@ -174,7 +174,7 @@ class LearningController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def roll_back(
         self,

@@ -70,7 +70,7 @@ class RawController(Controller):
         summary="Read a raw copy",
         responses=_why(404, 503, 507),
         sync_to_thread=True,
-        opt=needs("admin"),
+        **needs("admin"),
     )
     def read(
         self, event_id: FromPath[str], principal: Asking, raw_copies: Copies, commit: Committing
@@ -98,7 +98,7 @@ class PeopleController(Controller):
         responses=_why(422, 503, 507),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def consent(
         self,
@@ -129,7 +129,7 @@ class PeopleController(Controller):
         responses=_why(404, 503, 507),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def erase(
         self,

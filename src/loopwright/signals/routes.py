@@ -28,7 +28,7 @@ class SurrogateController(Controller):
         summary="Calibrate a surrogate",
         responses=problems(422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def calibrate(
         self,
@@ -45,7 +45,7 @@ class SurrogateController(Controller):
         summary="Read a surrogate",
         responses=problems(404),
         sync_to_thread=True,
-        opt=needs("read"),
+        **needs("read"),
     )
     def current(
         self,

@@ -40,7 +40,7 @@ class ClearanceController(Controller):
         response_description="The release; reports count by it at once.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
-        opt=needs("review"),
+        **needs("review"),
     )
     def release(
         self,
@@ -59,7 +59,7 @@ class ClearanceController(Controller):
         tenant = catalog.tenants.get(principal.acting_for(of_tenant)).id
         return clearing.clear(tenant, data, actor=principal.key_id)
 
-    @get(summary="List releases", responses=problems(404), sync_to_thread=True, opt=needs("read"))
+    @get(summary="List releases", responses=problems(404), sync_to_thread=True, **needs("read"))
     def list(
         self,
         of_tenant: FromPath[str],
@@ -82,7 +82,7 @@ class ClearanceController(Controller):
         # Not 204: the answer is the release with who withdrew it.
         status_code=200,
         sync_to_thread=True,
-        opt=needs("review"),
+        **needs("review"),
     )
     def withdraw(
         self,

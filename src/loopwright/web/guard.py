@@ -23,15 +23,19 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def needs(scope: Scope | None, *, asks_itself: bool = False) -> dict[str, Any]:
-    """Return the `opt` of a handler for callers with `scope`; None lets everybody in.
+    """Return the arguments that declare a handler for callers with `scope`; None lets everybody in.
 
     With `asks_itself` the handler authenticates and checks by itself, and the declaration only documents it.
     """
-    return {_NEEDS: scope, _ASKS_ITSELF: asks_itself}
+    return {
+        "opt": {_NEEDS: scope, _ASKS_ITSELF: asks_itself},
+        # OpenAPI 3.1, "Security Requirement Object": the list may name the roles that an operation needs.
+        "security": [{} if scope is None else {"key": [scope]}],
+    }
 
 
 def declares(opt: Mapping[str, Any]) -> bool:
-    """Say whether a handler with this `opt` declares whom it lets in."""
+    """Say whether a handler with this `opt` declares who may call it."""
     return _NEEDS in opt
 
 
@@ -58,10 +62,13 @@ class Guard:
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Raise `Unauthenticated` or `Forbidden` when the request may not reach `handler`."""
         opt = handler.opt
+        # The framework answers OPTIONS itself, with the methods of a path.
+        if connection.scope.get("method") == "OPTIONS":
+            return
         if not declares(opt):
             # Closed, not open: a forgotten declaration must not publish a route.
             raise Forbidden(
-                f"{connection.url.path} does not declare the scope that it needs: give its handler opt=needs(…)"
+                f"{connection.url.path} does not declare the scope that it needs: give its handler **needs(…)"
             )
         scope = needed(opt)
         if scope is None or opt[_ASKS_ITSELF]:

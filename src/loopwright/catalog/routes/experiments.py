@@ -80,7 +80,7 @@ class ExperimentsController(Controller):
         response_description="The draft.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def create(
         self,
@@ -104,9 +104,7 @@ class ExperimentsController(Controller):
         )
         return _tagged(catalog.experiments.create(experiment, actor=principal.key_id), 201)
 
-    @get(
-        summary="List experiments", responses=problems(404), sync_to_thread=False, opt=needs("read")
-    )
+    @get(summary="List experiments", responses=problems(404), sync_to_thread=False, **needs("read"))
     def list(
         self,
         catalog: Catalogued,
@@ -128,7 +126,7 @@ class ExperimentsController(Controller):
         summary="Read an experiment",
         responses=problems(404),
         sync_to_thread=False,
-        opt=needs("read"),
+        **needs("read"),
     )
     def read(
         self, experiment_id: FromPath[str], catalog: Catalogued, tenant: Acting
@@ -141,7 +139,7 @@ class ExperimentsController(Controller):
         summary="Change an experiment",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def update(
         self,
@@ -174,7 +172,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def start(
         self,
@@ -193,7 +191,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def pause(
         self,
@@ -212,7 +210,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def resume(
         self,
@@ -231,7 +229,7 @@ class ExperimentsController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def end(
         self,
@@ -250,7 +248,7 @@ class ExperimentsController(Controller):
         response_description="The experiment with the new arm.",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def add_arm(
         self,
@@ -274,7 +272,7 @@ class ExperimentsController(Controller):
         summary="Change an arm",
         responses=problems(404, 409, 422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def change_arm(
         self,

@@ -53,7 +53,7 @@ class KeysController(Controller):
         response_description="The key and its secret.",
         responses=problems(404, 422),
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def create(
         self,
@@ -76,9 +76,7 @@ class KeysController(Controller):
             actor=principal.key_id,
         )
 
-    @get(
-        summary="List API keys", responses=problems(404), sync_to_thread=False, opt=needs("manage")
-    )
+    @get(summary="List API keys", responses=problems(404), sync_to_thread=False, **needs("manage"))
     def list(self, catalog: Catalogued, tenant: Acting) -> KeyList:
         """Return keys, oldest first, revoked ones too; never a secret."""
         return KeyList(catalog.keys.all(tenant))
@@ -88,7 +86,7 @@ class KeysController(Controller):
         summary="Read an API key",
         responses=problems(404),
         sync_to_thread=False,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def read(self, key_id: FromPath[str], catalog: Catalogued, tenant: Acting) -> Key:
         """Return what may be told about a key."""
@@ -100,7 +98,7 @@ class KeysController(Controller):
         responses=problems(404, 409, 422),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def rotate(
         self,
@@ -121,7 +119,7 @@ class KeysController(Controller):
         responses=problems(404),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("manage"),
+        **needs("manage"),
     )
     def revoke(
         self, key_id: FromPath[str], catalog: Catalogued, principal: Asking, tenant: Acting

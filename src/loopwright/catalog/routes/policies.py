@@ -45,7 +45,7 @@ class PoliciesController(Controller):
     path = "/api/v1/policies"
     tags: Sequence[str] = ("experiments",)
 
-    @get(summary="List policies", responses=problems(), sync_to_thread=False, opt=needs("read"))
+    @get(summary="List policies", responses=problems(), sync_to_thread=False, **needs("read"))
     def list(self) -> PolicyList:
         """Return every policy with its aliases, what it fits, and its parameters with their defaults."""
         auto = {

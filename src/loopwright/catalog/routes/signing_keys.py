@@ -51,7 +51,7 @@ class SigningKeysController(Controller):
         summary="List signing keys",
         responses=problems(),
         sync_to_thread=False,
-        opt=needs("operator"),
+        **needs("operator"),
     )
     def list(self, signing_ring: Ring) -> SigningKeys:
         """Return the ids in the ring; never a secret."""
@@ -63,7 +63,7 @@ class SigningKeysController(Controller):
         responses=problems(409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("operator"),
+        **needs("operator"),
     )
     def rotate(self, signing_ring: Ring) -> SigningKeys:
         """Sign with a fresh key from now on. Tokens that are out there stay valid."""
@@ -76,7 +76,7 @@ class SigningKeysController(Controller):
         responses=problems(404, 409),
         status_code=200,
         sync_to_thread=True,
-        opt=needs("operator"),
+        **needs("operator"),
     )
     def retire(self, key_id: FromPath[str], signing_ring: Ring) -> SigningKeys:
         """Take a key out of the ring: decisions it signed can no longer take feedback."""

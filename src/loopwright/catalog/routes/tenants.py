@@ -45,7 +45,7 @@ class TenantsController(Controller):
         response_description="The tenant.",
         responses=problems(409, 422),
         sync_to_thread=True,
-        opt=needs("operator"),
+        **needs("operator"),
     )
     def create(
         self,
@@ -56,7 +56,7 @@ class TenantsController(Controller):
         """Create a domain of isolation."""
         return catalog.tenants.create(data.id, name=data.name, actor=principal.key_id)
 
-    @get(summary="List tenants", responses=problems(), sync_to_thread=False, opt=needs("read"))
+    @get(summary="List tenants", responses=problems(), sync_to_thread=False, **needs("read"))
     def list(self, catalog: Catalogued, principal: Asking) -> TenantList:
         """Return every tenant to the operator, to anybody else the key's own."""
         if principal.is_operator:
@@ -68,7 +68,7 @@ class TenantsController(Controller):
         summary="Read a tenant",
         responses=problems(404),
         sync_to_thread=False,
-        opt=needs("read"),
+        **needs("read"),
     )
     def read(self, tenant: FromPath[str], catalog: Catalogued, principal: Asking) -> Tenant:
         """Return a tenant."""
