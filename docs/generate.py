@@ -117,14 +117,20 @@ def commands() -> list[str]:
 def public_names() -> dict[str, dict[str, Any]]:
     """Return what each public package offers, and under a dotted name what its objects carry."""
     from loopwright.app import embedded
+    from loopwright.app.tenancy import Tenancy
     from loopwright.client import groups
 
     carried: dict[str, dict[str, Any]] = {
-        "loopwright": {"Loop.agent": embedded.Agent, "Loop.experiments": embedded.Experiments},
+        "loopwright": {
+            "Loop.agent": embedded.Agent,
+            "Loop.experiments": embedded.Experiments,
+            "Loop.tenants": Tenancy,
+        },
         "loopwright.client": {
             "Client.agent": groups.Agent,
             "Client.experiments": groups.Experiments,
             "Client.keys": groups.Keys,
+            "Client.tenants": groups.Tenants,
             "Client.exports": groups.Exports,
         },
     }

@@ -18,7 +18,7 @@ from litestar.testing import TestClient
 from loopwright.app.asgi import problem
 from loopwright.app.keyring import KeyRing
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.catalog import Catalog
+from loopwright.catalog import Catalog, Counted, Usage
 from loopwright.catalog.routes import CONTROLLERS
 from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError, Unauthenticated
@@ -147,6 +147,10 @@ def app(stage: Stage) -> Litestar:
     def principal(request: Request[Any, Any, Any]) -> Principal:
         return principal_of(request)
 
+    def usage_of(tenant_id: str) -> Usage:
+        quotas = stage.catalog.tenants.get(tenant_id).quotas
+        return stage.catalog.meters.usage(tenant_id, quotas, Counted(7, 99), experiments=1)
+
     def told(_: Request[Any, Any, Any], error: LoopError) -> Response[bytes]:
         reply = problem(error)
         return Response(reply.body, status_code=reply.status, media_type=reply.media_type.decode())
@@ -157,6 +161,7 @@ def app(stage: Stage) -> Litestar:
             "principal": Provide(principal, sync_to_thread=False),
             "catalog": Provide(lambda: stage.catalog, sync_to_thread=False),
             "learner": Provide(lambda: stage.loop.learner, sync_to_thread=False),
+            "usage_of": Provide(lambda: usage_of, sync_to_thread=False),
             "signing_ring": Provide(lambda: stage.ring, sync_to_thread=False),
         },
         exception_handlers={LoopError: told},
@@ -445,6 +450,26 @@ def test_an_admin_makes_tenants_and_sees_them_all(admin: Caller):
     assert admin("GET", "/tenants/initech").json()["name"] == "Initech"
 
 
+def test_quotas_are_set_whole_and_seen_by_the_tenant(admin: Caller, acme: Caller) -> None:
+    path = "/tenants/acme/quotas"
+    made = admin("PUT", path, {"events_per_day": 10, "experiments": 2})
+    assert (made.status_code, made.json()["quotas"]["events_per_day"]) == (200, 10)
+    used = acme("GET", "/tenants/acme/usage").json()
+    assert used["events_per_day"] | {"resets_at_ms": 0} == {
+        "used": 0,
+        "limit": 10,
+        "resets_at_ms": 0,
+    }
+    assert used["experiments"] == {"used": 1, "limit": 2, "resets_at_ms": None}
+    assert used["stored_bytes"] == {"used": 99, "limit": None, "resets_at_ms": None}
+    assert admin("PUT", path, {}).json()["quotas"]["experiments"] is None
+    assert code(acme("PUT", path, {})) == (403, "forbidden")
+    assert code(acme("GET", "/tenants/globex/usage")) == (404, "not_found")
+    assert code(admin("PUT", "/tenants/nowhere/quotas", {})) == (404, "not_found")
+    for bad in ({"events_per_day": -1}, {"events": 1}, {"events_per_day": 1.5}):
+        assert admin("PUT", path, bad).status_code in (400, 422)
+
+
 def test_signing_keys_are_rotated_and_retired(admin: Caller):
     assert admin("GET", "/signing-keys").json() == {"ids": [1], "active": 1}
     assert admin("POST", "/signing-keys/rotate").json() == {"ids": [1, 2], "active": 2}
@@ -539,7 +564,7 @@ def test_every_operation_is_documented(client: Client):
         for path, item in document["paths"].items()
         for method, operation in item.items()
     ]
-    assert len(operations) == 27
+    assert len(operations) == 29
     for path, method, operation in operations:
         told = (path, method)
         assert operation["summary"], told

@@ -60,6 +60,13 @@ class Part:
     def _services(self) -> Services:
         return self._opened.services
 
+    def _counted(self) -> Services:
+        """Return the services for one request of the tenant, which its quota counts; raises `QuotaExceeded`."""
+        services = self._opened.services
+        if services.truth.catalog.meters:
+            services.truth.catalog.meters.request(self._tenant_id)
+        return services
+
 
 def checked(shape: type[T], **members: Any) -> T:
     """Return `shape` from `members`, checked like a body that came over HTTP; raises `Invalid`.

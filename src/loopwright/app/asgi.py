@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
-from loopwright.core.errors import BodyTooLarge, LoopError, WrongMediaType
+from loopwright.core.errors import BodyTooLarge, LoopError, QuotaExceeded, WrongMediaType
 from loopwright.core.problem import document_of
 
 Message = MutableMapping[str, Any]
@@ -144,7 +144,24 @@ def problem(error: LoopError) -> Reply:
     if (after := error.detail.get("retry_after_s")) is not None:
         # The header has whole seconds (RFC 9110); 0 would make every client return at once.
         headers = ((b"retry-after", b"%d" % max(1, round(after))),)
+    if isinstance(error, QuotaExceeded):
+        headers += _limits(error.detail)
     # RFC 9110: a 401 must name the scheme, or some clients never ask again with a key.
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = ((b"www-authenticate", b"Bearer"),)
     return Reply(error.status, _encode(document_of(error)), PROBLEM, headers)
+
+
+def _limits(detail: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the fields of draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it."""
+    name, limit = detail["quota"], detail["limit"]
+    window_s = _WINDOWS_S.get(name)
+    policy, left = f'"{name}";q={limit}', f'"{name}";r={max(0, limit - detail["used"])}'
+    # Without a window and a reset where no clock resets the quota.
+    if window_s is not None:
+        policy += f";w={window_s}"
+        left += f";t={max(1, round(detail['retry_after_s']))}"
+    return (b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode())
+
+
+_WINDOWS_S: Final = {"requests_per_minute": 60, "events_per_day": 86_400}

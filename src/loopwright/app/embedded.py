@@ -43,10 +43,11 @@ from loopwright.trust.clearances import Clearance, NewClearance
 from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
-from .acks import COMMIT_TIMEOUT_S
+from .acks import COMMIT_TIMEOUT_S, returning
 from .arguments import Opened, Part, checked, plainly, report_of
 from .exporting import Exporting
 from .settings import load_settings
+from .tenancy import Tenancy
 from .wiring import Services
 
 _T = TypeVar("_T")
@@ -81,6 +82,7 @@ class Loop(Exporting):
         self.agent = Agent(self._opened, tenant_id)
         self.experiments = Experiments(self._opened, tenant_id)
         self.feedback = Feedback(self._opened, tenant_id)
+        self.tenants = Tenancy(self._opened, tenant_id)
 
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""
@@ -128,7 +130,7 @@ class Agent(Part):
             unit_id=unit_id,
             mask=mask,
         )
-        return self._services.door.selector.select(
+        return self._counted().door.selector.select(
             self._tenant_id,
             request.experiment_id,
             context=request.context,
@@ -160,12 +162,15 @@ class Agent(Part):
 
         Raises `EventConflict` when another value is stored under an event id; the other reports are stored then.
         """
+        services = self._counted()
         accepted = [
-            self._services.door.intake.accept(self._tenant_id, report_of(r))
+            services.door.intake.accept(self._tenant_id, report_of(r))
             for r in listed("reports", reports)
         ]
         facts = [fact for fact, _ in accepted]
-        committed = _append(self._services, facts, [key for _, key in accepted])
+        # All at once, as this call stores all or nothing.
+        services.truth.catalog.meters.take(self._tenant_id, facts)
+        committed = _append(services, facts, [key for _, key in accepted])
         # Only the log knows what an event id was used for, so this comes after the commit.
         if committed.conflicts:
             raise EventConflict(facts[min(committed.conflicts)].event_id)
@@ -256,7 +261,7 @@ class Feedback(Part):
         )
 
     def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
-        services = self._services
+        services = self._counted()
         intake = services.door.typed_intake
         prepared = intake.prepare(
             self._tenant_id, path, [_item(item) for item in mappings("items", items)]
@@ -373,7 +378,13 @@ class Experiments(Part):
 
 def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
     """Return once `facts` are durable; raises what the log refused them with."""
-    return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
+    meters = services.truth.catalog.meters
+    if not meters:
+        return services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
+    with returning(meters, facts) as unused:
+        committed = services.truth.writer.append(facts, keys, timeout_s=COMMIT_TIMEOUT_S)
+        unused(committed)
+        return committed
 
 
 def _item(given: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from litestar import Request
 from litestar.di import Provide
 
 from loopwright.catalog import Catalog
-from loopwright.catalog.routes import SigningRing
+from loopwright.catalog.routes import SigningRing, UsageOf
 from loopwright.core.ports import Columnar
 from loopwright.core.principal import Principal
 from loopwright.feedback import AsSent, Quarantine, TypedIntake
@@ -32,7 +32,7 @@ from loopwright.warehouse import Warehouse
 from loopwright.web.guard import Connection, Guard, principal_of
 
 from .acks import COMMIT_TIMEOUT_S
-from .hot import authenticated
+from .hot import authenticated, count_request
 from .unprefixed import KEYLESS
 from .wiring import Services
 
@@ -61,6 +61,7 @@ class Given:
     """Writes the tables that people export."""
     count_rows: CountRows
     scrub: Scrub
+    usage_of: UsageOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         columnar=truth.columnar,
         count_rows=reports.rows_of,
         scrub=services.eraser.scrub,
+        usage_of=truth.usage_of,
     )
     return given, GivenLate(warehouse=lambda: reports.warehouse, weighing=reports.trust)
 
@@ -114,7 +116,11 @@ def guarding(catalog: Catalog) -> Guard:
             catalog.authenticate, None if header is None else header.encode("latin-1")
         )
 
-    return Guard(authenticate)
+    def count(principal: Principal) -> None:
+        if catalog.meters:
+            count_request(catalog.meters, principal)
+
+    return Guard(authenticate, count)
 
 
 def provided(given: Given, late: GivenLate) -> dict[str, Provide]:

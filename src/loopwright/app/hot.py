@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from loopwright.catalog import Catalog
+from loopwright.catalog import Catalog, Meters
 from loopwright.core.errors import BodyMalformed, EventConflict, Invalid, LoopError, Unauthenticated
 from loopwright.core.events import Received
 from loopwright.core.ports import Committed
@@ -167,17 +167,22 @@ class Feedback:
 
     scope: KeyScope = "feedback"
 
-    def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
+    def __init__(
+        self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters | None = None
+    ) -> None:
         self._accept = intake.accept
         self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
+        self._meters = meters
         self._decode = msgspec.json.Decoder(FeedbackRequest).decode
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store one reward."""
         try:
             fact, key = self._accept(principal.tenant_id, decoded(self._decode, body))
+            if self._meters:
+                self._meters.take(principal.tenant_id, (fact,))
         except LoopError:
             self._metrics.feedback["rejected"] += 1
             raise
@@ -200,11 +205,14 @@ class FeedbackBatch:
 
     scope: KeyScope = "feedback"
 
-    def __init__(self, intake: Intake, append: Append, metrics: Metrics) -> None:
+    def __init__(
+        self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters | None = None
+    ) -> None:
         self._accept = intake.accept
         self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
+        self._meters = meters
         self._decode = msgspec.json.Decoder(BatchRequest).decode
         self._decode_item = msgspec.json.Decoder(FeedbackRequest).decode
 
@@ -217,6 +225,8 @@ class FeedbackBatch:
                 if type(item) is msgspec.Raw:
                     item = decoded(self._decode_item, item)
                 fact, key = self._accept(principal.tenant_id, item)
+                if self._meters:
+                    self._meters.take(principal.tenant_id, (fact,))
             except LoopError as error:
                 results.append(RewardResult(error.status, problem=document_of(error)))
                 continue
@@ -292,6 +302,7 @@ class Front:
             path: (endpoint, metrics.route(path)) for path, endpoint in endpoints.items()
         }
         self._authenticate = catalog.authenticate
+        self._meters = catalog.meters
         self._metrics = metrics
         self.body_limit = body_limit
         """Bytes that a body may have."""
@@ -348,12 +359,21 @@ class Front:
         principal = authenticated(self._authenticate, authorization)
         principal.require(scope)
         check_media_type(media_type)
+        if self._meters:
+            count_request(self._meters, principal)
         return principal
 
     def is_operator(self, headers: Headers) -> bool:
         """Say whether a request has an operator key; raises `Unauthenticated` when its key is not valid."""
         header = next((value for name, value in headers if name == b"authorization"), None)
         return bool(header) and authenticated(self._authenticate, header).is_operator
+
+
+def count_request(meters: Meters, principal: Principal) -> None:
+    """Count a request of the principal's tenant; raises `QuotaExceeded`."""
+    # The operator must be able to raise a quota that is used up, also that of the tenant whose key it has.
+    if not principal.is_operator:
+        meters.request(principal.tenant_id)
 
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:

@@ -73,11 +73,12 @@ def application(services: Services, loop: asyncio.AbstractEventLoop) -> Front:
     """Return the ASGI application over `services`, answering feedback on `loop`."""
     metrics = Metrics()
     watch(metrics, services)
-    acks = Acks(services.truth.writer, loop)
+    meters = services.truth.catalog.meters
+    acks = Acks(services.truth.writer, loop, meters=meters)
     endpoints: dict[str, Endpoint] = {
         SELECT: Select(services.door.selector),
-        FEEDBACK: Feedback(services.door.intake, acks.append, metrics),
-        FEEDBACK_BATCH: FeedbackBatch(services.door.intake, acks.append, metrics),
+        FEEDBACK: Feedback(services.door.intake, acks.append, metrics, meters=meters),
+        FEEDBACK_BATCH: FeedbackBatch(services.door.intake, acks.append, metrics, meters=meters),
     }
     limit = services.settings.body_limit_bytes
 

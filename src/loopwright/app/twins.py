@@ -108,6 +108,7 @@ PROBLEMS: Final[dict[int, ResponseSpec]] = {
         413: "The body is too large.",
         415: "The body is not declared as JSON.",
         422: "The content is not acceptable.",
+        429: "A quota of the tenant is used up; come back after Retry-After.",
         503: "The queue is full; come back after Retry-After.",
         507: "The disk is full.",
     }.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from loopwright.core.principal import Key
 
+from .quotas import Counted, Meters, Quotas, Usage
 from .rules import Amendment, ArmChange
 from .secret import IssuedKey
 from .service import Catalog
@@ -18,7 +19,11 @@ __all__ = [
     "Amendment",
     "ArmChange",
     "Catalog",
+    "Counted",
     "IssuedKey",
     "Key",
+    "Meters",
+    "Quotas",
     "Tenant",
+    "Usage",
 ]

@@ -14,6 +14,7 @@ from loopwright.core.ports import Database, Session
 
 from . import rules, store
 from .journal import Journal
+from .quotas import exceeded
 from .rules import Amendment, ArmChange, Move
 from .tenants import Tenants
 
@@ -59,6 +60,7 @@ class Experiments:
                     f"there is already an experiment '{draft.id}'; change it, or choose another id",
                     found=draft.id,
                 )
+            self._require_room(draft.tenant_id)
             with self._journal.transaction() as session:
                 store.add_experiment(session, draft.tenant_id, draft.id, body=body)
                 self._tell(session, draft, "create", actor=actor)
@@ -161,6 +163,17 @@ class Experiments:
         known = self._held.get((after.tenant_id, after.id))
         if known is None or known.revision < after.revision:
             self._held[after.tenant_id, after.id] = after
+
+    def open_ones(self, tenant_id: str) -> int:
+        """Return how many experiments of a tenant have not ended."""
+        return sum(experiment.state != "ended" for experiment in self.all(tenant_id))
+
+    def _require_room(self, tenant_id: str) -> None:
+        """Raise `QuotaExceeded` when the tenant may have no further experiment."""
+        limit = self._tenants.get(tenant_id).quotas.experiments
+        # Counted under the lock that also adds, so two threads cannot both take the last place.
+        if limit is not None and (used := self.open_ones(tenant_id)) >= limit:
+            raise exceeded("experiments", limit=limit, used=used, now_ms=self._journal.now_ms())
 
     def _change(
         self,

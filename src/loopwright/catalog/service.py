@@ -22,6 +22,7 @@ from .experiments import Experiments
 from .journal import Journal
 from .keys import Keys
 from .outbox import Append
+from .quotas import Counted, Meters
 from .tenants import Tenants
 
 
@@ -36,16 +37,19 @@ class Catalog:
         ids: Ids,
         append: Append | None = None,
         applied: Callable[[int], None] = lambda offset: None,
+        counted: Callable[[str], Counted] = lambda tenant_id: Counted(),
     ) -> None:
         """Create the tables and the default tenant where missing, and read everything into memory.
 
         `append` puts facts into the event log; without it they wait in the outbox. `applied` waits until what the
-        log says through an offset is in force; what it raises reaches the caller who made the change.
+        log says through an offset is in force; what it raises reaches the caller who made the change. `counted` tells
+        what the log holds of a tenant that has a quota.
         """
         apply_schema(database, "catalog", store.SCHEMA)
         self._journal = Journal(database, clock=clock, ids=ids, append=append, applied=applied)
         access = Access(clock)
-        self.tenants = Tenants(database, self._journal)
+        self.meters = Meters(clock, counted)
+        self.tenants = Tenants(database, self._journal, meters=self.meters)
         self.keys = Keys(database, self._journal, access=access, tenants=self.tenants)
         self.experiments = Experiments(database, self._journal, tenants=self.tenants)
         # Bound once: every request authenticates, and a method in between would only hand it on.

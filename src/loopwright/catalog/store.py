@@ -10,6 +10,7 @@ import msgspec
 from loopwright.core.ports import Database, Session
 from loopwright.core.principal import Key, StoredKey
 
+from .quotas import Quotas
 from .secret import checked_scopes, prefix_of
 from .tenant import Tenant
 
@@ -79,8 +80,11 @@ class Waiting(msgspec.Struct, frozen=True):
 
 def tenants(database: Database) -> list[Tenant]:
     """Return every tenant."""
-    rows = database.query("SELECT id, name, created_at_ms FROM tenants ORDER BY id")
-    return [Tenant(id=id, name=name, created_at_ms=at) for id, name, at in rows]
+    rows = database.query("SELECT id, name, created_at_ms, quotas FROM tenants ORDER BY id")
+    return [
+        Tenant(id=id, name=name, created_at_ms=at, quotas=msgspec.json.decode(quotas, type=Quotas))
+        for id, name, at, quotas in rows
+    ]
 
 
 def keys(database: Database) -> list[StoredKey]:
@@ -105,6 +109,14 @@ def add_tenant(session: Session, tenant: Tenant) -> None:
     session.execute(
         "INSERT INTO tenants (id, name, created_at_ms) VALUES (?, ?, ?)",
         (tenant.id, tenant.name, tenant.created_at_ms),
+    )
+
+
+def set_quotas(session: Session, tenant_id: str, quotas: Quotas) -> None:
+    """Store what a tenant may use."""
+    session.execute(
+        "UPDATE tenants SET quotas = ? WHERE id = ?",
+        (msgspec.json.encode(quotas).decode(), tenant_id),
     )
 
 

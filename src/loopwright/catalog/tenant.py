@@ -9,6 +9,8 @@ import msgspec
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Slug
 
+from .quotas import UNLIMITED, Quotas
+
 DEFAULT_TENANT: Final = "default"
 
 
@@ -18,6 +20,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     id: Slug
     name: str = ""
     created_at_ms: int = 0
+    quotas: Quotas = UNLIMITED
 
 
 def slug(value: str, what: str) -> str:

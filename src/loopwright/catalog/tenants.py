@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.events import Fact
 from loopwright.core.ports import Database
 
 from . import store
 from .journal import Journal
+from .quotas import Meters, Quotas
 from .tenant import DEFAULT_TENANT, Tenant, slug
 
 
 class Tenants:
     """Tenants of one installation, read from memory."""
 
-    def __init__(self, database: Database, journal: Journal) -> None:
+    def __init__(self, database: Database, journal: Journal, *, meters: Meters) -> None:
         self._journal = journal
+        self._meters = meters
         self._held = {tenant.id: tenant for tenant in store.tenants(database)}
         if DEFAULT_TENANT not in self._held:
             self._store(Tenant(id=DEFAULT_TENANT, created_at_ms=self._journal.now_ms()))
+        for tenant in self._held.values():
+            meters.put(tenant.id, tenant.quotas)
 
     def create(self, tenant_id: str, *, name: str = "", actor: str = "") -> Tenant:
         """Create a tenant; raises `Conflict` when the id is taken."""
@@ -32,6 +38,25 @@ class Tenants:
                 tenant.id, f"tenant/{tenant.id}", "create", actor=actor, name=name
             )
             self._store(tenant, told)
+        self._journal.try_relay()
+        return tenant
+
+    def set_quotas(self, tenant_id: str, quotas: Quotas, *, actor: str = "") -> Tenant:
+        """Hold a tenant to `quotas` from now on; raises `NotFound`."""
+        with self._journal.writing:
+            tenant = msgspec.structs.replace(self.get(tenant_id), quotas=quotas)
+            told = self._journal.told(
+                tenant_id,
+                f"tenant/{tenant_id}",
+                "set_quotas",
+                actor=actor,
+                **msgspec.to_builtins(quotas),
+            )
+            with self._journal.transaction() as session:
+                store.set_quotas(session, tenant_id, quotas)
+                self._journal.put(session, told)
+            self._held[tenant_id] = tenant
+            self._meters.put(tenant_id, quotas)
         self._journal.try_relay()
         return tenant
 

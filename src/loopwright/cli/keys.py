@@ -37,33 +37,56 @@ Local = Annotated[
         negative=(),
     ),
 ]
+TenantId = Annotated[
+    str | None,
+    Parameter(
+        help="The tenant that it is for, when not the key's own; needs an operator key.",
+        show_default=False,
+    ),
+]
 KeyId = Annotated[str, Parameter(help="Id of the key, as listed.")]
 
 
 @app.command
 def create(
     *,
-    scope: Annotated[
-        list[str],
+    role: Annotated[
+        str | None,
         Parameter(
-            help="What it may do: select, feedback, read, manage, admin; repeat for several.",
-            negative=(),
+            help="What it is for: product, viewer, reviewer, experimenter, admin (of its tenant), operator (of the "
+            "installation).",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        Parameter(
+            help="What it may do, in place of a role: select, feedback, read, review, manage, admin, operator; "
+            "repeat for several.",
+            negative=(),
+            show_default=False,
+        ),
+    ] = None,
+    tenant: TenantId = None,
     name: Annotated[str, Parameter(help="What it is for.")] = "",
     local: Local = False,
     server: Server = HERE,
     json: AsJson = False,
 ) -> None:
-    """Create an API key. Its secret is shown this once."""
+    """Create an API key, with a role or with scopes. Its secret is shown this once."""
     if local:
+        from loopwright.catalog.secret import scopes_of
+
+        scopes = scopes_of(scope, role)
         with _services(server.data) as services:
             issued = _plain(
-                services.truth.catalog.keys.create(_tenant(), scope, name=name, actor=ACTOR)
+                services.truth.catalog.keys.create(
+                    tenant or _tenant(), scopes, name=name, actor=ACTOR
+                )
             )
     else:
         with server.client() as client:
-            issued = client.keys.create(scopes=scope, name=name)
+            issued = client.keys.create(scopes=scope, role=role, name=name, tenant_id=tenant)
     _tell_issued(issued, json=json)
 
 
@@ -79,12 +102,14 @@ def list_(*, local: Local = False, server: Server = HERE, json: AsJson = False) 
     if json:
         put_json(found)
         return
-    shown = table("id", "name", "scopes", "last used", "state", left=5)
+    from loopwright.core.principal import role_of
+
+    shown = table("id", "name", "role or scopes", "last used", "state", left=5)
     for key in found:
         shown.add_row(
             key["id"],
             key["name"],
-            " ".join(key["scopes"]),
+            role_of(key["scopes"]) or " ".join(key["scopes"]),
             _day(key["last_used_ms"]),
             "revoked" if key["revoked_at_ms"] else "valid",
         )

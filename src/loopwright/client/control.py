@@ -166,17 +166,28 @@ def change_arm(
 
 
 def create_key(
-    terms: Terms, *, scopes: Sequence[str], name: str = "", expires_at_ms: int | None = None
+    terms: Terms,
+    *,
+    scopes: Sequence[str] | None = None,
+    role: str | None = None,
+    name: str = "",
+    expires_at_ms: int | None = None,
+    tenant_id: str | None = None,
 ) -> Call[dict[str, Any]]:
-    """Create an API key; `secret` is in this answer and never again."""
+    """Create an API key with a role or with scopes; `secret` is in this answer and never again.
+
+    `tenant_id` is for the operator: another tenant than that of the key in use.
+    """
     body = {
-        "scopes": arguments.texts("scopes", scopes),
+        "scopes": None if scopes is None else arguments.texts("scopes", scopes),
+        "role": role,
         "name": name,
         "expires_at_ms": expires_at_ms,
     }
     given = {field: value for field, value in body.items() if value is not None}
     # A repeat after a lost answer would leave a key behind whose secret nobody has.
-    return change("POST", "/keys", body=given, read=_read_object)
+    path = "/keys" if tenant_id is None else "/keys?" + urlencode({"tenant_id": tenant_id})
+    return change("POST", path, body=given, read=_read_object)
 
 
 def list_keys(terms: Terms) -> Call[list[dict[str, Any]]]:
@@ -199,6 +210,42 @@ def revoke_key(terms: Terms, id: str) -> Call[dict[str, Any]]:
 def rotate_signing_key(terms: Terms) -> Call[dict[str, Any]]:
     """Sign from now on with a fresh key; tokens signed by earlier ones stay valid."""
     return change("POST", "/signing-keys/rotate", body=None, read=_read_object)
+
+
+def create_tenant(terms: Terms, id: str, *, name: str = "") -> Call[dict[str, Any]]:
+    """Create a tenant; needs an operator key."""
+    return change("POST", "/tenants", body={"id": id, "name": name}, read=_read_object)
+
+
+def list_tenants(terms: Terms) -> Call[list[dict[str, Any]]]:
+    """Return every tenant for an operator key, else the key's own."""
+    return get("/tenants", lambda body: _read_items(body).items)
+
+
+def set_quotas(
+    terms: Terms,
+    id: str,
+    *,
+    requests_per_minute: int | None = None,
+    events_per_day: int | None = None,
+    experiments: int | None = None,
+    stored_bytes: int | None = None,
+) -> Call[dict[str, Any]]:
+    """Hold a tenant to these quotas from now on; a quota that is left out is lifted. Needs an operator key."""
+    body = {
+        "requests_per_minute": requests_per_minute,
+        "events_per_day": events_per_day,
+        "experiments": experiments,
+        "stored_bytes": stored_bytes,
+    }
+    # Repeatable after a lost answer: it sets what is to hold, whatever holds now.
+    call = change("PUT", f"/tenants/{segment(id)}/quotas", body=body, read=_read_object)
+    return replace(call, retry_on=IDEMPOTENT)
+
+
+def tenant_usage(terms: Terms, id: str) -> Call[dict[str, Any]]:
+    """Return what a tenant uses of each quota, its limit, and when it begins anew."""
+    return get(f"/tenants/{segment(id)}/usage", _read_object)
 
 
 def _move(id: str, move: str) -> Call[Experiment]:

@@ -133,6 +133,15 @@ class _Keys:
     rotate_signing = method(control.rotate_signing_key)
 
 
+class _Tenants:
+    """Create tenants, set their quotas, see what they use."""
+
+    create = method(control.create_tenant)
+    list = method(control.list_tenants)
+    set_quotas = method(control.set_quotas)
+    usage = method(control.tenant_usage)
+
+
 class Agent(_Agent, Group):
     """Select arms and send feedback."""
 
@@ -171,3 +180,11 @@ class Exports(_Exports, Group):
 
 class AsyncExports(_Exports, AsyncGroup):
     """Export tables page by page."""
+
+
+class Tenants(_Tenants, Group):
+    """Create tenants, set their quotas, see what they use."""
+
+
+class AsyncTenants(_Tenants, AsyncGroup):
+    """Create tenants, set their quotas, see what they use."""

@@ -25,10 +25,12 @@ from .groups import (
     AsyncExports,
     AsyncFeedback,
     AsyncKeys,
+    AsyncTenants,
     Experiments,
     Exports,
     Feedback,
     Keys,
+    Tenants,
 )
 
 T = TypeVar("T")
@@ -103,6 +105,7 @@ class Client(_Shell):
         self.experiments = Experiments(self._terms, self._run)
         self.feedback = Feedback(self._terms, self._run)
         self.keys = Keys(self._terms, self._run)
+        self.tenants = Tenants(self._terms, self._run)
         self.exports = Exports(self._terms, self._run)
 
     def buffered(
@@ -231,6 +234,7 @@ class AsyncClient(_Shell):
         self.experiments = AsyncExperiments(self._terms, self._run)
         self.feedback = AsyncFeedback(self._terms, self._run)
         self.keys = AsyncKeys(self._terms, self._run)
+        self.tenants = AsyncTenants(self._terms, self._run)
         self.exports = AsyncExports(self._terms, self._run)
 
     def buffered(

@@ -14,6 +14,7 @@ document (RFC 9457).
     ├── NotFound
     ├── Conflict               it contradicts what is there
     │   └── StaleVersion · ExperimentClosed · NoArms · EventConflict
+    ├── QuotaExceeded          the tenant has used up what the operator allows
     ├── Overloaded             come back later
     │   └── OutcomeUnknown
     └── Broken                 the installation itself: data, disk, settings
@@ -187,6 +188,14 @@ class NoArms(Conflict):
     """The experiment has no enabled arm."""
 
     code = "no_arms"
+
+
+class QuotaExceeded(LoopError):
+    """The tenant has used up a quota: `quota`, `limit`, `used`, `resets_at_ms`, and when to come back."""
+
+    code: ClassVar[str] = "quota_exceeded"
+    # Too many requests (RFC 6585, section 4): the caller sent too much, the server is well.
+    status: ClassVar[int] = 429
 
 
 class Overloaded(LoopError):

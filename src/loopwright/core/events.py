@@ -8,7 +8,7 @@ the garbage collector (`gc=False`): they are trees of plain values and can be in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -211,3 +211,18 @@ Fact = (
     | ExperimentChanged
     | KeyChanged
 )
+
+DERIVED: Final = "derived"
+"""Flag of a signal that was drawn from a session, and not sent."""
+
+_SENT: Final = (Reported, Interacted, Stepped)
+
+
+def is_sent(fact: Fact) -> bool:
+    """Say whether a fact is one that a tenant sent, and not one that was derived from others or made here."""
+    if isinstance(fact, Received):
+        return not fact.derived
+    # Signals drawn from sessions are `Reported` too.
+    return isinstance(fact, _SENT) and not (
+        isinstance(fact, Reported) and DERIVED in fact.note.flags
+    )

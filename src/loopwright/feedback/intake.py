@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from loopwright.core.clock import Clock
-from loopwright.core.errors import BodyMalformed, Invalid, LoopError
+from loopwright.core.errors import BodyMalformed, Invalid, LoopError, QuotaExceeded
+from loopwright.core.events import Fact
 from loopwright.core.ids import Ids
 from loopwright.core.ports import Committed
 from loopwright.people import People, Person, RawCopies
@@ -31,7 +32,11 @@ from .results import Results, results_of
 from .rewards import BATCH_LIMIT
 from .routing import TopicCounts
 from .shield import known_person, lenient, shield, shielded_reason
+from .stages.facts import Keyed
 from .wire import decoded, malformed
+
+Take = Callable[[str, Sequence[Fact]], None]
+"""Reserves room in a tenant's quota for the facts of one item; raises `QuotaExceeded`."""
 
 
 class TypedIntake:
@@ -46,7 +51,9 @@ class TypedIntake:
         clock: Clock,
         ids: Ids,
         raw: RawCopies | None = None,
+        take: Take | None = None,
     ) -> None:
+        """`take` reserves room for an item's facts in its tenant's quota; it raises when there is none."""
         self.pipeline = pipeline
         self.people = people
         self.quarantine = quarantine
@@ -56,6 +63,7 @@ class TypedIntake:
         """Items refused because consent does not allow to store; nothing of them was kept."""
         self._now_ms = clock.now_ms
         self._ids = ids
+        self._take = take
         # The pipeline's counters and memory are plain Python objects: one body at a time may change them.
         self._lock = threading.Lock()
 
@@ -136,6 +144,8 @@ class TypedIntake:
                 key=key,
                 is_replay=understood.is_replay,
             )
+        if self._take is not None:
+            valid, made = _within_quota(self._take, tenant_id, valid, made, refusals)
         prepared = Prepared(
             tenant_id=tenant_id,
             size=len(understood.items),
@@ -251,6 +261,9 @@ class TypedIntake:
             if error.detail.get("expected") == "store":
                 self.without_consent += 1
                 continue
+            # The sender has it and is told when to send it again; keeping it would get around the quota.
+            if isinstance(error, QuotaExceeded):
+                continue
             item, is_changed = _keepable(understood.items[place], error)
             key, redactor = self.people.key(tenant_id), self.pipeline.redactor
             shielded = shield(
@@ -278,6 +291,27 @@ class TypedIntake:
             )
         if items:
             self.quarantine.hold(tenant_id, items)
+
+
+def _within_quota(
+    take: Take,
+    tenant_id: str,
+    valid: Sequence[tuple[int, Draft]],
+    made: Sequence[Keyed],
+    refusals: dict[int, Refusal],
+) -> tuple[list[tuple[int, Draft]], list[Keyed]]:
+    """Return the items that the quota has room for, with their facts; the others are added to `refusals`."""
+    kept: list[tuple[int, Draft]] = []
+    kept_made: list[Keyed] = []
+    for (place, draft), keyed in zip(valid, made, strict=True):
+        try:
+            take(tenant_id, [fact for fact, _ in keyed])
+        except QuotaExceeded as error:
+            refusals[place] = Refusal(error, "quota")
+            continue
+        kept.append((place, draft))
+        kept_made.append(keyed)
+    return kept, kept_made
 
 
 def _keepable(item: Any, error: LoopError) -> tuple[Any, bool]:

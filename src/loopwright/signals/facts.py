@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from loopwright.core import events
 from loopwright.core.decision import Decision
 from loopwright.core.events import Decided, Fact, Interacted, Received, Reported
 from loopwright.core.feedback import (
@@ -26,7 +27,7 @@ from loopwright.feedback.stages import reference
 from .fold import Act, Action
 from .signals import log_scaled
 
-DERIVED: Final = "derived"
+DERIVED: Final = events.DERIVED
 """The flag of facts that were made here; facts that carry it are never read here."""
 
 # Names come from outside: without a bound one session could fill the database.

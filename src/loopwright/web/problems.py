@@ -21,8 +21,8 @@ def problems(*statuses: int, why: Mapping[int, str] | None = None) -> dict[int, 
             # Generated examples are random: the document would differ from start to start.
             generate_examples=False,
         )
-        # Every handler parses a request and asks for a key, so these three need not be declared.
-        for status in sorted({400, 401, 403, *statuses})
+        # Every handler parses a request, asks for a key and counts the request, so these need not be declared.
+        for status in sorted({400, 401, 403, 429, *statuses})
     }
 
 
@@ -36,6 +36,7 @@ _WHY: Final[dict[int, str]] = {
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "The content is not acceptable; `detail` says what to change.",
+    429: "A quota of the tenant is used up; come back after Retry-After.",
     503: "The queue is full; come back after Retry-After.",
     507: "The disk is full.",
 }

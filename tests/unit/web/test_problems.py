@@ -7,8 +7,8 @@ from loopwright.web.problems import problems
 
 
 def test_every_handler_documents_what_any_handler_can_answer() -> None:
-    assert list(problems()) == [400, 401, 403]
-    assert list(problems(503, 404)) == [400, 401, 403, 404, 503]
+    assert list(problems()) == [400, 401, 403, 429]
+    assert list(problems(503, 404)) == [400, 401, 403, 404, 429, 503]
 
 
 def test_a_handlers_own_sentence_comes_before_the_usual_one() -> None:

@@ -75,6 +75,7 @@ class Door:
             clock=clock,
             ids=ids,
             raw=truth.raw if settings.raw_copies else None,
+            take=truth.catalog.meters.take,
         )
 
     def _classify_by_endpoint(self, truth: Truth, settings: Settings, opened: ExitStack) -> None:

@@ -17,7 +17,7 @@ from loopwright.backends import resolve
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken
 from loopwright.core.events import Ticked
-from loopwright.eventlog import Consumers, Sealer, Writer
+from loopwright.eventlog import Sealer, Writer
 from loopwright.signals.expectations import Expectations
 from loopwright.signals.registry import FOLDER as SURROGATES
 from loopwright.signals.registry import Surrogates
@@ -95,7 +95,7 @@ class Keeper:
     ) -> None:
         self._truth = truth
         self._stopping = stopping
-        consumers = self.consumers = Consumers(truth.state_database)
+        consumers = self.consumers = truth.consumers
         # Registered first: the log may be trimmed past a reader that is not registered.
         consumers.register(WAREHOUSE)
         self.surrogates = Surrogates(resolve.blob_store(truth.at.blobs, SURROGATES))
@@ -142,6 +142,7 @@ class Keeper:
             Task(name="scrub", run=self.scrub, pace=PACE),
             Task(name="sessions", run=self.derive_signals, pace=PACE),
             Task(name="projection", run=self.project, pace=PACE),
+            Task(name="usage", run=self.count_usage, pace=PACE),
             Task(name="sealing", run=self.seal, pace=PACE),
             Task(name="last-used", run=self._truth.catalog.keys.flush_last_used, pace=PACE),
             Task(name="outbox", run=self._truth.catalog.relay, pace=PACE),
@@ -162,6 +163,13 @@ class Keeper:
         if self._has_time():
             with self._long_job:
                 self.sessions.run(stopping=self._stopping)
+
+    def count_usage(self) -> None:
+        """Count what tenants sent and store: in a quiet moment, or at once while a quota depends on it."""
+        meters = self._truth.catalog.meters
+        if meters or self._has_time():
+            self._truth.usage.run(stopping=self._stopping)
+            meters.note_bytes(self._truth.usage.stored_bytes)
 
     def project(self) -> None:
         """Project facts into the warehouse's files, in a quiet moment and once they are many."""

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from loopwright.app.keyring import ADMIN_KEY_FILE, write_private
 from loopwright.app.settings import Settings, addresses
+from loopwright.app.usage import UsageCount
 from loopwright.backends import resolve
-from loopwright.catalog import DEFAULT_TENANT, Catalog
+from loopwright.catalog import DEFAULT_TENANT, Catalog, Usage
 from loopwright.core.clock import Clock
 from loopwright.core.errors import NotFound
 from loopwright.core.events import Fact
@@ -17,7 +18,7 @@ from loopwright.core.experiment import Experiment
 from loopwright.core.ids import Ids
 from loopwright.core.ports import ScrubbedDatabase
 from loopwright.core.principal import SCOPES
-from loopwright.eventlog import Reader, Segments, Writer
+from loopwright.eventlog import Consumers, Reader, Segments, Writer
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
 
@@ -52,6 +53,10 @@ class Truth:
         # Registered after the log and so closed before it: the last commit needs the log open.
         opened.callback(self.writer.close)
         self.writer.subscribe(self.reader.wake)
+        self.consumers = Consumers(self.state_database)
+        self.usage = UsageCount(
+            self.reader, database=self.state_database, consumers=self.consumers, clock=clock
+        )
         self.catalog = Catalog(
             self.catalog_database,
             clock=clock,
@@ -59,6 +64,7 @@ class Truth:
             append=self.append,
             # Looked up at each call: the learner's role replaces `applied` once it has a learner.
             applied=lambda offset: self.applied(offset),
+            counted=self.usage.counted,
         )
         self.applied: Callable[[int], None] = lambda offset: None
         """Waits until what the log says through an offset is in force; the learner's role sets it."""
@@ -90,6 +96,16 @@ class Truth:
         self.writer.append(facts, keys, timeout_s=APPEND_S)
         # Not an offset of the commit: a fact that a crash relayed before is a duplicate and has none in it.
         return self.log.head()
+
+    def usage_of(self, tenant_id: str) -> Usage:
+        """Return what a tenant uses and may use; raises `NotFound`."""
+        tenant = self.catalog.tenants.get(tenant_id)
+        return self.catalog.meters.usage(
+            tenant_id,
+            tenant.quotas,
+            self.usage.counted(tenant_id),
+            experiments=self.catalog.experiments.open_ones(tenant_id),
+        )
 
     def experiments(self) -> Iterable[Experiment]:
         """Return every experiment of every tenant."""

@@ -13,9 +13,9 @@ from .experiments import ExperimentsController
 from .keys import KeysController
 from .policies import PoliciesController
 from .signing_keys import SigningKeysController, SigningRing
-from .tenants import TenantsController
+from .tenants import TenantsController, UsageOf
 
-__all__ = ["CONTROLLERS", "Catalogued", "SigningRing"]
+__all__ = ["CONTROLLERS", "Catalogued", "SigningRing", "UsageOf"]
 
 CONTROLLERS: Final = (
     ExperimentsController,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, get, post, put
+from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath
+from litestar.params import Body, FromPath, SkipValidation
 
+from loopwright.catalog.quotas import Quotas, Usage
 from loopwright.catalog.tenant import Tenant
 from loopwright.core.experiment import (
     Slug,
@@ -19,6 +21,11 @@ from loopwright.web.guard import needs
 from loopwright.web.problems import problems
 
 from .catalogued import Catalogued
+
+UsageOf = Callable[[str], Usage]
+"""Returns what a tenant uses and may use."""
+
+Measuring = NamedDependency[SkipValidation[UsageOf]]
 
 
 class NewTenant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,3 +80,34 @@ class TenantsController(Controller):
     def read(self, tenant: FromPath[str], catalog: Catalogued, principal: Asking) -> Tenant:
         """Return a tenant."""
         return catalog.tenants.get(principal.acting_for(tenant))
+
+    @put(
+        "/{tenant:str}/quotas",
+        summary="Set a tenant's quotas",
+        response_description="The tenant.",
+        responses=problems(404, 422),
+        sync_to_thread=True,
+        **needs("operator"),
+    )
+    def set_quotas(
+        self,
+        tenant: FromPath[str],
+        data: Annotated[Quotas, Body(examples=[Example(value={"requests_per_minute": 600})])],
+        catalog: Catalogued,
+        principal: Asking,
+    ) -> Tenant:
+        """Hold a tenant to these quotas from now on; a quota that is left out or null is lifted."""
+        return catalog.tenants.set_quotas(tenant, data, actor=principal.key_id)
+
+    @get(
+        "/{tenant:str}/usage",
+        summary="Read what a tenant uses",
+        responses=problems(404),
+        sync_to_thread=True,
+        **needs("read"),
+    )
+    def usage(
+        self, tenant: FromPath[str], usage_of: Measuring, catalog: Catalogued, principal: Asking
+    ) -> Usage:
+        """Return what a tenant uses of each quota, its limit, and when it begins anew."""
+        return usage_of(catalog.tenants.get(principal.acting_for(tenant)).id)
