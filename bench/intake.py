@@ -34,6 +34,7 @@ from loopwright.app.hot import FeedbackBatch
 from loopwright.app.metrics import Metrics
 from loopwright.app.server import SWITCH_INTERVAL_S, _quiet_collector
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.catalog import Meters
 from loopwright.core.clock import SystemClock
 from loopwright.core.decision import Decision
 from loopwright.core.experiment import Arm, Experiment
@@ -147,7 +148,7 @@ def sides(folder: Path) -> tuple[Bodies, Callable[[], tuple[Post, Post]], Callab
 
     def begin() -> tuple[Post, Post]:
         acks = Acks(writer, asyncio.get_running_loop())
-        rewards = FeedbackBatch(plain, acks.append, Metrics())
+        rewards = FeedbackBatch(plain, acks.append, Metrics(), meters=Meters(clock))
         principal = Principal("acme", "key", frozenset({"feedback"}))
 
         async def post_typed(body: bytes) -> bytes:

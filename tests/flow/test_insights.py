@@ -35,6 +35,7 @@ from loopwright.insights.routes import InsightsController
 from loopwright.insights.service import Insights
 from loopwright.trust import Trust
 from loopwright.warehouse.period import Period
+from loopwright.web.guard import Connection, Guard, principal_of
 
 MONTH = Period(from_ms=NOW - 30 * DAY, to_ms=NOW + 1)
 EVER = {"since": "2020-01-01", "until": "2026-01-01"}
@@ -286,8 +287,11 @@ class Site:
         self.catalog.tenants.create("rival", name="", actor="test")
         warehouse = world.warehouse()
 
+        def authenticate(connection: Connection) -> Principal:
+            return self.catalog.authenticate(connection.headers["authorization"].split()[1])
+
         def principal(request: Request[Any, Any, Any]) -> Principal:
-            return self.catalog.authenticate(request.headers["authorization"].split()[1])
+            return principal_of(request)
 
         self.app = Litestar(
             [InsightsController],
@@ -298,6 +302,8 @@ class Site:
                 "as_sent": Provide(lambda: list, sync_to_thread=False),
                 "weighing": Provide(lambda: Trust(warehouse), sync_to_thread=False),
             },
+            guards=[Guard(authenticate)],
+            openapi_config=None,
             exception_handlers={LoopError: _problem},
             logging_config=None,
         )
@@ -356,7 +362,8 @@ def test_another_tenants_report_does_not_exist(site: Site, path: str) -> None:
 
     assert site.get(path, rival).status_code == 404
     assert site.get(path.replace("acme", "nobody"), rival).status_code == 404
-    assert site.get(path, site.key("admin", tenant_id="rival")).status_code == 200
+    assert site.get(path, site.key("admin", tenant_id="rival")).status_code == 404
+    assert site.get(path, site.key("operator", tenant_id="rival")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from loopwright.people import People
 from loopwright.people import routes as people_paths
 from loopwright.testing import ManualClock
 from loopwright.texts.redact import Rules
+from loopwright.web import Guard
 
 from .conftest import Server
 
@@ -94,6 +95,8 @@ class Site:
             dependencies={
                 name: Provide(give, sync_to_thread=False) for name, give in given.items()
             },
+            guards=[Guard(lambda connection: self.principal)],
+            openapi_config=None,
             exception_handlers={LoopError: told},
             logging_config=None,
         )

@@ -55,7 +55,7 @@ class Acks:
 
     async def append(self, facts: Sequence[Fact], keys: Sequence[bytes | None]) -> Committed:
         """Return once `facts` are durable; raises `Overloaded`, or what the disk refused with."""
-        if self._meters:
+        if self._meters is not None and self._meters.by_tenant:
             with returning(self._meters, facts) as unused:
                 committed = await self._append(facts, keys)
                 unused(committed)

@@ -167,21 +167,20 @@ class Feedback:
 
     scope: KeyScope = "feedback"
 
-    def __init__(
-        self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters | None = None
-    ) -> None:
+    def __init__(self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters) -> None:
         self._accept = intake.accept
         self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
         self._meters = meters
+        self._metered = meters.by_tenant
         self._decode = msgspec.json.Decoder(FeedbackRequest).decode
 
     async def answer(self, principal: Principal, body: bytes) -> Reply:
         """Store one reward."""
         try:
             fact, key = self._accept(principal.tenant_id, decoded(self._decode, body))
-            if self._meters:
+            if self._metered:
                 self._meters.take(principal.tenant_id, (fact,))
         except LoopError:
             self._metrics.feedback["rejected"] += 1
@@ -205,14 +204,13 @@ class FeedbackBatch:
 
     scope: KeyScope = "feedback"
 
-    def __init__(
-        self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters | None = None
-    ) -> None:
+    def __init__(self, intake: Intake, append: Append, metrics: Metrics, *, meters: Meters) -> None:
         self._accept = intake.accept
         self._flags_of = intake.flags_of
         self._append = append
         self._metrics = metrics
         self._meters = meters
+        self._metered = meters.by_tenant
         self._decode = msgspec.json.Decoder(BatchRequest).decode
         self._decode_item = msgspec.json.Decoder(FeedbackRequest).decode
 
@@ -225,7 +223,7 @@ class FeedbackBatch:
                 if type(item) is msgspec.Raw:
                     item = decoded(self._decode_item, item)
                 fact, key = self._accept(principal.tenant_id, item)
-                if self._meters:
+                if self._metered:
                     self._meters.take(principal.tenant_id, (fact,))
             except LoopError as error:
                 results.append(RewardResult(error.status, problem=document_of(error)))
@@ -359,7 +357,7 @@ class Front:
         principal = authenticated(self._authenticate, authorization)
         principal.require(scope)
         check_media_type(media_type)
-        if self._meters:
+        if self._meters.by_tenant:
             count_request(self._meters, principal)
         return principal
 

@@ -19,6 +19,7 @@ from loopwright.app.asgi import (
     read_body,
     send_reply,
 )
+from loopwright.catalog.quotas import exceeded
 from loopwright.core.errors import BodyTooLarge, Overloaded, Unauthenticated, WrongMediaType
 
 
@@ -114,3 +115,20 @@ def test_an_application_is_built_once_however_many_ask() -> None:
     assert asyncio.run(ask()) == [{"served": True}] * 5
     assert len(built) == 1
     assert built != [threading.get_ident()]
+
+
+def test_a_quota_that_is_used_up_says_policy_rest_and_when_to_come_back() -> None:
+    error = exceeded("events_per_day", limit=5, used=3, now_ms=1_000, resets_at_ms=61_000)
+    headers = dict(problem(error).headers)
+    assert headers == {
+        b"retry-after": b"60",
+        b"ratelimit-policy": b'"events_per_day";q=5;w=86400',
+        b"ratelimit": b'"events_per_day";r=2;t=60',
+    }
+
+
+def test_a_quota_that_no_clock_resets_has_no_window() -> None:
+    headers = dict(problem(exceeded("experiments", limit=1, used=2, now_ms=0)).headers)
+    assert headers[b"ratelimit-policy"] == b'"experiments";q=1'
+    assert headers[b"ratelimit"] == b'"experiments";r=0'
+    assert headers[b"retry-after"] == b"3600"

@@ -13,6 +13,7 @@ from loopwright.app.acks import Acks
 from loopwright.app.hot import FeedbackBatch
 from loopwright.app.metrics import Metrics
 from loopwright.backends.memory import MemoryEventLog
+from loopwright.catalog import Meters
 from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm, Experiment
@@ -42,7 +43,7 @@ def send() -> Callable[[bytes], Any]:
         async def run(writer: Writer) -> Any:
             intake = Intake(SIGNER, find=lambda *_: EXPERIMENT, clock=CLOCK, ids=NEW_ID)
             acks = Acks(writer, asyncio.get_running_loop())
-            endpoint = FeedbackBatch(intake, acks.append, Metrics())
+            endpoint = FeedbackBatch(intake, acks.append, Metrics(), meters=Meters(CLOCK))
             principal = Principal("acme", "key", frozenset({"feedback"}))
             return json.loads((await endpoint.answer(principal, body)).body)
 
