@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
 
 from loopwright.app.acks import Acks
 from loopwright.app.asgi import problem
@@ -37,7 +38,7 @@ from loopwright.people import People
 from loopwright.people import routes as people_paths
 from loopwright.testing import ManualClock
 from loopwright.texts.redact import Rules
-from loopwright.web import Guard
+from loopwright.web import Guard, needs
 
 from .conftest import Server
 
@@ -96,7 +97,13 @@ class Site:
                 name: Provide(give, sync_to_thread=False) for name, give in given.items()
             },
             guards=[Guard(lambda connection: self.principal)],
-            openapi_config=None,
+            openapi_config=OpenAPIConfig(
+                "Loopwright",
+                "1",
+                openapi_router=Router(
+                    "/schema", route_handlers=[], include_in_schema=False, **needs(None)
+                ),
+            ),
             exception_handlers={LoopError: told},
             logging_config=None,
         )
