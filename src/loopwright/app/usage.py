@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 from loopwright.catalog import Counted
 from loopwright.core import upcast
 from loopwright.core.clock import Clock
-from loopwright.core.events import is_sent
+from loopwright.core.events import Fact, is_sent
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
 from loopwright.eventlog import Consumers, Reader
@@ -58,21 +59,12 @@ class UsageCount:
         total = 0
         with self._running:
             after: int = self._consumers.position(CONSUMER)
-            while not stopping() and (found := self._reader.facts(after, limit=_CHUNK)):
-                counted: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
-                for _, fact in found:
-                    cell = counted[fact.tenant_id, fact.at_ms // DAY_MS]
-                    cell[0] += is_sent(fact)
-                    # Encoded alone: a batch mixes tenants, and its size is no sum of theirs.
-                    cell[1] += len(upcast.encode([fact]))
-                after = found[-1][0]
-                with self._database.transaction() as session:
-                    session.executemany(
-                        "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT (tenant_id, day) DO UPDATE SET "
-                        "events = usage.events + excluded.events, bytes = usage.bytes + excluded.bytes",
-                        [(*at, *cell) for at, cell in counted.items()],
-                    )
-                    self._consumers.advance(session, CONSUMER, after)
+            if not self._reader.wait(after, 0):
+                return 0
+            # One pass for all chunks: a sealed segment is decoded once, also when an old folder is counted at first.
+            facts = self._reader.replay(after)
+            while not stopping() and (found := list(islice(facts, _CHUNK))):
+                self._store(found)
                 total += len(found)
         return total
 
@@ -93,3 +85,19 @@ class UsageCount:
             "SELECT coalesce(sum(bytes), 0) FROM usage WHERE tenant_id = ?", (tenant_id,)
         )
         return int(rows[0][0])
+
+    def _store(self, found: Sequence[tuple[int, Fact]]) -> None:
+        """Add facts to the count and advance the position, in one transaction."""
+        cells: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
+        for _, fact in found:
+            cell = cells[fact.tenant_id, fact.at_ms // DAY_MS]
+            cell[0] += is_sent(fact)
+            # Encoded alone: a batch mixes tenants, and its size is no sum of theirs.
+            cell[1] += len(upcast.encode([fact]))
+        with self._database.transaction() as session:
+            session.executemany(
+                "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT (tenant_id, day) DO UPDATE SET "
+                "events = usage.events + excluded.events, bytes = usage.bytes + excluded.bytes",
+                [(*at, *cell) for at, cell in cells.items()],
+            )
+            self._consumers.advance(session, CONSUMER, found[-1][0])
