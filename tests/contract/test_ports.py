@@ -26,9 +26,7 @@ from loopwright.core.ports import (
     KeyTaken,
     Lease,
     Offset,
-    SnapshotKey,
     SnapshotStore,
-    Versioned,
 )
 from loopwright.testing import (
     ManualClock,
@@ -110,15 +108,6 @@ def test_every_snapshot_store_keeps_its_contract(backend: str, fresh: Callable[[
         return DatabaseSnapshotStore(SqliteDatabase(fresh(), synchronous="NORMAL"))
 
     check_snapshot_store(factory)
-
-
-def test_the_contract_catches_a_store_that_goes_back() -> None:
-    class Forgetful(MemorySnapshotStore):
-        def put(self, key: SnapshotKey, snapshot: Versioned) -> bool:
-            return super().put(key, Versioned(2**60, 2**60, snapshot.value))
-
-    with pytest.raises(AssertionError):
-        check_snapshot_store(Forgetful)
 
 
 def test_the_contract_catches_a_log_that_forgets_its_keys() -> None:

@@ -21,9 +21,8 @@ from loopwright.policies import (
     Problem,
     Served,
     StateCorrupt,
-    handed,
+    handover,
     policy_of,
-    withdrawn,
 )
 
 from .group import Group, Key
@@ -114,11 +113,13 @@ class Trainer:
         """Return what `prepare` would serve, as bytes for a door in another process."""
         experiment = self.current
         state = self.policy.grow(Problem.of(experiment), self.state)
-        return Versioned(experiment.revision, self.version, handed(experiment, self.policy, state))
+        return Versioned(
+            experiment.revision, self.version, handover.dump(experiment, self.policy, state)
+        )
 
     def withdrawn(self) -> Versioned:
         """Return bytes that tell a door in another process to stop serving the experiment."""
-        return Versioned(self.current.revision, self.version, withdrawn(self.current))
+        return Versioned(self.current.revision, self.version, handover.withdrawal(self.current))
 
     def summaries(self) -> list[ArmSummary]:
         """Return what is known of each arm of the current experiment."""

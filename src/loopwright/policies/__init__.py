@@ -25,7 +25,6 @@ from .base import (
 from .catalog import make, policy_of, resolve, spec_of, specs
 from .exact import StateCorrupt, Sums, dump, load, merge, revert
 from .greedy import EpsilonGreedy, Uniform
-from .handover import handed, received, withdrawn
 from .linear import LinThompson, LinUCB
 from .published import Published, Snapshots
 from .summing import Summing
@@ -64,16 +63,13 @@ __all__ = [
     "Uniform",
     "dump",
     "grow",
-    "handed",
     "load",
     "make",
     "merge",
     "params_of",
     "policy_of",
-    "received",
     "resolve",
     "revert",
     "spec_of",
     "specs",
-    "withdrawn",
 ]

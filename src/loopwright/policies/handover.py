@@ -27,17 +27,17 @@ class _Handed(msgspec.Struct, frozen=True, array_like=True):
     """None of an experiment that does not serve."""
 
 
-def handed(experiment: Experiment, policy: Policy, state: State) -> bytes:
+def dump(experiment: Experiment, policy: Policy, state: State) -> bytes:
     """Return `state`, which has room for every arm of `experiment`, and the experiment that it serves in."""
     return _encode(_Handed(experiment, policy.spec.name, policy.dump(state)))
 
 
-def withdrawn(experiment: Experiment) -> bytes:
+def withdrawal(experiment: Experiment) -> bytes:
     """Return the bytes that stand for an experiment that does not serve."""
     return _encode(_Handed(experiment, "", None))
 
 
-def received(value: bytes, *, offset: int, previous: Served | None = None) -> Published | None:
+def load(value: bytes, *, offset: int, previous: Served | None = None) -> Published | None:
     """Return what serves the state in `value`, learned through `offset`; None when the experiment does not serve.
 
     `previous`, an earlier result for the same experiment, may save work; it never changes the result. Raises

@@ -7,7 +7,7 @@ from typing import Final
 
 from loopwright.core.errors import LoopError
 from loopwright.core.ports import SnapshotKey, SnapshotStore
-from loopwright.policies import Snapshots, received
+from loopwright.policies import Snapshots, handover
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Follower:
             return
         good = self._snapshots.get(*key)
         try:
-            published = received(
+            published = handover.load(
                 found.value,
                 offset=found.version,
                 previous=None if good is None else good.served,

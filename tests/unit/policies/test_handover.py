@@ -22,11 +22,9 @@ from loopwright.policies import (
     ServedTogether,
     State,
     StateCorrupt,
-    handed,
+    handover,
     policy_of,
-    received,
     specs,
-    withdrawn,
 )
 
 DIMENSION = 3
@@ -132,10 +130,10 @@ def test_every_policy_serves_alike_from_bytes(experiment: Experiment) -> None:
     followed: Served | None = None
     for offset, state in enumerate(states):
         direct = policy.prepare(problem, state, Allocation.of(experiment), previous=direct)
-        value = handed(experiment, policy, state)
+        value = handover.dump(experiment, policy, state)
         # Once after every earlier snapshot, and once as in a door that has just started.
         for previous in (followed, None):
-            published = received(value, offset=offset, previous=previous)
+            published = handover.load(value, offset=offset, previous=previous)
             assert published is not None
             assert (published.experiment, published.offset) == (experiment, offset)
             assert outcomes(published.served, experiment) == outcomes(direct, experiment)
@@ -146,7 +144,7 @@ def test_equal_states_give_equal_bytes() -> None:
     experiment = experiment_of("BetaThompson")
     policy, _, states = learned(experiment)
     again = policy.load(policy.dump(states[2]))
-    assert handed(experiment, policy, again) == handed(experiment, policy, states[2])
+    assert handover.dump(experiment, policy, again) == handover.dump(experiment, policy, states[2])
 
 
 def test_the_experiment_travels_whole() -> None:
@@ -156,14 +154,14 @@ def test_the_experiment_travels_whole() -> None:
     )
     experiment = experiment_of("auto", arms=arms, has_context=True, revision=9)
     policy = policy_of(experiment)
-    value = handed(experiment, policy, policy.empty(Problem.of(experiment)))
-    published = received(value, offset=1)
+    value = handover.dump(experiment, policy, policy.empty(Problem.of(experiment)))
+    published = handover.load(value, offset=1)
     assert published is not None
     assert published.experiment == experiment
 
 
 def test_a_withdrawn_experiment_serves_nothing() -> None:
-    assert received(withdrawn(experiment_of("Uniform")), offset=3) is None
+    assert handover.load(handover.withdrawal(experiment_of("Uniform")), offset=3) is None
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, -1])
@@ -171,7 +169,7 @@ def test_bytes_that_were_cut_are_refused(keep: int) -> None:
     experiment = experiment_of("BetaThompson")
     policy, _, states = learned(experiment)
     with pytest.raises(LoopError):
-        received(handed(experiment, policy, states[-1])[:keep], offset=1)
+        handover.load(handover.dump(experiment, policy, states[-1])[:keep], offset=1)
 
 
 def test_a_state_of_another_policy_is_refused_by_both_names() -> None:
@@ -179,7 +177,7 @@ def test_a_state_of_another_policy_is_refused_by_both_names() -> None:
     state = policy_of(experiment).empty(Problem.of(experiment))
     other = policy_of(experiment_of("UCB1Tuned"))
     with pytest.raises(StateCorrupt, match=r"UCB1Tuned; here it is BetaThompson: run one release"):
-        received(handed(experiment, other, state), offset=1)
+        handover.load(handover.dump(experiment, other, state), offset=1)
 
 
 def test_more_arms_than_the_state_knows_are_refused() -> None:
@@ -187,4 +185,4 @@ def test_more_arms_than_the_state_knows_are_refused() -> None:
     policy, _, states = learned(experiment)
     wider = msgspec.structs.replace(experiment, arms=(*PLAIN, Arm(id="e")))
     with pytest.raises(LoopError):
-        received(handed(wider, policy, states[-1]), offset=1)
+        handover.load(handover.dump(wider, policy, states[-1]), offset=1)

@@ -8,7 +8,7 @@ import pytest
 from loopwright.backends.memory import MemorySnapshotStore
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.ports import Versioned
-from loopwright.policies import Problem, Snapshots, handed, policy_of, withdrawn
+from loopwright.policies import Problem, Snapshots, handover, policy_of
 from loopwright.serving import Follower
 
 KEY = ("acme", "greeting")
@@ -21,7 +21,7 @@ def experiment(id: str = "greeting", *, revision: int = 1) -> Experiment:
 
 def snapshot(made: Experiment, *, version: int) -> Versioned:
     policy = policy_of(made)
-    value = handed(made, policy, policy.empty(Problem.of(made)))
+    value = handover.dump(made, policy, policy.empty(Problem.of(made)))
     return Versioned(made.revision, version, value)
 
 
@@ -69,7 +69,7 @@ def test_a_withdrawn_experiment_stops_serving_and_a_later_one_serves_again() -> 
     store, snapshots = MemorySnapshotStore(), Snapshots()
     store.put(KEY, snapshot(experiment(), version=3))
     follower = Follower(store, snapshots)
-    store.put(KEY, Versioned(2, 3, withdrawn(experiment(revision=2))))
+    store.put(KEY, Versioned(2, 3, handover.withdrawal(experiment(revision=2))))
     follower.turn(0)
     assert version_of(snapshots) is None
     store.put(KEY, snapshot(experiment(revision=3), version=3))
