@@ -10,9 +10,24 @@ import pytest
 from loopwright.backends.duckdb import DuckDB, Parquet
 from loopwright.backends.files import FolderBlobStore, FolderLease
 from loopwright.backends.leases import DatabaseLease
-from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog, memory_database
+from loopwright.backends.memory import (
+    MemoryBlobStore,
+    MemoryEventLog,
+    MemorySnapshotStore,
+    memory_database,
+)
+from loopwright.backends.snapshots import DatabaseSnapshotStore
 from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
-from loopwright.core.ports import BlobStore, Database, EventLog, Keys, KeyTaken, Lease, Offset
+from loopwright.core.ports import (
+    BlobStore,
+    Database,
+    EventLog,
+    Keys,
+    KeyTaken,
+    Lease,
+    Offset,
+    SnapshotStore,
+)
 from loopwright.testing import (
     ManualClock,
     check_blob_store,
@@ -22,6 +37,7 @@ from loopwright.testing import (
     check_keys,
     check_lease,
     check_query_engine,
+    check_snapshot_store,
 )
 
 
@@ -82,6 +98,16 @@ def test_every_lease_keeps_its_contract(backend: str, fresh: Callable[[], Path])
         return lambda: DatabaseLease(database, clock, holder=f"holder {next(holders)}")
 
     check_lease(in_a_folder if backend == "folder" else in_a_database)
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_every_snapshot_store_keeps_its_contract(backend: str, fresh: Callable[[], Path]) -> None:
+    def factory() -> SnapshotStore:
+        if backend == "memory":
+            return MemorySnapshotStore()
+        return DatabaseSnapshotStore(SqliteDatabase(fresh(), synchronous="NORMAL"))
+
+    check_snapshot_store(factory)
 
 
 def test_the_contract_catches_a_log_that_forgets_its_keys() -> None:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from loopwright.backends.files import DirectoryLock
 from loopwright.core.clock import Clock, SystemClock
 from loopwright.core.ids import Ids
+from loopwright.core.ports import SnapshotStore
 from loopwright.policies import Snapshots
 
 from .health import Health
@@ -22,11 +23,17 @@ from .supervise import Supervisor
 class Services:
     """All roles of one loop over one data directory, in this process.
 
+    `outlet` gets what is published as bytes, for doors in other processes: see `roles.following_tasks`.
     Raises `DirectoryLocked` when another process holds the directory, `LogCorrupt` when its log is damaged.
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, rng: random.Random | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        outlet: SnapshotStore | None = None,
     ) -> None:
         clock = clock or SystemClock()
         rng = rng or random.SystemRandom()
@@ -36,12 +43,14 @@ class Services:
         self._opened = ExitStack()
         self._is_closed = False
         try:
-            self._build(self._opened, clock, rng)
+            self._build(self._opened, clock, rng, outlet)
         except BaseException:
             self._opened.close()
             raise
 
-    def _build(self, opened: ExitStack, clock: Clock, rng: random.Random) -> None:
+    def _build(
+        self, opened: ExitStack, clock: Clock, rng: random.Random, outlet: SnapshotStore | None
+    ) -> None:
         settings = self.settings
         # First, so that it is released last.
         opened.callback(DirectoryLock(settings.data_dir).release)
@@ -59,6 +68,7 @@ class Services:
             self.truth,
             snapshots=snapshots,
             shed=lambda tenant_id, id: self.door.selector.shed.get((tenant_id, id), 0),
+            outlet=outlet,
         )
         self.keeper = Keeper(
             self.truth, settings, opened, stopping=lambda: self.supervisor.is_stopping

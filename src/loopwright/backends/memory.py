@@ -6,7 +6,15 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from loopwright.core.ports import Batch, Fresh, KeyTaken, Offset, Revised
+from loopwright.core.ports import (
+    Batch,
+    Fresh,
+    KeyTaken,
+    Offset,
+    Revised,
+    SnapshotKey,
+    Versioned,
+)
 
 from .sqlite import SqliteDatabase
 
@@ -127,6 +135,45 @@ class MemoryBlobStore:
     def delete(self, name: str) -> None:
         """Remove `name` if it is there."""
         self._blobs.pop(name, None)
+
+
+class MemorySnapshotStore:
+    """The newest value of each key in a dictionary, for the threads of one process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[SnapshotKey, tuple[int, Versioned]] = {}
+        self._place = 0
+        self._is_closed = False
+
+    def put(self, key: SnapshotKey, snapshot: Versioned) -> bool:
+        """Store `snapshot`; False, changing nothing, when a newer one is there."""
+        with self._changed:
+            held = self._held.get(key)
+            if held is not None and snapshot.precedes(held[1]):
+                return False
+            self._place += 1
+            self._held[key] = (self._place, snapshot)
+            self._changed.notify_all()
+            return True
+
+    def get(self, key: SnapshotKey) -> Versioned | None:
+        """Return the newest value of `key`."""
+        held = self._held.get(key)
+        return None if held is None else held[1]
+
+    def watch(self, after: int, *, timeout_s: float) -> tuple[int, list[SnapshotKey]]:
+        """Wait until something was put after `after`; return the newest place and the keys put since."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._place != after, timeout_s)
+            since = after if after <= self._place else 0
+            return self._place, [key for key, (place, _) in self._held.items() if place > since]
+
+    def close(self) -> None:
+        """End every wait; the values stay readable until the store is garbage."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
 
 def memory_database() -> SqliteDatabase:

@@ -20,6 +20,7 @@ from loopwright.core.ports import (
     Lease,
     QueryEngine,
     ScrubbedDatabase,
+    SnapshotStore,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,18 @@ def blob_store(url: str, name: str) -> BlobStore:
 
             return MemoryBlobStore()
     raise _unknown("blobs", url, "file:///FOLDER or memory:")
+
+
+def snapshot_store(url: str) -> SnapshotStore:
+    """Open the store of published snapshots at `url`, a URL of databases. Raises `SettingsInvalid` as `database` does."""
+    if _scheme(url) == "memory":
+        from .memory import MemorySnapshotStore
+
+        return MemorySnapshotStore()
+    from .snapshots import DatabaseSnapshotStore
+
+    # NORMAL: the learner publishes what a power failure takes again.
+    return DatabaseSnapshotStore(database(url, "snapshots", synchronous="NORMAL"))
 
 
 def query_engine(url: str, name: str) -> QueryEngine:

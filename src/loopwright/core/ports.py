@@ -251,6 +251,49 @@ class BlobStore(Protocol):
         ...
 
 
+SnapshotKey = tuple[str, str]
+"""Tenant id, and a name within the tenant."""
+
+
+class Versioned(msgspec.Struct, frozen=True):
+    """A value and how new it is: first by `epoch`, and within one epoch by `version`."""
+
+    epoch: int
+    version: int
+    value: bytes
+
+    def precedes(self, other: Versioned) -> bool:
+        """Return whether this is older than `other`."""
+        return (self.epoch, self.version) < (other.epoch, other.version)
+
+
+class SnapshotStore(Protocol):
+    """The newest value of each key, which an older one never replaces, whoever puts it and whenever.
+
+    Values can be made again: a store may lose what was put last, so it need not wait for a disk.
+    """
+
+    def put(self, key: SnapshotKey, snapshot: Versioned) -> bool:
+        """Store `snapshot` unless a newer one is there: then return False, changing nothing. Equally new replaces."""
+        ...
+
+    def get(self, key: SnapshotKey) -> Versioned | None:
+        """Return the newest value of `key`; None when there never was one."""
+        ...
+
+    def watch(self, after: int, *, timeout_s: float) -> tuple[int, list[SnapshotKey]]:
+        """Wait until something was put after the place `after`, at most `timeout_s` seconds.
+
+        Returns the newest place and each key that was put since, once. 0 is the place before everything, and a
+        place that the store has not reached, as it lost what it had, counts as 0.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the engine; whoever watches returns."""
+        ...
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A part as an engine stored it."""
 

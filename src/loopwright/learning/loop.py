@@ -17,7 +17,7 @@ import msgspec
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken, LoopError, Overloaded
 from loopwright.core.events import Fact, Ticked
-from loopwright.core.ports import Committed, Database
+from loopwright.core.ports import Committed, Database, SnapshotStore
 from loopwright.eventlog import Reader, Writer
 from loopwright.policies import Snapshots
 
@@ -60,7 +60,8 @@ class Learner:
 
     Making one loads the last checkpoint and publishes every running experiment. The log says which experiments there
     are and when each starts, pauses, resumes and ends. `head` says how far the log goes, `shed` how many decision
-    rows never reached it; `follow` is called with each control fact as it is read, for caches of the control plane.
+    rows never reached it; `follow` is called with each control fact as it is read, for caches of the control plane. What is
+    published also goes to `outlet`, if there is one, as bytes for doors in other processes.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Learner:
         *,
         database: Database,
         snapshots: Snapshots,
+        outlet: SnapshotStore | None = None,
         head: Callable[[], int],
         clock: Clock,
         shed: Callable[[str, str], int] = lambda tenant_id, experiment_id: 0,
@@ -85,7 +87,7 @@ class Learner:
         self._lock = threading.RLock()
         self._progress = threading.Condition(self._lock)
         store = Store(database)
-        self._publisher = Publisher(snapshots, stopwatch)
+        self._publisher = Publisher(snapshots, stopwatch, outlet)
         self._kept = Kept(after_s=pace.snapshot_s, after_rows=pace.snapshot_rows)
         self._places = Places(
             reader,

@@ -195,7 +195,7 @@ class Places:
         if trainer.current.state == "running":
             self._publisher.publish(trainer)
         else:
-            self._publisher.withdraw(key)
+            self._publisher.withdraw(trainer)
 
     def _newest(self, key: Key) -> Experiment:
         ahead = self._ahead.get(key)

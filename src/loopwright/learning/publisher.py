@@ -3,6 +3,9 @@
 Preparing costs more than learning for some policies, so it is followed by a rest as long as itself, in which
 more facts gather: at most half of the time goes into it. What was put off is published after the rest, whether
 more has come or not, so what serving sees last is always the newest.
+
+A door in this process gets the prepared object. Doors in other processes get bytes, through a `SnapshotStore`, and
+prepare them again; whatever is put there was prepared and checked here first.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Final
 
 from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Experiment
+from loopwright.core.ports import SnapshotStore, Versioned
 from loopwright.policies import Published, Snapshots
 
 from .group import Key
@@ -26,10 +30,18 @@ _PROBE: Final = struct.pack("<d", 1.0)
 
 
 class Publisher:
-    """Publishes trainers' states, each experiment's newest only."""
+    """Publishes trainers' states, each experiment's newest only; to `outlet` as well, when other processes serve."""
 
-    def __init__(self, snapshots: Snapshots, stopwatch: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        stopwatch: Callable[[], float],
+        outlet: SnapshotStore | None = None,
+    ) -> None:
         self._snapshots = snapshots
+        self._outlet = outlet
+        self._outgoing: dict[Key, Versioned] = {}
+        self._is_cut_off = False
         self._stopwatch = stopwatch
         self._waiting: dict[Key, Trainer] = {}
         self._rest_until = 0.0
@@ -56,12 +68,13 @@ class Publisher:
 
     def publish_waiting(self) -> None:
         """Publish what has changed."""
-        if not self._waiting:
+        if not self._waiting and not self._outgoing:
             return
         started = self._stopwatch()
         waiting, self._waiting = self._waiting, {}
         for trainer in waiting.values():
             self.publish(trainer)
+        self._hand_over()
         ended = self._stopwatch()
         self._rest_until = ended + (ended - started)
 
@@ -83,12 +96,17 @@ class Publisher:
             return False
         self._snapshots.publish(Published(experiment, served, trainer.version))
         self.published += 1
+        if self._outlet is not None:
+            self._outgoing[trainer.key] = trainer.handed()
         if self.refused.pop(trainer.key, None) is not None:
             _logger.info("experiment serves its newest state again", extra=_named(trainer))
         return True
 
-    def withdraw(self, key: Key) -> None:
+    def withdraw(self, trainer: Trainer) -> None:
         """Stop serving an experiment that does not run."""
+        key = trainer.key
+        if self._outlet is not None:
+            self._outgoing[key] = trainer.withdrawn()
         self._snapshots.withdraw(*key)
         self._waiting.pop(key, None)
         self.refused.pop(key, None)
@@ -97,6 +115,26 @@ class Publisher:
         """Return the version that is served; None when the experiment is not served."""
         published = self._snapshots.get(*key)
         return None if published is None else published.offset
+
+    def _hand_over(self) -> None:
+        """Put what has changed where doors in other processes find it; what fails is put at the next call."""
+        if self._outlet is None:
+            return
+        try:
+            for key in list(self._outgoing):
+                # False, when it is newer than this, needs no answer: a learner that starts again begins with its
+                # checkpoint, and doors go on with what it had published since.
+                self._outlet.put(key, self._outgoing[key])
+                del self._outgoing[key]
+        # An exception would stop learning, which needs no outlet, and the door of this process.
+        except LoopError as error:
+            if not self._is_cut_off:
+                _logger.error(
+                    "snapshots do not reach other processes", extra={"reason": error.message}
+                )
+            self._is_cut_off = True
+        else:
+            self._is_cut_off = False
 
     def _refuse(self, trainer: Trainer, error: LoopError) -> None:
         good = self._snapshots.get(*trainer.key)

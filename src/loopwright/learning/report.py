@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from loopwright.core.experiment import Experiment
-from loopwright.policies import ArmSummary
+from loopwright.policies import ArmSummary, policy_of
 
 from .status import ArmStatus, LearnerState, SnapshotInfo, Status
 from .store import Snapshot
 from .tally import Reason, Tally
-from .trainer import Trainer, policy_of
+from .trainer import Trainer
 
 _MISFITS: dict[Reason, str] = {
     "context": "their context vector does not have the length this experiment learns from",

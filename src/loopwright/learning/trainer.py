@@ -13,14 +13,16 @@ import msgspec
 from loopwright import policies
 from loopwright.core.events import RolledBack
 from loopwright.core.experiment import Experiment
+from loopwright.core.ports import Versioned
 from loopwright.policies import (
     Allocation,
     ArmSummary,
     Batch,
-    Policy,
     Problem,
     Served,
     StateCorrupt,
+    handover,
+    policy_of,
 )
 
 from .group import Group, Key
@@ -107,6 +109,18 @@ class Trainer:
         allocation = Allocation.of(self.current)
         return self.policy.prepare(problem, state, allocation, previous=previous)
 
+    def handed(self) -> Versioned:
+        """Return what `prepare` would serve, as bytes for a door in another process."""
+        experiment = self.current
+        state = self.policy.grow(Problem.of(experiment), self.state)
+        return Versioned(
+            experiment.revision, self.version, handover.dump(experiment, self.policy, state)
+        )
+
+    def withdrawn(self) -> Versioned:
+        """Return bytes that tell a door in another process to stop serving the experiment."""
+        return Versioned(self.current.revision, self.version, handover.withdrawal(self.current))
+
     def summaries(self) -> list[ArmSummary]:
         """Return what is known of each arm of the current experiment."""
         return self._summaries(self.state)
@@ -174,16 +188,6 @@ class Trainer:
         state = read_state(dumped, self.experiment)
         self.state = self.policy.grow(self.problem, self.policy.load(state.sums))
         self.tally.rows, self.tally.expected = state.rows, state.expected
-
-
-def policy_of(experiment: Experiment) -> Policy:
-    """Return the policy that learns for `experiment`; raises `PolicyMismatch` when it does not fit."""
-    name = policies.resolve(
-        experiment.policy.name,
-        reward_type=experiment.reward.type,
-        has_context=experiment.context is not None,
-    )
-    return policies.make(name, experiment.policy.params)
 
 
 def read_state(dumped: bytes, experiment: Experiment) -> State:

@@ -22,7 +22,7 @@ from .base import (
     grow,
     params_of,
 )
-from .catalog import make, resolve, spec_of, specs
+from .catalog import make, policy_of, resolve, spec_of, specs
 from .exact import StateCorrupt, Sums, dump, load, merge, revert
 from .greedy import EpsilonGreedy, Uniform
 from .linear import LinThompson, LinUCB
@@ -67,6 +67,7 @@ __all__ = [
     "make",
     "merge",
     "params_of",
+    "policy_of",
     "resolve",
     "revert",
     "spec_of",

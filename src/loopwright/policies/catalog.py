@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from loopwright.core.errors import PolicyMismatch
+from loopwright.core.experiment import Experiment
 from loopwright.core.reward import RewardType
 
 from .adversarial import EXP3, FPL
@@ -84,6 +85,16 @@ def resolve(name: str, *, reward_type: RewardType, has_context: bool) -> str:
             f"{spec.name} needs a context; declare context.dimension or take the policy 'auto'"
         )
     return spec.name
+
+
+def policy_of(experiment: Experiment) -> Policy:
+    """Return the policy that learns for `experiment`; raises `PolicyMismatch` when it does not fit."""
+    name = resolve(
+        experiment.policy.name,
+        reward_type=experiment.reward.type,
+        has_context=experiment.context is not None,
+    )
+    return make(name, experiment.policy.params)
 
 
 def spec_of(name: str) -> Spec:

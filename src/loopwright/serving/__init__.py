@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .follower import Follower
 from .service import ArmView, Selection, Selector, SelectRequest
 
-__all__ = ["ArmView", "SelectRequest", "Selection", "Selector"]
+__all__ = ["ArmView", "Follower", "SelectRequest", "Selection", "Selector"]

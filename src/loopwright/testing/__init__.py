@@ -8,6 +8,7 @@ from .database import check_database
 from .engines import check_columnar, check_lease, check_query_engine
 from .policies import check_policy
 from .ports import check_blob_store, check_event_log, check_keys
+from .snapshots import check_snapshot_store
 
 __all__ = [
     "ManualClock",
@@ -19,4 +20,5 @@ __all__ = [
     "check_lease",
     "check_policy",
     "check_query_engine",
+    "check_snapshot_store",
 ]

@@ -37,6 +37,8 @@ def test_memory_ends_with_its_opener() -> None:
     assert resolve.blob_store("memory:", "segments").put("a", b"") is True
     with closing(resolve.database("memory:", "state")) as database:
         assert database.query("SELECT 1") == [(1,)]
+    with closing(resolve.snapshot_store("memory:")) as store:
+        assert store.get(("acme", "x")) is None
     assert resolve.verified("memory:") is None
 
 
@@ -46,6 +48,7 @@ def test_memory_ends_with_its_opener() -> None:
         (lambda url: resolve.event_log(url), "sqlite:///FILE"),
         (lambda url: resolve.database(url, "state"), "postgresql://"),
         (lambda url: resolve.blob_store(url, "segments"), "file:///FOLDER"),
+        (lambda url: resolve.snapshot_store(url), "memory:"),
         (lambda url: resolve.query_engine(url, "warehouse"), "file:///FOLDER"),
     ],
 )

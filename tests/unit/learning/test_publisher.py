@@ -59,7 +59,7 @@ def test_what_is_withdrawn_is_neither_served_nor_published_later():
     trainer = Trainer(experiment(), EmptyShelf())
     publisher.publish(trainer)
     publisher.changed(trainer)
-    publisher.withdraw(trainer.key)
+    publisher.withdraw(trainer)
     publisher.publish_waiting()
     assert snapshots.get(TENANT, "greeting") is None
     assert publisher.serving(trainer.key) is None

@@ -28,6 +28,7 @@ from loopwright.core.experiment import (
 )
 from loopwright.core.feedback import Note, Outcome, Rating, Target, Who
 from loopwright.core.ids import Ids
+from loopwright.core.ports import SnapshotStore
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Reader, Writer
 from loopwright.learning import Learner, Pace, replay
@@ -84,7 +85,7 @@ class World:
             self.change(made)
         self._told = self.log.head()
 
-    def learner(self, pace: Pace = EAGER) -> Learner:
+    def learner(self, pace: Pace = EAGER, outlet: SnapshotStore | None = None) -> Learner:
         """A learner as after a start of the process: from the last checkpoint, with what the world began with read."""
         self.snapshots = Snapshots()
         learner = Learner(
@@ -92,6 +93,7 @@ class World:
             self.writer,
             database=self.database,
             snapshots=self.snapshots,
+            outlet=outlet,
             head=self.log.head,
             clock=self.clock,
             pace=pace,

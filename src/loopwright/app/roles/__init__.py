@@ -6,11 +6,20 @@ people. One process runs them all; what they have in common is `Truth`: the even
 
 from __future__ import annotations
 
-from .door import Door
+from .door import Door, following_tasks
 from .eraser import Eraser
 from .keeper import Keeper
 from .learner import build_learner, learner_tasks
 from .reports import Reports
 from .truth import Truth
 
-__all__ = ["Door", "Eraser", "Keeper", "Reports", "Truth", "build_learner", "learner_tasks"]
+__all__ = [
+    "Door",
+    "Eraser",
+    "Keeper",
+    "Reports",
+    "Truth",
+    "build_learner",
+    "following_tasks",
+    "learner_tasks",
+]

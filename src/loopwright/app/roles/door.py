@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from loopwright.app.keyring import KeyRing
 from loopwright.app.settings import Settings
+from loopwright.app.supervise import WAITS_ITSELF, Task
 from loopwright.backends import resolve
+from loopwright.core.ports import SnapshotStore
 from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
 from loopwright.policies import Snapshots
-from loopwright.serving import Selector
+from loopwright.serving import Follower, Selector
 from loopwright.texts.redact import Rules
 
 from .truth import Truth
@@ -99,6 +101,15 @@ class Door:
 
     def _sign_with(self, signer: Signer) -> None:
         self.selector.signer = self.intake.signer = self.pipeline.signer = signer
+
+
+def following_tasks(store: SnapshotStore, snapshots: Snapshots) -> Sequence[Task]:
+    """Return the background work of a door without a learner in its process; `snapshots` has all of `store` then.
+
+    It is not vital: a door that cannot reach the store goes on with the snapshots that it has.
+    """
+    follower = Follower(store, snapshots)
+    return [Task(name="snapshots", run=follower.turn, pace=WAITS_ITSELF)]
 
 
 def _redactor(settings: Settings) -> Redactor:

@@ -8,6 +8,7 @@ from typing import Final
 
 from loopwright.app.supervise import WAITS_ITSELF, Task
 from loopwright.core.errors import LoopError
+from loopwright.core.ports import SnapshotStore
 from loopwright.learning import Learner
 from loopwright.policies import Snapshots
 
@@ -20,17 +21,23 @@ APPLY_S: Final = 5.0
 
 
 def build_learner(
-    truth: Truth, *, snapshots: Snapshots, shed: Callable[[str, str], int]
+    truth: Truth,
+    *,
+    snapshots: Snapshots,
+    shed: Callable[[str, str], int],
+    outlet: SnapshotStore | None = None,
 ) -> Learner:
     """Return a learner that has loaded its checkpoint; the log is told of every change it lacks.
 
-    `shed` says how many decision rows of an experiment never reached the log.
+    `shed` says how many decision rows of an experiment never reached the log. `outlet` is for doors in other processes; one in
+    this process reads `snapshots`.
     """
     learner = Learner(
         truth.reader,
         truth.writer,
         database=truth.state_database,
         snapshots=snapshots,
+        outlet=outlet,
         head=truth.log.head,
         shed=shed,
         follow=truth.catalog.follow,
