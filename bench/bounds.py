@@ -48,6 +48,8 @@ BOUNDS: Final = (
     Bound("learn", "select_hmacs", "in-process select in units of one HMAC", "at most", 3),
     Bound("regret", "digits", "regret on digits, median of 5 seeds", "at most", 900),
     Bound("regret", "digits_delayed", "the same, batch 256, mean delay 500", "at most", 1200),
+    Bound("delayed", "early_bias", "error of the shown means at minute 20, in SE", "at most", 1),
+    Bound("delayed", "worse_share", "the worse arm's share, minutes 10-60", "at most", 0.45),
     Bound("crash", "kills", "random SIGKILLs under load", "at least", 500, quick=10),
     Bound("crash", "lost", "acknowledged facts lost", "at most", 0),
     Bound(

@@ -232,13 +232,17 @@ def _show_status(report: dict[str, Any]) -> None:
         f"{status['experiment_id']} is {status['state']}: policy {status['policy']}, "
         f"{status['decisions']:,} decisions, feedback for {percent(rate)}, learner {status['learner']}"
     )
-    shown = table("arm", "traffic", "share", "n", "mean", "low", "high", "best", left=2)
+    # Where nothing can wait, a column of zeros would only ask what it means.
+    waits = any(arm["pending"] for arm in status["arms"])
+    pending = ["pending"] if waits else []
+    shown = table("arm", "traffic", "share", "n", *pending, "mean", "low", "high", "best", left=2)
     for arm in status["arms"]:
         shown.add_row(
             arm["arm_id"] if arm["state"] == "enabled" else f"{arm['arm_id']} ({arm['state']})",
             bar(arm["share"] or 0.0, 10),
             percent(arm["share"]),
             f"{arm['n']:,}",
+            *([f"{arm['pending']:,}"] if waits else []),
             number(arm["mean"]),
             number(arm["low"]),
             number(arm["high"]),

@@ -130,9 +130,10 @@ class Course:
         return end
 
     def _close_windows(self, taught: Mapping[Key, Group | None], changed: set[Key]) -> None:
-        """Let what is due earn its default, but for experiments that were `taught`, which closed theirs."""
+        """Let what is due earn its default, and weigh what waits, but for experiments that were `taught`, which did so."""
         for key, trainer in list(self._windowed.items()):
-            if taught.get(key) is None and trainer.memory.next_due_ms < self.event_ms:
+            is_due = trainer.memory.next_due_ms < self.event_ms
+            if taught.get(key) is None and (is_due or trainer.weighs_otherwise(self.event_ms)):
                 self._teach(trainer, None, changed)
 
     def _turn(self, located: Located, changed: set[Key]) -> None:

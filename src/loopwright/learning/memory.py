@@ -20,6 +20,8 @@ GRACE_MS: Final = 600_000
 """How long past its window a decision is remembered, for facts that reach the log out of order."""
 
 PAGE: Final = 4096
+NEVER_MS: Final = 2**62
+"""Later than any time of a fact."""
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True):
@@ -44,6 +46,11 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     """Whether `reward` is only an expectation: it teaches, and the decision goes on waiting."""
     has_spent: bool = False
     """Whether an expectation, since replaced by the default, used up the sender's allowances."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it waits for feedback and has taught nothing so far."""
+        return self.due_ms is not None and self.reward is None
 
     def taught(
         self, reward: float, *, offset: int, seen: tuple[float, ...] | None = None
@@ -150,6 +157,16 @@ class Memory:
             last_id, last = page[-1]
             assert last.due_ms is not None
             after = (last.due_ms, last_id)
+
+    def silent(self) -> Iterator[list[Remembered]]:
+        """Yield all decisions that wait and have taught nothing, in pages."""
+        after = (-1, "")
+        while page := self._shelf.waiting(NEVER_MS, after=after, limit=PAGE):
+            yield [row for id, row in page if id not in self._changed and row.is_silent]
+            last_id, last = page[-1]
+            assert last.due_ms is not None
+            after = (last.due_ms, last_id)
+        yield [row for row in self._changed.values() if row is not None and row.is_silent]
 
     def changes(self) -> dict[str, Remembered | None]:
         """Return what the shelf does not know yet: decisions and, as None, those to forget."""

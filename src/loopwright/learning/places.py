@@ -76,7 +76,9 @@ class Places:
             if saved.experiment is None or key not in controls:
                 dormant[key] = (msgspec.structs.replace(saved, apart=position), position)
             else:
-                trainer = Trainer(saved.experiment, self._store.shelf(key), saved)
+                trainer = Trainer(
+                    saved.experiment, self._store.shelf(key), saved, event_ms=position[1]
+                )
                 loaded.append((trainer, saved.apart))
         # No engine is asked from here on.
         self.committed: Position = committed
@@ -184,7 +186,8 @@ class Places:
             return
         saved, position = self.dormant.pop(key, (None, (0, 0)))
         self._births[key] = (control.experiment, position)
-        self._set_apart(Trainer(control.experiment, shelf, saved), position)
+        trainer = Trainer(control.experiment, shelf, saved, event_ms=position[1])
+        self._set_apart(trainer, position)
 
     def _place(self, key: Key) -> None:
         """Publish an experiment that runs, and withdraw any other."""
@@ -267,7 +270,7 @@ class Places:
         experiment, position = self._births.get(key, (trainer.experiment, self.committed))
         if saved is not None and saved.experiment is not None:
             experiment, position = saved.experiment, saved.apart or self.committed
-        again = Trainer(experiment, self._store.shelf(key), saved)
+        again = Trainer(experiment, self._store.shelf(key), saved, event_ms=position[1])
         again.current = trainer.current
         self._set_apart(again, position)
 

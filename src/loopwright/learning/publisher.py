@@ -18,7 +18,7 @@ from typing import Final
 from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Experiment
 from loopwright.core.ports import SnapshotStore, Versioned
-from loopwright.policies import Published, Snapshots
+from loopwright.policies import Problem, Published, Snapshots, handover
 
 from .group import Key
 from .guard import guarded
@@ -97,7 +97,7 @@ class Publisher:
         self._snapshots.publish(Published(experiment, served, trainer.version))
         self.published += 1
         if self._outlet is not None:
-            self._outgoing[trainer.key] = trainer.handed()
+            self._outgoing[trainer.key] = _handed(trainer)
         if self.refused.pop(trainer.key, None) is not None:
             _logger.info("experiment serves its newest state again", extra=_named(trainer))
         return True
@@ -106,7 +106,7 @@ class Publisher:
         """Stop serving an experiment that does not run."""
         key = trainer.key
         if self._outlet is not None:
-            self._outgoing[key] = trainer.withdrawn()
+            self._outgoing[key] = _withdrawn(trainer)
         self._snapshots.withdraw(*key)
         self._waiting.pop(key, None)
         self.refused.pop(key, None)
@@ -147,6 +147,20 @@ class Publisher:
         self.refused[trainer.key] = (
             f"the state learned through offset {trainer.version} was refused: {error.message}; {serving}"
         )
+
+
+def _handed(trainer: Trainer) -> Versioned:
+    """Return what `trainer.prepare` would serve, as bytes for a door in another process."""
+    experiment = trainer.current
+    state = trainer.policy.grow(Problem.of(experiment), trainer.estimated())
+    body = handover.dump(experiment, trainer.policy, state)
+    return Versioned(experiment.revision, trainer.version, body)
+
+
+def _withdrawn(trainer: Trainer) -> Versioned:
+    """Return bytes that tell a door in another process to stop serving the experiment."""
+    experiment = trainer.current
+    return Versioned(experiment.revision, trainer.version, handover.withdrawal(experiment))
 
 
 def _probe(experiment: Experiment) -> bytes | None:

@@ -95,7 +95,8 @@ def inspected(snapshot: Snapshot, trainer: Trainer, *, serving: int | None) -> S
 def _arms_now(trainer: Trainer) -> tuple[tuple[ArmStatus, ...], str]:
     """Return the arms, and why they lack figures if the policy cannot give any."""
     try:
-        return _arms(trainer.current, trainer.summaries(), trainer.tally), ""
+        arms = _arms(trainer.current, trainer.summaries(), trainer.tally)
+        return tuple(map(_with_pending, arms, trainer.pending())), ""
     except Exception as error:  # noqa: BLE001 - a status must tell even of a policy that is broken
         plain = tuple(
             ArmStatus(
@@ -104,6 +105,10 @@ def _arms_now(trainer: Trainer) -> tuple[tuple[ArmStatus, ...], str]:
             for arm, n in zip(trainer.current.arms, trainer.counts(), strict=True)
         )
         return plain, f"the policy cannot sum up its state: {type(error).__name__}: {error}"
+
+
+def _with_pending(arm: ArmStatus, pending: int) -> ArmStatus:
+    return msgspec.structs.replace(arm, pending=pending)
 
 
 def _arms(

@@ -86,7 +86,7 @@ class Revising:
             if len(joined.plus) == PAGE:
                 yield joined
                 joined = Joined()
-        if joined.plus:
+        if joined.plus or joined.end:
             yield joined
 
     def _revise(self, fact: Received, joined: Joined, at: At) -> None:
@@ -105,6 +105,7 @@ class Revising:
             # nobody can tell whether the default was earned, and the fact is late whatever its time.
             tally.skip("late")
             return
+        is_first = known is not None and not known.seen
         known = known or self._fresh(decision, event_ms=at.event_ms)
         if known.seen and self._spec.duplicates == "first":
             tally.skip("duplicate")
@@ -123,6 +124,9 @@ class Revising:
             self._leave_out(decision.id, known, joined)
             return
         self._take_back(known, joined)
+        # Of one that was not seen to begin, nobody knows whom it stands for.
+        if is_first and closes_ms is not None:
+            joined.answered.append((known, fact.at_ms))
         joined.plus.add(known, reward)
         joined.times.append(decision.decided_at_ms)
         joined.values.append(value)
@@ -146,6 +150,7 @@ class Revising:
         if is_over or (known is not None and known.seen):
             tally.skip("settled")
             return
+        is_new = known is None
         known = known or self._fresh(decision, event_ms=at.event_ms, waits=True)
         if at.is_sealed(known):
             tally.skip("rolled_back")
@@ -153,6 +158,8 @@ class Revising:
         reward = self._reward((value,))
         if reward is None or (not known.is_expected and self._is_beyond(at)):
             return
+        if is_new:
+            joined.begin.append(known)
         self._take_back(known, joined)
         joined.plus.add(known, reward)
         tally.expected += 1
@@ -189,14 +196,20 @@ class Revising:
         """
         if self._window_ms is None:
             return
+        if known.is_silent:
+            joined.end.append(known)
+            joined.left_out.append(known)
         if known.reward is not None:
             joined.minus.add(known, known.reward)
             self._tally.defaults -= 1
+            joined.left_out.append(known)
         # As if nothing had been earned: whether the default was, depends on where the log was cut.
         self._memory.put(decision_id, replace(known, due_ms=None, reward=None, offset=0))
 
     def _take_back(self, known: Remembered, joined: Joined) -> None:
-        """Take out of the state what a decision has taught so far."""
+        """Take out of the state what a decision has taught so far, and end its waiting in silence."""
+        if known.is_silent:
+            joined.end.append(known)
         if known.reward is not None:
             joined.minus.add(known, known.reward)
             self._tally.expected -= known.is_expected
@@ -209,7 +222,9 @@ class Revising:
                 self._tally.skip(reason)
             return
         if self._known(decision.id, joined, at) is None:
-            self._memory.put(decision.id, self._fresh(decision, event_ms=at.event_ms, waits=True))
+            fresh = self._fresh(decision, event_ms=at.event_ms, waits=True)
+            self._memory.put(decision.id, fresh)
+            joined.begin.append(fresh)
 
     def _known(self, decision_id: str, joined: Joined, at: At) -> Remembered | None:
         """Return what is remembered of a decision; one whose time to be forgotten has come is closed first."""

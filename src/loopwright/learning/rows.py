@@ -28,12 +28,20 @@ class Rows:
 
 
 class Joined:
-    """Rows to put into a state and rows to take out of it, and the values received for the tally."""
+    """Rows to put into a state and rows to take out of it, and the values received for the tally.
 
-    __slots__ = ("minus", "plus", "times", "values")
+    Of decisions in a window: those that `begin` to wait, those that `end` waiting, those that are `answered` for the
+    first time and when, and those that are `left_out`, whose feedback does not count.
+    """
+
+    __slots__ = ("answered", "begin", "end", "left_out", "minus", "plus", "times", "values")
 
     def __init__(self) -> None:
         self.plus = Rows()
         self.minus = Rows()
         self.times: list[int] = []
         self.values: list[float] = []
+        self.begin: list[Remembered] = []
+        self.end: list[Remembered] = []
+        self.answered: list[tuple[Remembered, int]] = []
+        self.left_out: list[Remembered] = []

@@ -26,6 +26,9 @@ class ArmStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Rewards the policy has learned from."""
     decisions: int = 0
     """Times the arm was selected, as far as the log knows."""
+    pending: int = 0
+    """Decisions that wait for feedback within the attribution window. The figures below count each in part: as a
+    failure, by how much of the feedback on decisions of its age has usually come (docs/explanation/delays)."""
     mean: float | None = None
     low: float | None = None
     """Lower end of the 95 % interval of the mean."""

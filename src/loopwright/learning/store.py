@@ -74,6 +74,8 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     of one that reads along are the checkpoint's."""
     experiment: Experiment | None = None
     """The experiment at the offset that was read; None when the log did not hold control facts yet."""
+    delays: bytes = b""
+    """How long feedback takes, as `delays.Delays` writes it; empty without an attribution window."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

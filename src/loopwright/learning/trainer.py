@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright import policies
 from loopwright.core.events import RolledBack
 from loopwright.core.experiment import Experiment
-from loopwright.core.ports import Versioned
 from loopwright.policies import (
     Allocation,
     ArmSummary,
@@ -21,14 +21,14 @@ from loopwright.policies import (
     Problem,
     Served,
     StateCorrupt,
-    handover,
     policy_of,
 )
 
+from .delays import delays_of
 from .group import Group, Key
 from .joiner import Joiner
 from .memory import Memory, Shelf, Spent
-from .rows import Rows
+from .rows import Joined, Rows
 from .store import Saved, Snapshot
 from .tally import Tally
 
@@ -47,7 +47,14 @@ class State(msgspec.Struct, frozen=True, array_like=True):
 class Trainer:
     """One experiment's policy, its state and its counts."""
 
-    def __init__(self, experiment: Experiment, shelf: Shelf, saved: Saved | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        shelf: Shelf,
+        saved: Saved | None = None,
+        *,
+        event_ms: int = 0,
+    ) -> None:
         self.experiment = experiment
         """The experiment at the offset that was read: what it learns by."""
         self.current = experiment
@@ -65,14 +72,26 @@ class Trainer:
         self.state: policies.State = self.policy.empty(self.problem)
         if saved is not None:
             self._restore(saved.state)
+        self.event_ms = event_ms
+        """The event time through which it has learned."""
+        self._weighed_ms = 0
+        counted = b"" if saved is None else saved.delays
+        self.delays = delays_of(experiment, self.policy, self.memory, counted)
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def renew(self, experiment: Experiment) -> None:
         """Go on with a changed experiment: there may be more arms. Raises `StateCorrupt` when arms moved or went missing."""
         _check_arms(tuple(arm.id for arm in self.experiment.arms), experiment)
+        before = self.experiment.reward
         self.experiment = experiment
         self.problem = Problem.of(experiment)
         self.state = self.policy.grow(self.problem, self.state)
+        if self.delays is not None and experiment.reward == before:
+            self.delays.grow(self.problem)
+        else:
+            # A silent decision stands for the default reward, which is another one now.
+            counted = b"" if self.delays is None else self.delays.dump()
+            self.delays = delays_of(experiment, self.policy, self.memory, counted)
         self._joiner = Joiner(experiment, self.tally, self.memory, spent=self.spent)
 
     def learn(self, group: Group | None, *, offset: int, event_ms: int) -> bool:
@@ -82,17 +101,21 @@ class Trainer:
         """
         before = self.state
         if group is not None:
-            joined = self._joiner.join(group, sealed=self.sealed)
-            self._put(joined.plus)
-            self._take_out(joined.minus)
+            self._take(self._joiner.join(group, sealed=self.sealed))
         for joined in self._joiner.close(event_ms, offset=offset, sealed=self.sealed):
-            self._put(joined.plus)
-            self._take_out(joined.minus)
+            self._take(joined)
+        self.event_ms = event_ms
         # Identity and not equality: policies return a new value when they learn, and comparing sums would cost more.
-        if self.state is before:
+        if self.state is before and not self.weighs_otherwise(event_ms):
             return False
+        self._weighed_ms = event_ms
         self.version = offset
         return True
+
+    def weighs_otherwise(self, event_ms: float) -> bool:
+        """Whether decisions that wait have another weight at `event_ms` than when it last learned."""
+        delays = self.delays
+        return delays is not None and delays.weigh_otherwise(self._weighed_ms, event_ms)
 
     def roll_back(self, fact: RolledBack, *, offset: int) -> None:
         """Take over the state that `fact` carries. Raises `StateCorrupt` when it is not one of this experiment."""
@@ -105,25 +128,25 @@ class Trainer:
         Raises what `Policy.prepare` raises.
         """
         problem = Problem.of(self.current)
-        state = self.policy.grow(problem, self.state)
+        state = self.policy.grow(problem, self.estimated())
         allocation = Allocation.of(self.current)
         return self.policy.prepare(problem, state, allocation, previous=previous)
 
-    def handed(self) -> Versioned:
-        """Return what `prepare` would serve, as bytes for a door in another process."""
-        experiment = self.current
-        state = self.policy.grow(Problem.of(experiment), self.state)
-        return Versioned(
-            experiment.revision, self.version, handover.dump(experiment, self.policy, state)
-        )
+    def estimated(self) -> policies.State:
+        """Return the state with decisions that still wait for feedback in it, each by its weight: see `delays`."""
+        if self.delays is None:
+            return self.state
+        return self.delays.estimate(self.state, self.event_ms)
 
-    def withdrawn(self) -> Versioned:
-        """Return bytes that tell a door in another process to stop serving the experiment."""
-        return Versioned(self.current.revision, self.version, handover.withdrawal(self.current))
+    def pending(self) -> list[int]:
+        """Return how many decisions of each arm of the current experiment wait for feedback."""
+        waiting = [] if self.delays is None else self.delays.pending()
+        return waiting + [0] * (len(self.current.arms) - len(waiting))
 
     def summaries(self) -> list[ArmSummary]:
-        """Return what is known of each arm of the current experiment."""
-        return self._summaries(self.state)
+        """Return what is known of each arm of the current experiment; `n` counts rewards, not what only waits."""
+        summaries = zip(self._summaries(self.estimated()), self.counts(), strict=True)
+        return [replace(summary, n=n) for summary, n in summaries]
 
     def summaries_of(self, state: bytes) -> list[ArmSummary]:
         """Return what was known of each arm in a kept state."""
@@ -135,22 +158,12 @@ class Trainer:
 
     def dump(self) -> bytes:
         """Return the state as bytes; equal states give equal bytes."""
-        arms = tuple(arm.id for arm in self.experiment.arms)
-        tally = self.tally
-        return _encode(
-            State(
-                self.policy.spec.name,
-                arms,
-                tally.rows,
-                self.policy.dump(self.state),
-                tally.expected,
-            )
-        )
+        return self._dumped(self.state)
 
     def snapshot(self, taken_at_ms: int) -> Snapshot:
-        """Return the state as a snapshot."""
+        """Return the state as a snapshot: with what waits, as a rollback must not bring back successes alone."""
         return Snapshot.of(
-            self.dump(),
+            self._dumped(self.estimated()),
             version=self.version,
             taken_at_ms=taken_at_ms,
             n=self.tally.rows,
@@ -160,7 +173,13 @@ class Trainer:
     def saved(self, apart: tuple[int, int] | None) -> Saved:
         """Return what a checkpoint keeps; `apart` as in `Saved`."""
         return Saved(
-            self.dump(), self.tally.dump(), self.version, self.sealed, apart, self.experiment
+            self.dump(),
+            self.tally.dump(),
+            self.version,
+            self.sealed,
+            apart,
+            self.experiment,
+            b"" if self.delays is None else self.delays.dump(),
         )
 
     def _summaries(self, state: policies.State) -> list[ArmSummary]:
@@ -168,26 +187,45 @@ class Trainer:
         allocation = Allocation.of(self.current)
         return self.policy.summaries(problem, self.policy.grow(problem, state), allocation)
 
+    def _dumped(self, state: policies.State) -> bytes:
+        arms = tuple(arm.id for arm in self.experiment.arms)
+        tally = self.tally
+        return _encode(
+            State(self.policy.spec.name, arms, tally.rows, self.policy.dump(state), tally.expected)
+        )
+
+    def _take(self, joined: Joined) -> None:
+        """Learn what was joined, and take note of what waits."""
+        self._put(joined.plus)
+        self._take_out(joined.minus)
+        if self.delays is not None:
+            # Begun before ended: one may begin and end in the same stretch.
+            self.delays.begin(joined.begin)
+            self.delays.answer(joined.answered)
+            self.delays.end(joined.end)
+            self.delays.leave_out(joined.left_out)
+
     def _put(self, rows: Rows) -> None:
         if rows:
-            self.state = self.policy.learn(self.problem, self.state, self._batch(rows))
+            self.state = self.policy.learn(self.problem, self.state, _batch(rows))
             self.tally.rows += len(rows)
 
     def _take_out(self, rows: Rows) -> None:
         if rows:
-            self.state = self.policy.unlearn(self.problem, self.state, self._batch(rows))
+            self.state = self.policy.unlearn(self.problem, self.state, _batch(rows))
             self.tally.rows -= len(rows)
-
-    def _batch(self, rows: Rows) -> Batch:
-        vectors = None
-        if self.experiment.context is not None:
-            vectors = [vector for vector in rows.vectors if vector is not None]
-        return Batch.of(rows.arms, rows.rewards, propensities=rows.propensities, vectors=vectors)
 
     def _restore(self, dumped: bytes) -> None:
         state = read_state(dumped, self.experiment)
         self.state = self.policy.grow(self.problem, self.policy.load(state.sums))
         self.tally.rows, self.tally.expected = state.rows, state.expected
+
+
+def _batch(rows: Rows) -> Batch:
+    vectors = [vector for vector in rows.vectors if vector is not None]
+    return Batch.of(
+        rows.arms, rows.rewards, propensities=rows.propensities, vectors=vectors or None
+    )
 
 
 def read_state(dumped: bytes, experiment: Experiment) -> State:

@@ -254,6 +254,14 @@ class Policy(Protocol):
         """Return `state` without the events of `batch`, which it has learned: a reward was corrected or erased."""
         ...
 
+    def weighted(self, problem: Problem, parts: Sequence[tuple[State, Floats]]) -> State:
+        """Return the state of the events of several states, those of each arm counted by a weight in [0, 1].
+
+        Each of `parts` is a state and its weights, f64[arms]. Weights of 1 give what learning all events gives. So
+        decisions that still wait for feedback count in part.
+        """
+        ...
+
     def grow(self, problem: Problem, state: State) -> State:
         """Return the same state with room for every arm of `problem`; raises `Invalid` if arms went missing."""
         ...

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache, reduce
 from typing import Final
 
@@ -267,6 +268,31 @@ def revert(a: Sums, b: Sums) -> Sums:
     if counts.size and counts.min() < 0:
         raise Invalid("cannot take out events that were never learned from")
     return Sums(a.columns, counts, *_carry(a.low - b.low, a.high - b.high))
+
+
+WEIGHTS: Final = 256
+"""Steps that a weight of 1 is made of."""
+
+
+def weighted(parts: Sequence[tuple[Sums, Floats]]) -> Sums:
+    """Return the sums of several sets of events, those of each arm counted by a weight in [0, 1].
+
+    Each part has weights f64[K], which are rounded to steps of 1/256: whole numbers, so the result depends on
+    neither machine nor order. Counts are rounded to the nearest event, products down to the next unit.
+    """
+    (first, _), *_rest = parts
+    for sums, _ in parts:
+        _check_shapes(first, sums)
+    weights = np.array([weights for _, weights in parts])
+    steps = np.rint(np.clip(weights, 0.0, 1.0) * WEIGHTS).astype(np.int64)
+    counts = (np.array([sums.counts for sums, _ in parts]) * steps).sum(axis=0) + WEIGHTS // 2
+    # A limb of 53 bits times 2⁸ fits an int64; what is above the limb is carried before parts are added up.
+    lows = np.array([sums.low for sums, _ in parts]) * steps[:, :, None]
+    highs = np.array([sums.high for sums, _ in parts]) * steps[:, :, None] + (lows >> _LOW_BITS)
+    low, high = _carry((lows & _LOW_MASK).sum(axis=0), highs.sum(axis=0))
+    # The part of `high` that a division by 2⁸ cuts off goes into `low`, above its 53 bits.
+    low += (high & (WEIGHTS - 1)) << _LOW_BITS
+    return Sums(first.columns, counts // WEIGHTS, low >> 8, high >> 8)
 
 
 def widen(sums: Sums, arms: int) -> Sums:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from . import exact
-from .base import Batch, Problem
+from .base import Batch, Floats, Problem
 from .exact import Sums
 
 
@@ -25,6 +27,10 @@ class Summing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def unlearn(self, problem: Problem, state: Sums, batch: Batch) -> Sums:
         """Return `state` as if the events of `batch` had never been learned, to the bit."""
         return exact.revert(state, self.stats(problem, batch))
+
+    def weighted(self, problem: Problem, parts: Sequence[tuple[Sums, Floats]]) -> Sums:
+        """Return the state of the events of several states, those of each arm counted by a weight in [0, 1]."""
+        return exact.weighted(parts)
 
     def grow(self, problem: Problem, state: Sums) -> Sums:
         """Return the same sums with room for every arm of `problem`; raises `Invalid` if arms went missing."""

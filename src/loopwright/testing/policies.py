@@ -266,6 +266,16 @@ def _check_arithmetic(
         dump(policy.unlearn(problem, whole, first)) == dump(rest),
         "unlearn takes out what learn put in",
     )
+    arms = len(problem.arms)
+    one, none = np.ones(arms), np.zeros(arms)
+    _require(
+        dump(policy.weighted(problem, [(half, one), (rest, one)])) == expected,
+        "events of weight 1 count like learned ones",
+    )
+    _require(
+        dump(policy.weighted(problem, [(half, one), (rest, none)])) == dump(half),
+        "events of weight 0 do not count",
+    )
     _require(dump(whole) == expected, "learning and unlearning leave their arguments alone")
     _refuses(
         Invalid,
