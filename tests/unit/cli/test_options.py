@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ from loopwright.app.keyring import ADMIN_KEY_FILE
 from loopwright.cli.options import DEFAULT_URL, Server
 from loopwright.client import Unreachable
 from loopwright.core.errors import NotFound, SettingsInvalid
+
+from .conftest import Ran
 
 
 @pytest.fixture
@@ -80,3 +82,14 @@ def test_a_server_that_hangs_up_or_an_address_that_is_none_is_unreachable(
         Server(scripted.url, "lw_k", tmp_path).ask("GET", "/x", timeout_s=5)
     with pytest.raises(Unreachable):
         Server("http://[", "lw_k", tmp_path).ask("GET", "/x", timeout_s=5)
+
+
+def test_half_an_address_is_refused_in_a_sentence_and_gets_no_local_key(
+    cli: Callable[..., Ran], tmp_path: Path
+) -> None:
+    (tmp_path / ADMIN_KEY_FILE).write_text("lw_local\n")
+    assert Server("http://[", data=tmp_path).key() is None
+    for command in (("report",), ("calibrate", "t", "--metric=m", "--window-days=1")):
+        ran = cli(*command, "--url", "http://[", "--data", tmp_path)
+        assert (ran.code, ran.err.count("\n")) == (3, 1), ran
+        assert ran.err.startswith("error: no API key")
