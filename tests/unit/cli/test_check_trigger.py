@@ -86,3 +86,11 @@ def test_nowhere_to_ask_is_an_error_and_no_verdict(
     ran = cli("check-trigger", "--url", url, "--api-key", "k", "--data", tmp_path)
     assert ran.code == 4
     assert ran.out == ""
+
+
+def test_a_server_that_is_named_goes_before_a_directory_that_lies_here(
+    cli: Cli, data: Path, scripted: ScriptedServer
+) -> None:
+    ran = cli("check-trigger", "--url", scripted.url, "--api-key", "k", "--data", data)
+    assert ran.out == "not fired: metrics_healthy\n"
+    assert len(scripted.seen) == 1
