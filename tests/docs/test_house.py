@@ -40,11 +40,6 @@ WITHOUT_NAMESAKE: Final = frozenset(
     {
         "backends/github.py",
         "catalog/access.py",
-        "catalog/routes/experiments.py",
-        "catalog/routes/keys.py",
-        "catalog/routes/policies.py",
-        "catalog/routes/signing_keys.py",
-        "catalog/routes/tenants.py",
         "catalog/service.py",
         "catalog/store.py",
         "client/answers.py",
