@@ -38,15 +38,6 @@ LARGE_CLASSES: Final = frozenset(
 
 WITHOUT_NAMESAKE: Final = frozenset(
     {
-        "backends/github.py",
-        "catalog/access.py",
-        "catalog/service.py",
-        "catalog/store.py",
-        "client/answers.py",
-        "feedback/draft.py",
-        "feedback/originals.py",
-        "feedback/routes.py",
-        "feedback/sent.py",
         "insights/earlier.py",
         "insights/export_routes.py",
         "insights/routes.py",
