@@ -138,7 +138,8 @@ HERE: Final = Server()
 def _is_loopback(url: str) -> bool:
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # half an IPv6 address, such as `http://[`: the request itself says what is wrong
+    except ValueError:
+        # Half an IPv6 address, such as `http://[`: the request itself says what is wrong with it.
         return False
     try:
         # By number and not by look-up: a name that a resolver maps to 127.0.0.1 today may lead elsewhere tomorrow,
