@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
-import msgspec
 import pytest
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.testing import TestClient
+from tests.unit.catalog.routes.caller import GREETING, Caller, Client, code
 
 from loopwright.app.asgi import problem
 from loopwright.app.keyring import KeyRing
@@ -33,13 +32,6 @@ from loopwright.learning.routes import LearningController
 from loopwright.policies import Snapshots
 from loopwright.testing import ManualClock
 from loopwright.web.guard import Connection, Guard, needs, principal_of
-
-Client = TestClient[Litestar]
-
-GREETING: dict[str, Any] = {
-    "id": "greeting",
-    "arms": [{"id": "formal", "payload": {"text": "Good morning."}}, {"id": "casual"}],
-}
 
 
 class Loop:
@@ -187,27 +179,6 @@ def client(
         yield client
 
 
-class Caller:
-    """One API key in use."""
-
-    def __init__(self, client: Client, catalog: Catalog, tenant_id: str, *scopes: str) -> None:
-        self._client = client
-        self.issued = catalog.keys.create(tenant_id, scopes)
-
-    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.request(
-            method,
-            f"/api/v1{path}",
-            content=None if body is None else msgspec.json.encode(body),
-            headers={
-                "authorization": f"Bearer {self.issued.secret}",
-                "content-type": "application/json",
-                **named,
-            },
-        )
-
-
 @pytest.fixture
 def acme(client: Client, catalog: Catalog) -> Caller:
     return Caller(client, catalog, "acme", "read", "manage")
@@ -221,118 +192,6 @@ def globex(client: Client, catalog: Catalog) -> Caller:
 @pytest.fixture
 def admin(client: Client, catalog: Catalog) -> Caller:
     return Caller(client, catalog, "default", *SCOPES)
-
-
-def code(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"].startswith("application/problem+json"), answer.text
-    return answer.status_code, answer.json()["code"]
-
-
-def test_an_experiment_lives_from_draft_to_end(acme: Caller):
-    made = acme("POST", "/experiments", GREETING)
-    assert made.status_code == 201
-    assert (made.headers["etag"], made.json()["state"]) == ('"1"', "draft")
-    assert made.json()["arms"][0]["payload"] == {"text": "Good morning."}
-    seen = []
-    for move in ("start", "pause", "resume", "end"):
-        answer = acme("POST", f"/experiments/greeting/{move}")
-        seen.append((answer.status_code, answer.json()["state"], answer.headers["etag"]))
-    assert seen == [
-        (200, "running", '"2"'),
-        (200, "paused", '"3"'),
-        (200, "running", '"4"'),
-        (200, "ended", '"5"'),
-    ]
-    assert code(acme("POST", "/experiments/greeting/start")) == (409, "conflict")
-
-
-def test_arms_are_added_and_changed_while_it_runs(acme: Caller):
-    acme("POST", "/experiments", GREETING)
-    acme("POST", "/experiments/greeting/start")
-    added = acme("POST", "/experiments/greeting/arms", {"id": "playful", "payload": None})
-    assert (added.status_code, added.json()["arms"][2]["id"]) == (201, "playful")
-    changed = acme("PATCH", "/experiments/greeting/arms/casual", {"state": "disabled"})
-    assert changed.json()["arms"][1]["state"] == "disabled"
-    shared = acme("PATCH", "/experiments/greeting", {"arms": {"formal": {"min_share": 0.3}}})
-    assert shared.json()["arms"][0]["min_share"] == 0.3
-    assert code(acme("POST", "/experiments/greeting/arms", {"id": "casual"})) == (409, "conflict")
-    assert code(acme("PATCH", "/experiments/greeting/arms/nope", {})) == (404, "not_found")
-    frozen = acme("PATCH", "/experiments/greeting", {"policy": {"name": "Uniform"}})
-    assert code(frozen) == (409, "conflict")
-    assert "make a new experiment" in frozen.json()["detail"]
-
-
-def test_what_does_not_fit_is_a_problem_document_with_found_and_expected(acme: Caller):
-    answer = acme(
-        "POST",
-        "/experiments",
-        {**GREETING, "policy": {"name": "BetaThompson"}, "reward": {"type": "continuous"}},
-    )
-    assert code(answer) == (422, "policy_mismatch")
-    assert answer.json()["found"] == "continuous"
-    doubled = {**GREETING, "arms": [{"id": "a"}, {"id": "a"}]}
-    assert code(acme("POST", "/experiments", doubled)) == (422, "invalid")
-    assert code(acme("POST", "/experiments", {**GREETING, "arms": []})) == (422, "invalid")
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/experiments", {**GREETING, "colour": "red"}),
-        ("/experiments", {**GREETING, "id": "a/b"}),
-        ("/experiments", {**GREETING, "reward": {"type": "binary", "low": 3}}),
-        ("/experiments", {"id": "greeting"}),
-        ("/experiments", []),
-        ("/keys", {"scopes": ["fly"]}),
-        ("/keys", {"scopes": ["read"], "secret": "mine"}),
-        ("/keys", {"scopes": ["read"], "expires_at_ms": 10**300}),
-    ],
-)
-def test_unknown_fields_and_wrong_types_are_refused_before_anything_happens(
-    acme: Caller, catalog: Catalog, path: str, body: Any
-):
-    assert acme("POST", path, body).status_code in (400, 422)
-    assert catalog.experiments.all("acme") == []
-
-
-def test_a_stale_if_match_or_revision_is_refused(acme: Caller):
-    acme("POST", "/experiments", GREETING)
-    first = acme("PATCH", "/experiments/greeting", {"name": "mine"}, If_Match='"1"')
-    assert (first.status_code, first.headers["etag"]) == (200, '"2"')
-    late = acme("PATCH", "/experiments/greeting", {"name": "yours"}, If_Match='"1"')
-    assert code(late) == (409, "stale_version")
-    assert (late.json()["found"], late.json()["expected"]) == (2, 1)
-    assert code(acme("POST", "/experiments/greeting/start?revision=1")) == (409, "stale_version")
-    assert acme("POST", "/experiments/greeting/start?revision=2").status_code == 200
-    assert acme("PATCH", "/experiments/greeting", {"name": "any"}, If_Match="*").status_code == 200
-
-
-@pytest.mark.parametrize("tag", ["three", '"-1"', '"1", "2"', '"9999999999999999999"'])
-def test_an_if_match_that_is_no_revision_is_refused(acme: Caller, tag: str):
-    acme("POST", "/experiments", GREETING)
-    answer = acme("PATCH", "/experiments/greeting", {"name": "x"}, If_Match=tag)
-    assert code(answer) == (422, "invalid")
-
-
-def test_if_match_and_revision_must_agree(acme: Caller):
-    acme("POST", "/experiments", GREETING)
-    answer = acme("PATCH", "/experiments/greeting?revision=2", {"name": "x"}, If_Match='"1"')
-    assert code(answer) == (422, "invalid")
-
-
-def test_a_list_is_read_in_pages(acme: Caller):
-    for name in "edcba":
-        acme("POST", "/experiments", {**GREETING, "id": name})
-    seen: list[list[str]] = []
-    path = "/experiments?limit=2"
-    while len(seen) < 4:
-        page = acme("GET", path).json()
-        seen.append([item["id"] for item in page["items"]])
-        if page["next_cursor"] is None:
-            break
-        path = f"/experiments?limit=2&cursor={page['next_cursor']}"
-    assert seen == [["a", "b"], ["c", "d"], ["e"]]
-    assert acme("GET", "/experiments?limit=0").status_code == 400
 
 
 def test_another_tenants_experiment_does_not_exist(acme: Caller, globex: Caller, catalog: Catalog):
@@ -369,13 +228,6 @@ def test_an_unknown_tenant_and_a_foreign_one_look_the_same(globex: Caller):
     assert foreign.replace("acme", "nobody") == unknown
 
 
-def test_an_admin_acts_for_any_tenant_by_name(admin: Caller, acme: Caller):
-    made = admin("POST", "/experiments?tenant_id=acme", GREETING)
-    assert (made.status_code, made.json()["tenant_id"]) == (201, "acme")
-    assert acme("GET", "/experiments/greeting").json() == made.json()
-    assert code(admin("GET", "/experiments?tenant_id=nobody")) == (404, "not_found")
-
-
 def test_scopes_are_asked_for(client: Client, catalog: Catalog, acme: Caller):
     selecting = Caller(client, catalog, "acme", "select", "feedback")
     reading = Caller(client, catalog, "acme", "read")
@@ -405,89 +257,6 @@ def test_without_a_key_nothing_is_told(client: Client):
     for path in ("/experiments", "/policies", "/tenants", "/keys", "/signing-keys"):
         answer = client.get(f"/api/v1{path}")
         assert code(answer) == (401, "unauthenticated")
-
-
-def test_a_key_is_made_rotated_and_revoked(client: Client, acme: Caller, clock: ManualClock):
-    def try_with(secret: str) -> int:
-        headers = {"authorization": f"Bearer {secret}"}
-        return client.get("/api/v1/experiments", headers=headers).status_code
-
-    made = acme("POST", "/keys", {"scopes": ["read"], "name": "board"})
-    assert made.status_code == 201
-    key, secret = made.json()["key"], made.json()["secret"]
-    assert try_with(secret) == 200
-    rotated = acme("POST", f"/keys/{key['id']}/rotate", {"grace_s": 60}).json()["secret"]
-    assert (try_with(secret), try_with(rotated)) == (200, 200)
-    clock.advance(seconds=60)
-    assert (try_with(secret), try_with(rotated)) == (401, 200)
-    bare = acme("POST", f"/keys/{key['id']}/rotate")
-    assert (bare.status_code, try_with(rotated)) == (200, 401)
-    assert acme("POST", f"/keys/{key['id']}/revoke").json()["revoked_at_ms"] == clock.now_ms()
-    assert try_with(bare.json()["secret"]) == 401
-    listed = acme("GET", "/keys")
-    assert {item["name"] for item in listed.json()["items"]} == {"", "board"}
-    assert secret.removeprefix(key["prefix"]) not in listed.text
-    assert "secret" not in listed.text
-
-
-def test_nobody_grants_or_renews_more_than_they_have(
-    acme: Caller, admin: Caller, client: Client, catalog: Catalog
-):
-    assert code(acme("POST", "/keys", {"scopes": ["select"]})) == (403, "forbidden")
-    assert code(acme("POST", "/keys", {"scopes": ["admin"]})) == (403, "forbidden")
-    stronger = Caller(client, catalog, "acme", "admin").issued.key.id
-    assert code(acme("POST", f"/keys/{stronger}/rotate")) == (403, "forbidden")
-    assert code(acme("POST", f"/keys/{stronger}/revoke")) == (403, "forbidden")
-    granted = admin("POST", "/keys?tenant_id=acme", {"scopes": ["select", "feedback"]})
-    assert granted.json()["key"]["tenant_id"] == "acme"
-
-
-def test_an_admin_makes_tenants_and_sees_them_all(admin: Caller):
-    assert admin("POST", "/tenants", {"id": "initech", "name": "Initech"}).status_code == 201
-    assert code(admin("POST", "/tenants", {"id": "initech"})) == (409, "conflict")
-    ids = [tenant["id"] for tenant in admin("GET", "/tenants").json()["items"]]
-    assert ids == ["acme", "default", "globex", "initech"]
-    assert admin("GET", "/tenants/initech").json()["name"] == "Initech"
-
-
-def test_quotas_are_set_whole_and_seen_by_the_tenant(admin: Caller, acme: Caller) -> None:
-    path = "/tenants/acme/quotas"
-    made = admin("PUT", path, {"events_per_day": 10, "experiments": 2})
-    assert (made.status_code, made.json()["quotas"]["events_per_day"]) == (200, 10)
-    used = acme("GET", "/tenants/acme/usage").json()
-    assert used["events_per_day"] | {"resets_at_ms": 0} == {
-        "used": 0,
-        "limit": 10,
-        "resets_at_ms": 0,
-    }
-    assert used["experiments"] == {"used": 1, "limit": 2, "resets_at_ms": None}
-    assert used["stored_bytes"] == {"used": 99, "limit": None, "resets_at_ms": None}
-    assert admin("PUT", path, {}).json()["quotas"]["experiments"] is None
-    assert code(acme("PUT", path, {})) == (403, "forbidden")
-    assert code(acme("GET", "/tenants/globex/usage")) == (404, "not_found")
-    assert code(admin("PUT", "/tenants/nowhere/quotas", {})) == (404, "not_found")
-    for bad in ({"events_per_day": -1}, {"events": 1}, {"events_per_day": 1.5}):
-        assert admin("PUT", path, bad).status_code in (400, 422)
-
-
-def test_signing_keys_are_rotated_and_retired(admin: Caller):
-    assert admin("GET", "/signing-keys").json() == {"ids": [1], "active": 1}
-    assert admin("POST", "/signing-keys/rotate").json() == {"ids": [1, 2], "active": 2}
-    assert code(admin("DELETE", "/signing-keys/2")) == (409, "conflict")
-    assert admin("DELETE", "/signing-keys/1").json() == {"ids": [2], "active": 2}
-    for unknown in ("1", "-1", "x", "9" * 5000):
-        assert code(admin("DELETE", f"/signing-keys/{unknown}")) == (404, "not_found")
-
-
-def test_policies_are_listed_with_what_they_fit_and_their_defaults(acme: Caller):
-    listed = acme("GET", "/policies").json()
-    by_name = {item["name"]: item for item in listed["items"]}
-    assert list(by_name) == sorted(by_name)
-    assert by_name["BetaThompson"]["reward_types"] == ["binary", "bounded"]
-    assert "BetaTS" in by_name["BetaThompson"]["aliases"]
-    assert by_name["BetaThompson"]["params"]
-    assert all(item["summary"] and item["paper"] for item in listed["items"])
-    assert listed["auto"]["binary"] == "BetaThompson"
 
 
 def test_the_status_carries_figures_and_advice(acme: Caller, loop: Loop):

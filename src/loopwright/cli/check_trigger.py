@@ -76,7 +76,7 @@ def check_trigger(
 
 
 def _stats(server: Server, tenant: str | None, since_days: int) -> dict[str, Any]:
-    """Return the statistics, from the data directory, or from the server that holds it."""
+    """Return the statistics: from the server that is named, from the data directory, or from the server that holds it."""
     import msgspec
 
     from loopwright.catalog import DEFAULT_TENANT
@@ -85,8 +85,9 @@ def _stats(server: Server, tenant: str | None, since_days: int) -> dict[str, Any
     from loopwright.warehouse.period import period
 
     try:
-        if not (server.data / "log.db").is_file():
-            raise DirectoryLocked("there is no data directory here; a server is asked")
+        # An address goes before a directory that happens to lie here: its figures would be those of another system.
+        if server.url is not None or not (server.data / "log.db").is_file():
+            raise DirectoryLocked("a server is asked")
         with warehouse_of(server.data) as warehouse:
             insights = Insights(warehouse, clock=SystemClock())
             of = period(insights.now_ms(), days=since_days)

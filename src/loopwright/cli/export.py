@@ -43,17 +43,39 @@ class _Page:
     offset: int
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Scope:
+    """Which rows to export."""
+
+    since: Annotated[
+        str | None, Parameter(help="Start: a date or an ISO 8601 time; all time by default.")
+    ] = None
+    until: Annotated[str | None, Parameter(help="End, itself not included; now by default.")] = None
+    tz: Annotated[
+        str | None, Parameter(help="Time zone of --since and --until; UTC by default.")
+    ] = None
+    tenant: Annotated[
+        str | None, Parameter(help="Tenant; the key's own, or the default one, when not given.")
+    ] = None
+    experiment: Annotated[
+        str | None,
+        Parameter(help="Only decisions of this experiment, or what is about them."),
+    ] = None
+    consent: Annotated[
+        Literal["share", "analyze"],
+        Parameter(
+            help="share: only what may leave the organisation; analyze: all that may be analysed."
+        ),
+    ] = "share"
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What to export, in the words of the command line."""
 
     table: str
-    tenant: str | None
-    since: str | None
-    until: str | None
-    tz: str | None
-    experiment: str | None
-    consent: str
+    scope: Scope
     format: Format
     limit: int
 
@@ -76,28 +98,7 @@ def export(
         Format | None,
         Parameter(help="What to write; by default what --out ends in, or JSON lines."),
     ] = None,
-    since: Annotated[
-        str | None, Parameter(help="Start: a date or an ISO 8601 time; all time by default.")
-    ] = None,
-    until: Annotated[
-        str | None, Parameter(help="End, itself not included; now by default.")
-    ] = None,
-    tz: Annotated[
-        str | None, Parameter(help="Time zone of --since and --until; UTC by default.")
-    ] = None,
-    tenant: Annotated[
-        str | None, Parameter(help="Tenant; the key's own, or the default one, when not given.")
-    ] = None,
-    experiment: Annotated[
-        str | None,
-        Parameter(help="Only decisions of this experiment, or what is about them."),
-    ] = None,
-    consent: Annotated[
-        Literal["share", "analyze"],
-        Parameter(
-            help="share: only what may leave the organisation; analyze: all that may be analysed."
-        ),
-    ] = "share",
+    scope: Scope = Scope(),
     cursor: Annotated[
         int, Parameter(help="Only rows after this log_offset: the last one of an earlier export.")
     ] = 0,
@@ -124,17 +125,7 @@ def export(
     ] = False,
 ) -> int:
     """Write a table with all its rows, page by page: memory does not grow with it."""
-    asked = _Asked(
-        table,
-        tenant,
-        since,
-        until,
-        tz,
-        experiment,
-        consent,
-        "jsonl" if json else format or _format_of(out),
-        page,
-    )
+    asked = _Asked(table, scope, "jsonl" if json else format or _format_of(out), page)
     server = Server(url, api_key, data)
     if asked.format == "parquet" and out == _STDOUT and sys.stdout.isatty():
         raise Invalid("Parquet is no text for a terminal; name a file with --out, or use a pipe")
@@ -143,16 +134,21 @@ def export(
             _write(ask, sys.stdout.buffer, asked.format, cursor)
             sys.stdout.buffer.flush()
             return 0
-        partial = out.with_name(out.name + ".partial")
-        try:
-            # Under its name only when it is whole: a reader never takes a part for the table.
-            with partial.open("wb") as file:
-                _write(ask, file, asked.format, cursor)
-            partial.replace(out)
-        finally:
-            partial.unlink(missing_ok=True)
+        _write_whole(ask, out, asked.format, cursor)
     say(f"written to {out}")
     return 0
+
+
+def _write_whole(ask: _Ask, out: Path, format: Format, after: int, /) -> None:
+    """Write a file that gets its name only when it is whole: a reader never takes a part for the table."""
+    # Beside the target, because a rename is atomic within one file system only.
+    partial = out.with_name(out.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            _write(ask, file, format, after)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _format_of(out: Path) -> Format:
@@ -184,12 +180,12 @@ def _read(warehouse: Warehouse, asked: _Asked) -> _Ask:
 
     wanted = extract(
         asked.table,
-        asked.tenant or DEFAULT_TENANT,
-        since=asked.since,
-        until=asked.until,
-        tz=asked.tz,
-        experiment_id=asked.experiment,
-        consent=asked.consent,
+        asked.scope.tenant or DEFAULT_TENANT,
+        since=asked.scope.since,
+        until=asked.scope.until,
+        tz=asked.scope.tz,
+        experiment_id=asked.scope.experiment,
+        consent=asked.scope.consent,
     )
     exporter = Exporter(warehouse, resolve.columnar())
 
@@ -202,12 +198,12 @@ def _read(warehouse: Warehouse, asked: _Asked) -> _Ask:
 
 def _served(server: Server, asked: _Asked) -> _Ask:
     given = {
-        "tenant_id": asked.tenant,
-        "since": asked.since,
-        "until": asked.until,
-        "tz": asked.tz,
-        "experiment_id": asked.experiment,
-        "consent": asked.consent,
+        "tenant_id": asked.scope.tenant,
+        "since": asked.scope.since,
+        "until": asked.scope.until,
+        "tz": asked.scope.tz,
+        "experiment_id": asked.scope.experiment,
+        "consent": asked.scope.consent,
         "format": asked.format,
         "limit": str(asked.limit),
     }

@@ -136,8 +136,14 @@ HERE: Final = Server()
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        # Half an IPv6 address, such as `http://[`: the request itself says what is wrong with it.
+        return False
+    try:
+        # By number and not by look-up: a name that a resolver maps to 127.0.0.1 today may lead elsewhere tomorrow,
+        # and the administrator's key with it.
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from litestar import Controller, get
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from litestar.response import Stream
@@ -29,12 +30,55 @@ _TYPES: Final[dict[PageFormat, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Which rows of a table, as the query says it."""
+
+    since: str | None
+    until: str | None
+    tz: str | None
+    experiment_id: str | None
+    consent: str
+
+
+def asked_bounds(
+    since: Annotated[
+        str | None,
+        QueryParameter(
+            description="Start: a date, an ISO 8601 time, or milliseconds; all time when not given."
+        ),
+    ] = None,
+    until: Annotated[str | None, QueryParameter(description="End, itself not included.")] = None,
+    tz: Annotated[
+        str | None,
+        QueryParameter(description="Time zone of since and until (IANA); UTC when not given."),
+    ] = None,
+    experiment_id: Annotated[
+        str | None,
+        QueryParameter(
+            description="Only decisions of this experiment, or what is about them; all when not given."
+        ),
+    ] = None,
+    consent: Annotated[
+        str,
+        QueryParameter(
+            description="share: only what may leave the organisation; analyze: all that may be analysed."
+        ),
+    ] = "share",
+) -> Bounds:
+    """Return the bounds of a request, unread: a key without the scope must not learn what is wrong with them."""
+    return Bounds(since, until, tz, experiment_id, consent)
+
+
+Bounded = NamedDependency[SkipValidation[Bounds]]
+
+
 class ExportController(Controller):
     """Tables with all their rows, for analysis elsewhere."""
 
     path = "/api/v1/export"
     tags: Sequence[str] = ("insights",)
-    dependencies = TENANT
+    dependencies = {**TENANT, "asked": Provide(asked_bounds, sync_to_thread=False)}
 
     @get(
         "/{table:str}",
@@ -58,31 +102,7 @@ class ExportController(Controller):
         warehouse: Stored,
         columnar: Encoding,
         tenant: Acting,
-        since: Annotated[
-            str | None,
-            QueryParameter(
-                description="Start: a date, an ISO 8601 time, or milliseconds; all time when not given."
-            ),
-        ] = None,
-        until: Annotated[
-            str | None, QueryParameter(description="End, itself not included.")
-        ] = None,
-        tz: Annotated[
-            str | None,
-            QueryParameter(description="Time zone of since and until (IANA); UTC when not given."),
-        ] = None,
-        experiment_id: Annotated[
-            str | None,
-            QueryParameter(
-                description="Only decisions of this experiment, or what is about them; all when not given."
-            ),
-        ] = None,
-        consent: Annotated[
-            str,
-            QueryParameter(
-                description="share: only what may leave the organisation; analyze: all that may be analysed."
-            ),
-        ] = "share",
+        asked: Bounded,
         format: Annotated[str, QueryParameter(description="jsonl, csv or parquet.")] = "jsonl",
         cursor: Annotated[
             str,
@@ -98,26 +118,26 @@ class ExportController(Controller):
         wanted = extract(
             table,
             tenant,
-            since=since,
-            until=until,
-            tz=tz,
-            experiment_id=experiment_id,
-            consent=consent,
+            since=asked.since,
+            until=asked.until,
+            tz=asked.tz,
+            experiment_id=asked.experiment_id,
+            consent=asked.consent,
         )
-        asked = _format(format)
+        kind = _format(format)
         # This runs on a thread (`sync_to_thread`): the event loop goes on serving selects during the query.
         page = Exporter(warehouse, columnar).page(
-            wanted, format=asked, after=_whole("cursor", cursor), limit=_whole("limit", limit)
+            wanted, format=kind, after=_whole("cursor", cursor), limit=_whole("limit", limit)
         )
         # In headers, because the body is the file itself. Table and format are names from our lists, so the
         # quotes of the file name cannot be broken.
         headers = {
             "x-log-offset": str(page.offset),
-            "content-disposition": f'attachment; filename="{table}.{asked}"',
+            "content-disposition": f'attachment; filename="{table}.{kind}"',
         }
         if page.cursor is not None:
             headers["x-next-cursor"] = str(page.cursor)
-        return Stream(page.content, media_type=_TYPES[asked], headers=headers)
+        return Stream(page.content, media_type=_TYPES[kind], headers=headers)
 
 
 def _whole(name: str, text: str) -> int:

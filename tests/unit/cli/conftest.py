@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import loopwright.app.embedded as embedded
 from loopwright.cli import run
 
 
@@ -40,3 +41,14 @@ def cli(
         return Ran(code, out, err)
 
     return invoke
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with one experiment, one decision and its reward."""
+    data = tmp_path / "data"
+    with embedded.open_loop(data) as loop:
+        loop.experiments.create("greeting", arms=["short", "long"])
+        selection = loop.agent.select("greeting")
+        loop.agent.feedback(selection.request_id, 1)
+    return data

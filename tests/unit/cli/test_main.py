@@ -3,25 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import loopwright
-from loopwright.app.keyring import ADMIN_KEY_FILE
 from loopwright.cli import _COMMANDS, app
-from loopwright.cli.options import Server
-from loopwright.cli.show import bar, exit_code, sparkline
-from loopwright.client import ApiError, Unreachable
-from loopwright.core.errors import (
-    DirectoryLocked,
-    Forbidden,
-    LoopError,
-    NotFound,
-    Overloaded,
-    SettingsInvalid,
-    Unauthenticated,
-)
 
 from .conftest import Ran
 
@@ -119,33 +105,6 @@ def test_an_error_is_json_when_json_was_asked_for(cli: Cli) -> None:
     assert ran.code == 2
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (Unreachable("x"), 4),
-        (ApiError("x"), 4),
-        (Overloaded("x"), 4),
-        (SettingsInvalid("x"), 3),
-        (DirectoryLocked("x"), 3),
-        (Unauthenticated("x"), 3),
-        (Forbidden("x"), 3),
-        (NotFound("x"), 2),
-        (LoopError("x"), 2),
-    ],
-)
-def test_errors_have_the_documented_exit_codes(error: LoopError, code: int) -> None:
-    assert exit_code(error) == code
-
-
-def test_the_local_key_is_used_for_this_machine_only(tmp_path: Path) -> None:
-    (tmp_path / ADMIN_KEY_FILE).write_text("lw_local\n")
-    assert Server(data=tmp_path).key() == "lw_local"
-    assert Server("http://localhost:1", data=tmp_path).key() == "lw_local"
-    assert Server("http://[::1]:1", data=tmp_path).key() == "lw_local"
-    assert Server("http://10.0.0.1:8400", data=tmp_path).key() is None
-    assert Server("http://localhost.example.com", data=tmp_path).key() is None
-
-
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
@@ -159,11 +118,3 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert ran.stderr == ""
     assert ran.returncode == 0
-
-
-def test_bars_and_sparklines_span_their_range() -> None:
-    assert bar(0.5, 4) == "██··"
-    assert bar(7, 4) == "████"
-    assert sparkline([0.0, 0.5, 1.0, 2.0], high=1.0) == "▁▅██"
-    assert sparkline([]) == ""
-    assert sparkline([3.0, 3.0]) == "██"

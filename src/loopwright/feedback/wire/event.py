@@ -13,13 +13,13 @@ from loopwright.core.errors import Invalid
 from loopwright.core.events import Fact, Reported
 from loopwright.core.feedback import (
     Annotation,
+    ConsentScope,
     Correction,
     Feedback,
     Measurement,
     Note,
     Rating,
     Signal,
-    Source,
     Target,
 )
 from loopwright.feedback.draft import ID_CHARS, TEXT_CHARS, Also, Draft, Verify, decision_of
@@ -29,50 +29,7 @@ from loopwright.people.consent import is_limited, said_consent, scopes_of
 
 from .fields import REFERENCES, SPELLINGS
 from .shape import MIXED, Shape, report_of
-
-TYPES: Final = frozenset(
-    {
-        "log",
-        "metric",
-        "interaction",
-        "query",
-        "error",
-        "performance",
-        "quality",
-        "explicit",
-        "user_explicit",
-        "implicit",
-    }
-)
-SOURCES: Final[dict[str, Source]] = {
-    "application_log": "system",
-    "system_metric": "system",
-    "trace": "system",
-    "user_rating": "end_user",
-    "user_comment": "end_user",
-    "user_correction": "end_user",
-    "query_result": "system",
-    "model_response": "system",
-    "pipeline_output": "system",
-    "api_response": "system",
-    "database_query": "system",
-    "external_service": "system",
-}
-CATEGORIES: Final = frozenset(
-    {
-        "accuracy",
-        "latency",
-        "cost",
-        "error",
-        "user_satisfaction",
-        "quality",
-        "security",
-        "compliance",
-    }
-)
-SEVERITIES: Final = frozenset(
-    {"debug", "info", "low", "medium", "warning", "error", "high", "critical"}
-)
+from .words import source_of, unknown_words
 
 _ALIASES: Final = (("tenant", "tenant_id"), ("user", "user_id"), ("session", "session_id"))
 _AMOUNTS: Final = (
@@ -95,28 +52,16 @@ _METRIC_NAMES: Final = ("metric", "name")
 def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     """Read an event; raises `Invalid`."""
     members = Members(item)
-    aliases = [short for short, full in _ALIASES if short in item and full not in item]
-    for short in aliases:
-        members.left[f"{short}_id"] = members.left.pop(short)
+    aliases = _spelt_out(members)
     kind = members.text("type", limit=128) or ""
     at_ms, wire, flags, is_dated = read_timestamp(members, received_ms)
     wire["type"] = kind
     if aliases:
         wire["spelt"] = aliases
-    source = members.text("source", limit=128)
-    severity = members.text("severity", limit=128)
-    if severity is None:
-        severity, wire["is_severity_ours"] = "info", True
-    category = members.text("category", limit=128)
-    if source is not None:
-        wire["source"] = source
-    if (tenant := members.text("tenant_id")) is not None:
-        wire["tenant"] = tenant
-    flags += _unknown_words(kind, source, severity, category)
-    asked = members.strings("consent")
-    consent, strange = scopes_of(asked)
-    if asked is not None and (strange or not is_limited(consent) or consent != asked):
-        wire["consent"] = list(asked)
+    source, severity, category = _words(members, wire)
+    flags += unknown_words(kind, source, severity, category)
+    consent, flagged = _consent(members, wire)
+    flags += flagged
     refer = [members.text(name) if name in members.left else None for name in REFERENCES]
     decision = decision_of(verify, members.text("request_id", limit=16_384))
     event_id = members.text("id", limit=128)
@@ -132,12 +77,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     also = _more_amounts(kind, feedback, data)
     if message is not None and "message" in texts:
         _move_back("message", texts, data, moved)
-    if moved:
-        wire["moved"] = moved
-    if data.left or (not moved and "data" in item):
-        wire["data"] = data.left
-    if extra := members.left:
-        wire["extra"] = extra
+    _keep_the_rest(wire, members, data, moved, has_data="data" in item)
     return Draft(
         event_id=event_id,
         tenant_id=wire.get("tenant"),
@@ -147,7 +87,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
         feedback=feedback,
         note=Note(
             occurred_at_ms=at_ms,
-            source=_source(source, kind),
+            source=source_of(source, kind),
             session_id=refer[3],
             severity=severity,
             category=category,
@@ -157,7 +97,7 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
             labels=_labels_of(data),
             tags=tags or (),
             consent=consent,
-            flags=flags + (("unknown_consent",) if strange else ()),
+            flags=flags,
             shape="event",
             wire=wire,
         ),
@@ -166,17 +106,59 @@ def read(item: dict[str, Any], received_ms: int, verify: Verify) -> Draft:
     )
 
 
-def _unknown_words(
-    kind: str, source: str | None, severity: str | None, category: str | None
-) -> tuple[str, ...]:
-    """Return a flag for each word that is not one of those we know; the event is kept all the same."""
-    words = (
-        ("unknown_type", kind, TYPES),
-        ("unknown_source", source, SOURCES),
-        ("unknown_severity", severity, SEVERITIES),
-        ("unknown_category", category, CATEGORIES),
-    )
-    return tuple(flag for flag, word, known in words if word is not None and word not in known)
+def _spelt_out(members: Members) -> list[str]:
+    """Give short names of ids their full ones; return the short names, so that the event can be read back."""
+    # Where both are there the full name counts, and the short one is a member like any other.
+    aliases = [
+        short for short, full in _ALIASES if short in members.left and full not in members.left
+    ]
+    for short in aliases:
+        members.left[f"{short}_id"] = members.left.pop(short)
+    return aliases
+
+
+def _words(members: Members, wire: dict[str, Any]) -> tuple[str | None, str, str | None]:
+    """Take source, severity and category, and the tenant into `wire`."""
+    source = members.text("source", limit=128)
+    severity = members.text("severity", limit=128)
+    if severity is None:
+        severity, wire["is_severity_ours"] = "info", True
+    category = members.text("category", limit=128)
+    if source is not None:
+        wire["source"] = source
+    if (tenant := members.text("tenant_id")) is not None:
+        wire["tenant"] = tenant
+    return source, severity, category
+
+
+def _consent(
+    members: Members, wire: dict[str, Any]
+) -> tuple[tuple[ConsentScope, ...], tuple[str, ...]]:
+    """Take the consent; return its scopes, and a flag when it has words that are none."""
+    asked = members.strings("consent")
+    consent, strange = scopes_of(asked)
+    # The default and a list in our own order can be written again from the scopes: only others are kept as sent.
+    if asked is not None and (strange or not is_limited(consent) or consent != asked):
+        wire["consent"] = list(asked)
+    return consent, ("unknown_consent",) if strange else ()
+
+
+def _keep_the_rest(
+    wire: dict[str, Any],
+    members: Members,
+    data: Members,
+    moved: dict[str, str],
+    *,
+    has_data: bool,
+) -> None:
+    """Keep in `wire` what has no place of its own, and where the moved members of `data` were."""
+    if moved:
+        wire["moved"] = moved
+    # An event that came with an empty `data` is read back with one, and one without `data` without.
+    if data.left or (not moved and has_data):
+        wire["data"] = data.left
+    if extra := members.left:
+        wire["extra"] = extra
 
 
 def _move_back(place: str, texts: dict[str, str], data: Members, moved: dict[str, str]) -> None:
@@ -184,12 +166,6 @@ def _move_back(place: str, texts: dict[str, str], data: Members, moved: dict[str
     name = next(name for name, found in moved.items() if found == place)
     data.left[name] = texts.pop(place)
     del moved[name]
-
-
-def _source(source: str | None, kind: str) -> Source:
-    if source in SOURCES:
-        return SOURCES[source]
-    return "end_user" if kind in ("explicit", "user_explicit", "implicit") else "system"
 
 
 def _feedback(
