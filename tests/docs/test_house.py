@@ -49,8 +49,6 @@ WITHOUT_NAMESAKE: Final = frozenset(
         "policies/linear.py",
         "policies/linear_model.py",
         "policies/thompson.py",
-        "policies/thompson_law.py",
-        "testing/clock.py",
         "testing/database.py",
         "testing/engines.py",
         "testing/policies.py",

@@ -6,6 +6,7 @@ import pytest
 from loopwright.policies import Problem
 from loopwright.policies.exact import Sums, sums_of
 from loopwright.policies.tallies import Tallies
+from loopwright.stats.intervals import wilson
 
 
 def tallied(rewards: list[float], weights: list[float] | None = None, *, arms: int = 1) -> Tallies:
@@ -59,3 +60,12 @@ def test_an_interval_is_told_in_the_rewards_own_units() -> None:
     assert found.low is not None
     assert found.high is not None
     assert 100.0 < found.low < 200.0 < found.high < 300.0
+
+
+# A policy may not import the statistics of reports, so the formula stands in both; this holds them equal.
+@pytest.mark.parametrize(("wins", "n"), [(0, 3), (1, 1), (3, 10), (9, 10), (1000, 1000)])
+def test_the_interval_of_a_rate_is_the_one_that_reports_show(wins: int, n: int) -> None:
+    rewards = [1.0] * wins + [0.0] * (n - wins)
+    found = tallied(rewards).summary(Problem(arms=("a",)), 0, share=1.0, p_best=1.0)
+    expected = wilson(wins, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
