@@ -40,6 +40,7 @@ from .asgi import (
     too_large,
     whole_body,
 )
+from .encodings import decoded_body
 from .health import Health
 from .metrics import Metrics
 
@@ -307,11 +308,13 @@ class Front:
             started = perf_counter()
             endpoint, route = found
             try:
-                principal = self.admit(endpoint.scope, scope["headers"])
+                principal, coding = self.admit(endpoint.scope, scope["headers"])
                 message = await receive()
                 body = whole_body(message, limit=self.body_limit)
                 if body is None:
                     body = await read_on(message, receive, limit=self.body_limit)
+                if coding is not None:
+                    body = decoded_body(body, coding, limit=self.body_limit)
                 reply = await endpoint.answer(principal, body)
             except ClientGone:
                 self._metrics.gone += 1
@@ -332,23 +335,25 @@ class Front:
         health = self._health()
         return Reply(200 if health.is_serving else 503, _encode(health))
 
-    def admit(self, scope: KeyScope, headers: Headers) -> Principal:
-        """Return the principal of a request with these headers; raises `LoopError`.
+    def admit(self, scope: KeyScope, headers: Headers) -> tuple[Principal, bytes | None]:
+        """Return the principal of a request with these headers and the coding of its body; raises `LoopError`.
 
         Its key must have the scope, and its body must be declared as JSON and fit the limit.
         """
-        authorization = media_type = None
+        authorization = media_type = coding = None
         for name, value in headers:
             if name == b"authorization":
                 authorization = value
             elif name == b"content-type":
                 media_type = value
+            elif name == b"content-encoding":
+                coding = value
             elif name == b"content-length" and int(value) > self.body_limit:
                 raise too_large(self.body_limit)
         principal = authenticated(self._authenticate, authorization)
         principal.require(scope)
         check_media_type(media_type)
-        return principal
+        return principal, coding
 
 
 def authenticated(authenticate: Callable[[bytes], Principal], header: bytes | None) -> Principal:

@@ -27,11 +27,13 @@ from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
 
 from .asgi import PROBLEM, App, Reply, problem
+from .encodings import Decoding
 from .health import Health
 from .hot import Endpoint, Front
 from .known import KnownParameters
 from .metrics import Metrics
 from .pages import DOCS, RENDERERS, static
+from .paths import RawPaths, decode_ids
 from .twins import rendered, twin
 
 logger = logging.getLogger(__name__)
@@ -82,6 +84,11 @@ def build_behind(
     Each of `dependencies` is handed to the handlers that have a parameter of its name.
     """
     known = KnownParameters()
+
+    def begin(request: Request[Any, Any, Any]) -> None:
+        decode_ids(request)
+        known(request)
+
     twins = [twin(path, endpoint, front=front, known=known) for path, endpoint in endpoints.items()]
     behind = Litestar(
         [*_probes(front, metrics), static, *CONTROLLERS, *twins],
@@ -95,14 +102,14 @@ def build_behind(
             Exception: _unforeseen,
         },
         openapi_config=_DESCRIPTION,
-        before_request=known,
+        before_request=begin,
         request_max_body_size=body_limit,
         # Litestar's own configuration would replace the one of the server.
         logging_config=None,
     )
     # After the fact, because the description exists only once the application does.
     known.learn(behind.openapi_schema)
-    return cast(App, behind)
+    return Decoding(RawPaths(cast(App, behind)), limit=body_limit)
 
 
 def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
