@@ -156,7 +156,6 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
 def _next(text: str, start: int, end: int, done: int) -> re.Match[str] | None:
     """Return the next candidate from `start` on; `done` is where the last find ended, 0 before the first."""
     if done:
-        behind = _BETWEEN.match(text, done, end)
         between = _BETWEEN.match(text, done, end)
         assert between is not None
         if start <= between.end() and (found := _BEHIND.match(text, between.end(), end + 2)):
