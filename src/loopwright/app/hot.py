@@ -21,7 +21,7 @@ from loopwright.core.events import Received
 from loopwright.core.ports import Committed
 from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
-from loopwright.core.problem import document_of, fault_of
+from loopwright.core.problem import document_of, fault_of, unreadable
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake, stored_id
 from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
@@ -267,7 +267,7 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise Invalid(f"the body does not fit: {fault_of(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BodyMalformed(f"the body is not valid JSON: {error}") from None
+        raise BodyMalformed(unreadable(error)) from None
 
 
 class Front:
