@@ -213,20 +213,25 @@ class Feedback(Part):
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
-        """Return the quality report of the last `days`, weighed by trust; days begin at midnight in `tz` (UTC)."""
+        """Return the quality report of the last `days`, weighed by trust.
+
+        Days begin at midnight in the time zone `tz` (IANA), the tenant's when not given.
+        """
         insights = Insights(self._services.reports.warehouse, clock=self._services.truth.clock)
         return trusted_report(
             insights,
             self._services.reports.trust(),
             self._tenant_id,
-            period(insights.now_ms(), days=days, tz=tz),
+            period(insights.now_ms(), days=days, tz=tz or self.timezone()),
         )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
         """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""
         now_ms = self._services.truth.clock.now_ms()
         return self._services.reports.trust().summary(
-            self._tenant_id, period(now_ms, days=days), now_ms=now_ms
+            self._tenant_id,
+            period(now_ms, days=days, tz=self.timezone()),
+            now_ms=now_ms,
         )
 
     def release(
@@ -253,6 +258,16 @@ class Feedback(Part):
         """Take a release back: what it let count is held back again. Raises `NotFound`."""
         return self._services.reports.clearing.withdraw(
             self._tenant_id, release_id, actor="embedded"
+        )
+
+    def timezone(self) -> str:
+        """Return the time zone (IANA) at whose midnights the days of reports begin when a call names none."""
+        return self._services.truth.catalog.zones.of(self._tenant_id)
+
+    def set_timezone(self, tz: str) -> str:
+        """Let the days of reports, and the dates of exports, begin at midnight in `tz` (IANA); return its name."""
+        return self._services.truth.catalog.zones.set(
+            self._tenant_id, text("tz", tz), actor="embedded"
         )
 
     def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:

@@ -23,6 +23,7 @@ from .journal import Journal
 from .keys import Keys
 from .outbox import Append
 from .tenants import Tenants
+from .zones import Zones
 
 
 class Catalog:
@@ -46,6 +47,7 @@ class Catalog:
         self._journal = Journal(database, clock=clock, ids=ids, append=append, applied=applied)
         access = Access(clock)
         self.tenants = Tenants(database, self._journal)
+        self.zones = Zones(database, self._journal, tenants=self.tenants)
         self.keys = Keys(database, self._journal, access=access, tenants=self.tenants)
         self.experiments = Experiments(database, self._journal, tenants=self.tenants)
         # Bound once: every request authenticates, and a method in between would only hand it on.

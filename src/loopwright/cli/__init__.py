@@ -1,4 +1,4 @@
-"""The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`, `doctor`.
+"""The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`, `timezone`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -38,6 +38,10 @@ _COMMANDS: Final = {
         "Fit the surrogate that predicts a late outcome from early signals.",
     ),
     "keys": ("keys:app", "Create, list, rotate and revoke API keys; rotate the signing key."),
+    "timezone": (
+        "timezone:timezone",
+        "Show or set the time zone in which the days of reports begin.",
+    ),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
 

@@ -7,6 +7,7 @@ documentation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
@@ -29,7 +30,7 @@ from .answers import (
     read_selection,
 )
 from .exchange import HARMLESS, IDEMPOTENT, Call, Done, Terms
-from .requests import API, get, segment
+from .requests import API, change, get, segment
 
 
 def select(
@@ -167,9 +168,27 @@ def send_steps(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedRe
     return _send(terms, "/steps", items)
 
 
-def quality_report(terms: Terms, tenant_id: str, *, days: int = 30) -> Call[dict[str, Any]]:
-    """Return the quality report of a tenant over the last `days`."""
-    return get(f"/feedback/quality/{segment(tenant_id)}?days={days}", _read_object)
+def quality_report(
+    terms: Terms, tenant_id: str = "default", *, days: int = 30, tz: str | None = None
+) -> Call[dict[str, Any]]:
+    """Return the quality report of a tenant over the last `days`.
+
+    Days begin at midnight in the time zone `tz` (IANA), the tenant's when not given.
+    """
+    asked = {"days": days} if tz is None else {"days": days, "tz": arguments.text("tz", tz)}
+    return get(f"/feedback/quality/{segment(tenant_id)}?{urlencode(asked)}", _read_object)
+
+
+def timezone(terms: Terms) -> Call[str]:
+    """Return the time zone (IANA) at whose midnights the days of reports begin when a call names none."""
+    return get("/timezone", _zone_of)
+
+
+def set_timezone(terms: Terms, tz: str) -> Call[str]:
+    """Let the days of reports, and the dates of exports, begin at midnight in `tz` (IANA); return its name."""
+    body = {"tz": arguments.text("tz", tz)}
+    # Setting it twice is setting it once.
+    return replace(change("PUT", "/timezone", body=body, read=_zone_of), retry_on=IDEMPOTENT)
 
 
 def export_page(
@@ -218,6 +237,10 @@ def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[T
         read=_read_typed,
         retry_on=IDEMPOTENT,
     )
+
+
+def _zone_of(body: bytes) -> str:
+    return str(_read_object(body)["tz"])
 
 
 def _id_member(path: str, item: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from litestar.response import Stream
 
+from loopwright.catalog.routes import Catalogued
 from loopwright.core.errors import Invalid
 from loopwright.core.ports import Columnar
 from loopwright.warehouse import Warehouse
@@ -58,6 +59,7 @@ class ExportController(Controller):
         columnar: Encoding,
         principal: Asking,
         tenant: Acting,
+        catalog: Catalogued,
         since: Annotated[
             str | None,
             QueryParameter(
@@ -69,7 +71,9 @@ class ExportController(Controller):
         ] = None,
         tz: Annotated[
             str | None,
-            QueryParameter(description="Time zone of since and until (IANA); UTC when not given."),
+            QueryParameter(
+                description="Time zone of since and until (IANA); the tenant's when not given."
+            ),
         ] = None,
         experiment_id: Annotated[
             str | None,
@@ -101,7 +105,7 @@ class ExportController(Controller):
             tenant,
             since=since,
             until=until,
-            tz=tz,
+            tz=tz or catalog.zones.of(tenant),
             experiment_id=experiment_id,
             consent=consent,
         )
