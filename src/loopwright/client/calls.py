@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, LoopError
 
 from . import arguments
 from .answers import (
@@ -103,19 +103,30 @@ def feedback_batch(
     terms: Terms, items: Iterable[FeedbackItem | Mapping[str, Any]]
 ) -> Call[BatchReceipt] | Done[BatchReceipt]:
     """Send up to 1000 rewards at once; each is accepted, known already, or refused on its own."""
-    given = [_item(item) for item in arguments.listed("items", items)]
-    travels = [item.request_id is not None for item in given]
-    terms.skip(travels.count(False))
-    # A fallback has no token, and the server would refuse it; its place in the result is kept.
-    sending = [_identified(terms, item) for item in given if item.request_id is not None]
+    kept: list[Receipt | LoopError | None] = []
+    sending = []
+    for given in arguments.listed("items", items):
+        if not isinstance(given, FeedbackItem | Mapping):
+            raise Invalid(f"a feedback item is {arguments.shown(given)}; it must be a mapping")
+        try:
+            item = _item(given)
+            # A fallback has no token, and the server would refuse it; its place in the result is kept.
+            if item.request_id is None:
+                kept.append(SKIPPED)
+                continue
+            sending.append(_identified(terms, item))
+        except LoopError as error:
+            kept.append(error)
+        else:
+            kept.append(None)
+    terms.skip(kept.count(SKIPPED))
     if not sending:
-        nothing = b'{"accepted":0,"duplicates":0,"rejected":0,"results":[]}'
-        return Done(read_batch(nothing, sent=travels))
+        return Done(read_batch(b'{"results":[]}', kept=kept))
     return Call(
         method="POST",
         path=f"{API}/agent/feedback/batch",
         body=arguments.encoded({"items": sending}),
-        read=lambda body: read_batch(body, sent=travels),
+        read=lambda body: read_batch(body, kept=kept),
         retry_on=IDEMPOTENT,
     )
 
