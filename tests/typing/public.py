@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import assert_type
 
 import loopwright
-from loopwright.app.embedded import Accepted
 from loopwright.client import BatchReceipt, FeedbackItem, Receipt, Selection
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.reward import Observed, Reward, RewardSpec, derive
@@ -24,7 +23,7 @@ def embedded() -> None:
         )
         assert_type(chosen, LocalSelection)
         assert_type(chosen.propensity, float)
-        assert_type(loop.agent.feedback(request_id=chosen.request_id, reward=1), Accepted)
+        assert_type(loop.agent.feedback(request_id=chosen.request_id, reward=1), Receipt)
         assert_type(loop.experiments.status("greeting"), Status)
         assert_type(loop.wait_until_learned(), bool)
 

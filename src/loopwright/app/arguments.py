@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import structs
 
-from loopwright.client.arguments import shown
+from loopwright.client.arguments import listed, mappings, reward
 from loopwright.core.errors import Conflict, Invalid
 from loopwright.feedback import FeedbackRequest
 
@@ -90,21 +90,33 @@ def plainly(value: Any) -> Any:
     return found
 
 
-def report_of(given: FeedbackRequest | Mapping[str, Any]) -> FeedbackRequest:
+def plain_item(given: Mapping[str, Any]) -> Any:
+    """Return an item as JSON-like values; what cannot become one stays as it is, for intake to refuse alone."""
+    try:
+        return plainly(given)
+    except Invalid:
+        return given
+
+
+def rewards(items: Any) -> list[dict[str, Any]]:
+    """Return the items of a batch as mappings; raises `Invalid` when one is none."""
+    return [
+        {str(name): value for name, value in item.items()}
+        for item in mappings(
+            "items",
+            [
+                structs.asdict(item) if isinstance(item, msgspec.Struct) else item
+                for item in listed("items", items)
+            ],
+        )
+    ]
+
+
+def report_of(members: dict[str, Any]) -> FeedbackRequest:
     """Return one reward as it would come over HTTP; raises `Invalid`."""
-    if isinstance(given, FeedbackRequest):
-        members = structs.asdict(given)
-    elif isinstance(given, Mapping):
-        members = {str(name): value for name, value in given.items()}
-    else:
-        raise Invalid(f"a report is {shown(given)}; it must be a mapping")
-    reward = members.get("reward")
-    # Python's own numbers and NumPy's; text is refused below, as it is over HTTP.
-    if isinstance(reward, SupportsFloat) and not isinstance(reward, str):
-        try:
-            members["reward"] = float(reward)
-        except (TypeError, ValueError, OverflowError):
-            raise Invalid(f"reward is {shown(reward)}; it must be a number") from None
+    if "reward" in members:
+        # Python's own numbers and NumPy's; text is refused, as it is over HTTP.
+        members = members | {"reward": reward(members["reward"])}
     return checked(FeedbackRequest, **members)
 
 

@@ -9,7 +9,7 @@ with loopwright.open("loopwright-data") as loop:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,10 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import DEFAULT_TENANT, Amendment, ArmChange
+from loopwright.client.answers import SKIPPED, BatchReceipt, FeedbackItem, Receipt, counted
 from loopwright.client.arguments import listed, mappings, number, text
 from loopwright.core.context import Context
-from loopwright.core.errors import Conflict, EventConflict, Invalid
+from loopwright.core.errors import Conflict, EventConflict, LoopError
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Arm, Caps, ContextSpec, Experiment, PolicyChoice
 from loopwright.core.ports import Committed
@@ -29,7 +30,6 @@ from loopwright.core.reward import RewardSpec
 from loopwright.core.targeting import Targeting
 from loopwright.feedback import (
     NOTHING_STORED,
-    FeedbackRequest,
     TypedBatch,
     TypedResult,
     stored_id,
@@ -44,23 +44,13 @@ from loopwright.trust.summary import TrustSummary
 from loopwright.warehouse.period import period
 
 from .acks import COMMIT_TIMEOUT_S, returning
-from .arguments import Opened, Part, checked, plainly, report_of
+from .arguments import Opened, Part, checked, plain_item, report_of, rewards
 from .exporting import Exporting
 from .settings import load_settings
 from .tenancy import Tenancy
 from .wiring import Services
 
 _T = TypeVar("_T")
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """Feedback that is durable; `duplicate` says it was known before and does not count again."""
-
-    event_id: str
-    decision_id: str
-    duplicate: bool = False
-    flags: tuple[str, ...] = ()
-    """What is odd: `foreign_metric` when the experiment learns from another metric."""
 
 
 def open_loop(path: str | Path = "loopwright-data", *, tenant_id: str = DEFAULT_TENANT) -> Loop:
@@ -140,49 +130,62 @@ class Agent(Part):
 
     def feedback(
         self,
-        request_id: str,
+        request_id: str | None,
         reward: float,
         *,
         metric: str | None = None,
         event_id: str | None = None,
-    ) -> Accepted:
-        """Store what a decision earned, by default in the experiment's metric; returns once it is durable."""
-        report = {
+    ) -> Receipt:
+        """Store what a decision earned, by default in the experiment's metric; returns once it is durable.
+
+        Nothing is stored for the `request_id` None, which a client's fallback selection has: the receipt says `skipped`.
+        """
+        item = {
             "request_id": request_id,
             "reward": reward,
             "metric": metric,
             "event_id": event_id,
         }
-        return self.feedback_batch([report])[0]
+        (result,) = self.feedback_batch([item]).results
+        if isinstance(result, LoopError):
+            raise result
+        return result
 
-    def feedback_batch(
-        self, reports: Sequence[FeedbackRequest | Mapping[str, Any]]
-    ) -> list[Accepted]:
-        """Store many rewards in one commit. Refuses all when one is refused.
-
-        Raises `EventConflict` when another value is stored under an event id; the other reports are stored then.
-        """
+    def feedback_batch(self, items: Iterable[FeedbackItem | Mapping[str, Any]]) -> BatchReceipt:
+        """Store many rewards in one commit; each is accepted, known already, or refused on its own."""
         services = self._counted()
-        accepted = [
-            services.door.intake.accept(self._tenant_id, report_of(r))
-            for r in listed("reports", reports)
-        ]
-        facts = [fact for fact, _ in accepted]
-        # All at once, as this call stores all or nothing.
-        services.truth.catalog.meters.take(self._tenant_id, facts)
-        committed = _append(services, facts, [key for _, key in accepted])
-        # Only the log knows what an event id was used for, so this comes after the commit.
-        if committed.conflicts:
-            raise EventConflict(facts[min(committed.conflicts)].event_id)
-        return [
-            Accepted(
-                stored_id(committed, n, fact.event_id),
-                fact.decision.id,
-                duplicate,
-                self._services.door.intake.flags_of(fact),
+        intake, meters = services.door.intake, services.truth.catalog.meters
+        results: list[Receipt | LoopError] = []
+        facts, keys, places = [], [], []
+        for item in rewards(items):
+            if item.get("request_id", "") is None:
+                results.append(SKIPPED)
+                continue
+            try:
+                fact, key = intake.accept(self._tenant_id, report_of(item))
+                # One by one: a batch that is partly beyond a quota is refused in part.
+                meters.take(self._tenant_id, (fact,))
+            except LoopError as error:
+                results.append(error)
+                continue
+            facts.append(fact)
+            keys.append(key)
+            places.append(len(results))
+            results.append(SKIPPED)
+        committed = _append(services, facts, keys) if facts else NOTHING_STORED
+        for n, (place, fact) in enumerate(zip(places, facts, strict=True)):
+            results[place] = (
+                # Only the log knows what an event id was used for, so this comes after the commit.
+                EventConflict(fact.event_id)
+                if n in committed.conflicts
+                else Receipt(
+                    stored_id(committed, n, fact.event_id),
+                    fact.decision.id,
+                    committed.duplicates[n],
+                    flags=intake.flags_of(fact),
+                )
             )
-            for n, (fact, duplicate) in enumerate(zip(facts, committed.duplicates, strict=True))
-        ]
+        return counted(results)
 
 
 class Feedback(Part):
@@ -218,20 +221,25 @@ class Feedback(Part):
         return structs.replace(copy, item=msgspec.json.decode(copy.item))
 
     def quality(self, *, days: int = 30, tz: str | None = None) -> QualityReport:
-        """Return the quality report of the last `days`, weighed by trust; days begin at midnight in `tz` (UTC)."""
+        """Return the quality report of the last `days`, weighed by trust.
+
+        Days begin at midnight in the time zone `tz` (IANA), the tenant's when not given.
+        """
         insights = Insights(self._services.reports.warehouse, clock=self._services.truth.clock)
         return trusted_report(
             insights,
             self._services.reports.trust(),
             self._tenant_id,
-            period(insights.now_ms(), days=days, tz=tz),
+            period(insights.now_ms(), days=days, tz=tz or self.timezone()),
         )
 
     def trust(self, *, days: int = 30) -> TrustSummary:
         """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""
         now_ms = self._services.truth.clock.now_ms()
         return self._services.reports.trust().summary(
-            self._tenant_id, period(now_ms, days=days), now_ms=now_ms
+            self._tenant_id,
+            period(now_ms, days=days, tz=self.timezone()),
+            now_ms=now_ms,
         )
 
     def release(
@@ -260,11 +268,21 @@ class Feedback(Part):
             self._tenant_id, release_id, actor="embedded"
         )
 
+    def timezone(self) -> str:
+        """Return the time zone (IANA) at whose midnights the days of reports begin when a call names none."""
+        return self._services.truth.catalog.zones.of(self._tenant_id)
+
+    def set_timezone(self, tz: str) -> str:
+        """Let the days of reports, and the dates of exports, begin at midnight in `tz` (IANA); return its name."""
+        return self._services.truth.catalog.zones.set(
+            self._tenant_id, text("tz", tz), actor="embedded"
+        )
+
     def _take(self, path: str, items: Sequence[Mapping[str, Any]]) -> list[TypedResult]:
         services = self._counted()
         intake = services.door.typed_intake
         prepared = intake.prepare(
-            self._tenant_id, path, [_item(item) for item in mappings("items", items)]
+            self._tenant_id, path, [plain_item(item) for item in mappings("items", items)]
         )
         committed = NOTHING_STORED
         if prepared.facts:
@@ -387,12 +405,4 @@ def _append(services: Services, facts: Sequence[Fact], keys: Sequence[bytes | No
         return committed
 
 
-def _item(given: Mapping[str, Any]) -> Any:
-    """Return an item as JSON-like values; what cannot become one stays as it is, for intake to refuse alone."""
-    try:
-        return plainly(given)
-    except Invalid:
-        return given
-
-
-__all__ = ["Accepted", "Agent", "Experiments", "Loop", "open_loop"]
+__all__ = ["Agent", "Experiments", "Loop", "open_loop"]

@@ -38,7 +38,7 @@ class Exporting(Part):
             self._tenant_id,
             since=begin,
             until=end,
-            tz=tz,
+            tz=tz or self._services.truth.catalog.zones.of(self._tenant_id),
             experiment_id=experiment_id,
             consent=consent,
         )

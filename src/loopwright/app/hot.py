@@ -21,7 +21,7 @@ from loopwright.core.events import Received
 from loopwright.core.ports import Committed
 from loopwright.core.principal import Principal
 from loopwright.core.principal import Scope as KeyScope
-from loopwright.core.problem import document_of, fault_of
+from loopwright.core.problem import document_of, fault_of, unreadable
 from loopwright.feedback import BatchRequest, FeedbackRequest, Intake, stored_id
 from loopwright.feedback.batches import raw_items
 from loopwright.serving import Selection, Selector, SelectRequest
@@ -40,6 +40,7 @@ from .asgi import (
     too_large,
     whole_body,
 )
+from .encodings import decoded_body
 from .health import Health
 from .metrics import Metrics
 
@@ -274,7 +275,7 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise Invalid(f"the body does not fit: {fault_of(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BodyMalformed(f"the body is not valid JSON: {error}") from None
+        raise BodyMalformed(unreadable(error)) from None
 
 
 class Front:
@@ -316,11 +317,13 @@ class Front:
             started = perf_counter()
             endpoint, route = found
             try:
-                principal = self.admit(endpoint.scope, scope["headers"])
+                principal, coding = self.admit(endpoint.scope, scope["headers"])
                 message = await receive()
                 body = whole_body(message, limit=self.body_limit)
                 if body is None:
                     body = await read_on(message, receive, limit=self.body_limit)
+                if coding is not None:
+                    body = decoded_body(body, coding, limit=self.body_limit)
                 reply = await endpoint.answer(principal, body)
             except ClientGone:
                 self._metrics.gone += 1
@@ -341,17 +344,19 @@ class Front:
         health = self._health()
         return Reply(200 if health.is_serving else 503, _encode(health))
 
-    def admit(self, scope: KeyScope, headers: Headers) -> Principal:
-        """Return the principal of a request with these headers; raises `LoopError`.
+    def admit(self, scope: KeyScope, headers: Headers) -> tuple[Principal, bytes | None]:
+        """Return the principal of a request with these headers and the coding of its body; raises `LoopError`.
 
         Its key must have the scope, and its body must be declared as JSON and fit the limit.
         """
-        authorization = media_type = None
+        authorization = media_type = coding = None
         for name, value in headers:
             if name == b"authorization":
                 authorization = value
             elif name == b"content-type":
                 media_type = value
+            elif name == b"content-encoding":
+                coding = value
             elif name == b"content-length" and int(value) > self.body_limit:
                 raise too_large(self.body_limit)
         principal = authenticated(self._authenticate, authorization)
@@ -359,7 +364,7 @@ class Front:
         check_media_type(media_type)
         if self._meters.by_tenant:
             count_request(self._meters, principal)
-        return principal
+        return principal, coding
 
     def is_operator(self, headers: Headers) -> bool:
         """Say whether a request has an operator key; raises `Unauthenticated` when its key is not valid."""

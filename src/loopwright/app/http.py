@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, cast
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme, Tag
@@ -17,7 +17,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 import loopwright
 from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
-from loopwright.core.problem import document
+from loopwright.core.problem import document, in_json_types, unreadable
 from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
@@ -28,11 +28,13 @@ from loopwright.trust.routes import ClearanceController
 from loopwright.web import Guard, needs
 
 from .asgi import PROBLEM, App, Reply, problem
+from .encodings import Decoding
 from .health import Health
 from .hot import Endpoint, Front
 from .known import KnownParameters
 from .metrics import Metrics
 from .pages import DOCS, RENDERERS, static
+from .paths import RawPaths, decode_ids
 from .twins import rendered, twin
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,11 @@ def build_behind(
     Each of `dependencies` is handed to the handlers that have a parameter of its name; `guard` runs before each.
     """
     known = KnownParameters()
+
+    def begin(request: Request[Any, Any, Any]) -> None:
+        decode_ids(request)
+        known(request)
+
     twins = [twin(path, endpoint, front=front, known=known) for path, endpoint in endpoints.items()]
     behind = Litestar(
         [*_probes(front, metrics), static, *CONTROLLERS, *twins],
@@ -95,17 +102,19 @@ def build_behind(
             HTTPException: _http_error,
             # Decoders recurse; a body of brackets alone reaches Python's limit.
             RecursionError: _too_deep,
+            # Raised while the framework decodes a body; it counts as a fault of the server there.
+            UnicodeDecodeError: _not_utf_8,
             Exception: _unforeseen,
         },
         openapi_config=_DESCRIPTION,
-        before_request=known,
+        before_request=begin,
         request_max_body_size=body_limit,
         # Litestar's own configuration would replace the one of the server.
         logging_config=None,
     )
     # After the fact, because the description exists only once the application does.
     known.learn(behind.openapi_schema)
-    return cast(App, behind)
+    return Decoding(RawPaths(cast(App, behind)), limit=body_limit)
 
 
 def _probes(front: Front, metrics: Metrics) -> Sequence[HTTPRouteHandler]:
@@ -172,8 +181,15 @@ def _loop_error(_: Request[Any, Any, Any], error: LoopError) -> Response[bytes]:
     return rendered(problem(error))
 
 
-def _too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
-    return rendered(problem(BodyMalformed("the body is nested too deeply; flatten it")))
+def _too_deep(_: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
+    return rendered(problem(BodyMalformed(unreadable(error))))
+
+
+def _not_utf_8(request: Request[Any, Any, Any], error: UnicodeDecodeError) -> Response[bytes]:
+    # Without a body it is a bug, and is reported as one.
+    if request.method == "GET":
+        return _unforeseen(request, error)
+    return rendered(problem(BodyMalformed(unreadable(error))))
 
 
 def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -188,17 +204,23 @@ def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 
 def _sentence(request: Request[Any, Any, Any], error: HTTPException) -> str:
     if isinstance(error.extra, list) and error.extra:
-        faults = (
-            f"{fault.get('key') or fault.get('source', 'body')}: {fault.get('message')}"
-            for fault in error.extra
-            if isinstance(fault, dict)
-        )
+        faults = [_fault(fault) for fault in error.extra if isinstance(fault, dict)]
         return "the request does not fit: " + "; ".join(faults)
+    if isinstance(error.__cause__, SerializationException):
+        return unreadable(error.__cause__)
     if error.status_code == 404:
         return f"there is nothing at {request.url.path}; see /docs"
     if error.status_code == 405:
         return f"{request.method} is not understood at {request.url.path}; see /docs"
     return error.detail
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    key, message = fault.get("key") or fault.get("source", "body"), str(fault.get("message"))
+    # The framework calls the body by the name of the handler's parameter.
+    if key == "data":
+        return "the body is missing" if message == "'data'" else f"body: {in_json_types(message)}"
+    return f"{key}: {in_json_types(message)}"
 
 
 _CODES: Final = {

@@ -73,7 +73,8 @@ def _answering(
         # A hook of a route replaces the one of the application, so its check is made here.
         known(request)
         try:
-            principal = front.admit(endpoint.scope, request.scope["headers"])
+            # `Decoding` has taken the coding off already.
+            principal, _ = front.admit(endpoint.scope, request.scope["headers"])
             body = await read_body(cast(Receive, request.receive), limit=front.body_limit)
             reply = await endpoint.answer(principal, body)
         except LoopError as error:

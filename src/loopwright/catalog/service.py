@@ -24,6 +24,7 @@ from .keys import Keys
 from .outbox import Append
 from .quotas import Counted, Meters
 from .tenants import Tenants
+from .zones import Zones
 
 
 class Catalog:
@@ -50,6 +51,7 @@ class Catalog:
         access = Access(clock)
         self.meters = Meters(clock, counted)
         self.tenants = Tenants(database, self._journal, meters=self.meters)
+        self.zones = Zones(database, self._journal, tenants=self.tenants)
         self.keys = Keys(database, self._journal, access=access, tenants=self.tenants)
         self.experiments = Experiments(database, self._journal, tenants=self.tenants)
         # Bound once: every request authenticates, and a method in between would only hand it on.

@@ -1,5 +1,5 @@
 """The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`,
-`tenants`, `doctor`.
+`tenants`, `timezone`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -40,6 +40,10 @@ _COMMANDS: Final = {
     ),
     "keys": ("keys:app", "Create, list, rotate and revoke API keys; rotate the signing key."),
     "tenants": ("tenants:app", "Create tenants, set their quotas, see what they use."),
+    "timezone": (
+        "timezone:timezone",
+        "Show or set the time zone in which the days of reports begin.",
+    ),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from loopwright.core.errors import DirectoryLocked, LoopError
 
-from .offline import warehouse_of
+from .offline import warehouse_of, zone_in
 from .options import HERE, AsJson, Server
 from .show import FAILED, say
 
@@ -90,8 +90,9 @@ def _stats(server: Server, tenant: str | None, since_days: int) -> dict[str, Any
             raise DirectoryLocked("a server is asked")
         with warehouse_of(server.data) as warehouse:
             insights = Insights(warehouse, clock=SystemClock())
-            of = period(insights.now_ms(), days=since_days)
-            stats = insights.stats(tenant or DEFAULT_TENANT, of)
+            name = tenant or DEFAULT_TENANT
+            of = period(insights.now_ms(), days=since_days, tz=zone_in(server.data, name))
+            stats = insights.stats(name, of)
         answer = msgspec.json.encode(stats)
     except DirectoryLocked:
         params = {"since_days": str(since_days)} | ({"tenant_id": tenant} if tenant else {})

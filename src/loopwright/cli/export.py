@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from loopwright.core.errors import DirectoryLocked, Invalid
 
-from .offline import warehouse_of
+from .offline import warehouse_of, zone_in
 from .options import HERE, Server
 from .show import say
 
@@ -53,7 +53,7 @@ class Scope:
     ] = None
     until: Annotated[str | None, Parameter(help="End, itself not included; now by default.")] = None
     tz: Annotated[
-        str | None, Parameter(help="Time zone of --since and --until; UTC by default.")
+        str | None, Parameter(help="Time zone of --since and --until; the tenant's by default.")
     ] = None
     tenant: Annotated[
         str | None, Parameter(help="Tenant; the key's own, or the default one, when not given.")
@@ -170,10 +170,10 @@ def _source(server: Server, asked: _Asked) -> Iterator[_Ask]:
         if server.url is None:
             with suppress(DirectoryLocked):
                 warehouse = opened.enter_context(warehouse_of(server.data))
-        yield _served(server, asked) if warehouse is None else _read(warehouse, asked)
+        yield _served(server, asked) if warehouse is None else _read(warehouse, asked, server.data)
 
 
-def _read(warehouse: Warehouse, asked: _Asked) -> _Ask:
+def _read(warehouse: Warehouse, asked: _Asked, data: Path) -> _Ask:
     from loopwright.backends import resolve
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.insights.extract import Exporter, extract
@@ -183,7 +183,7 @@ def _read(warehouse: Warehouse, asked: _Asked) -> _Ask:
         asked.scope.tenant or DEFAULT_TENANT,
         since=asked.scope.since,
         until=asked.scope.until,
-        tz=asked.scope.tz,
+        tz=asked.scope.tz or zone_in(data, asked.scope.tenant or DEFAULT_TENANT),
         experiment_id=asked.scope.experiment,
         consent=asked.scope.consent,
     )

@@ -73,3 +73,18 @@ def unserved(server: Server) -> Iterator[Services | None]:
         yield services
     finally:
         services.close()
+
+
+def zone_in(data: Path, tenant_id: str) -> str:
+    """Return the time zone that a directory's catalog has for a tenant."""
+    from loopwright.app.settings import addresses, load_settings
+    from loopwright.backends import resolve
+    from loopwright.catalog.zones import SCHEMA, zone_of
+    from loopwright.core.schema import apply_schema
+
+    catalog = resolve.database(addresses(load_settings(data_dir=data)).database, "catalog")
+    try:
+        apply_schema(catalog, "zones", SCHEMA)
+        return zone_of(catalog, tenant_id)
+    finally:
+        catalog.close()

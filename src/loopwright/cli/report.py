@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from loopwright.core.errors import DirectoryLocked, Invalid, NotFound
 
-from .offline import warehouse_of
+from .offline import warehouse_of, zone_in
 from .options import HERE, Server
 from .show import FAILED, console, percent, say, sparkline, table
 
@@ -54,7 +54,7 @@ class Asked:
     tz: Annotated[
         str | None,
         Parameter(
-            help="Time zone whose midnights days begin at, as Europe/Berlin; UTC by default."
+            help="Time zone whose midnights days begin at, as Europe/Berlin; the tenant's by default."
         ),
     ] = None
     task: Annotated[str | None, Parameter(help="Only this task.")] = None
@@ -170,14 +170,14 @@ def _read(server: Server, tenant: str | None, asked: Asked) -> QualityReport:
 
     try:
         with _insights(server.data) as (insights, weighing):
+            name = tenant or DEFAULT_TENANT
             of = period(
                 insights.now_ms(),
                 days=asked.days,
                 since=asked.since,
                 until=asked.until,
-                tz=asked.tz,
+                tz=asked.tz or zone_in(server.data, name),
             )
-            name = tenant or DEFAULT_TENANT
             if asked.trust:
                 return trusted_report(insights, weighing, name, of, task=asked.task)
             return insights.report(name, of, task=asked.task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -115,9 +116,6 @@ class _ItemResult(msgspec.Struct, frozen=True):
 
 
 class _BatchAnswer(msgspec.Struct, frozen=True):
-    accepted: int
-    duplicates: int
-    rejected: int
     results: list[_ItemResult]
 
 
@@ -133,17 +131,24 @@ def read_receipt(body: bytes) -> Receipt:
     return Receipt(stored.event_id, stored.decision_id, stored.duplicate, flags=stored.flags)
 
 
-def read_batch(body: bytes, *, sent: list[bool]) -> BatchReceipt:
-    """Return the receipt of a batch; `sent` says for each item whether it travelled or was skipped."""
-    answer = _read_batch(body)
-    # The server knows only what travelled; the fallbacks are put back in their places.
-    results = iter(answer.results)
+def read_batch(body: bytes, *, kept: Sequence[Receipt | LoopError | None]) -> BatchReceipt:
+    """Return the receipt of a batch; `kept` has the result of each item that did not travel, None for the others."""
+    # The server knows only what travelled; the others are put back in their places.
+    results = iter(_read_batch(body).results)
+    return counted([_result(next(results)) if own is None else own for own in kept])
+
+
+def counted(results: Sequence[Receipt | LoopError]) -> BatchReceipt:
+    """Return the receipt of a batch with these results."""
+    receipts = [result for result in results if isinstance(result, Receipt)]
+    skipped = sum(receipt.skipped for receipt in receipts)
+    duplicates = sum(receipt.duplicate for receipt in receipts)
     return BatchReceipt(
-        accepted=answer.accepted,
-        duplicates=answer.duplicates,
-        rejected=answer.rejected,
-        skipped=sent.count(False),
-        results=tuple(_result(next(results)) if travelled else SKIPPED for travelled in sent),
+        accepted=len(receipts) - skipped - duplicates,
+        duplicates=duplicates,
+        rejected=len(results) - len(receipts),
+        skipped=skipped,
+        results=tuple(results),
     )
 
 

@@ -7,6 +7,7 @@ documentation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from loopwright.core.context import Context
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, LoopError
 
 from . import arguments
 from .answers import (
@@ -29,7 +30,7 @@ from .answers import (
     read_selection,
 )
 from .exchange import HARMLESS, IDEMPOTENT, Call, Done, Terms
-from .requests import API, get, segment
+from .requests import API, change, get, segment
 
 
 def select(
@@ -102,19 +103,30 @@ def feedback_batch(
     terms: Terms, items: Iterable[FeedbackItem | Mapping[str, Any]]
 ) -> Call[BatchReceipt] | Done[BatchReceipt]:
     """Send up to 1000 rewards at once; each is accepted, known already, or refused on its own."""
-    given = [_item(item) for item in arguments.listed("items", items)]
-    travels = [item.request_id is not None for item in given]
-    terms.skip(travels.count(False))
-    # A fallback has no token, and the server would refuse it; its place in the result is kept.
-    sending = [_identified(terms, item) for item in given if item.request_id is not None]
+    kept: list[Receipt | LoopError | None] = []
+    sending = []
+    for given in arguments.listed("items", items):
+        if not isinstance(given, FeedbackItem | Mapping):
+            raise Invalid(f"a feedback item is {arguments.shown(given)}; it must be a mapping")
+        try:
+            item = _item(given)
+            # A fallback has no token, and the server would refuse it; its place in the result is kept.
+            if item.request_id is None:
+                kept.append(SKIPPED)
+                continue
+            sending.append(_identified(terms, item))
+        except LoopError as error:
+            kept.append(error)
+        else:
+            kept.append(None)
+    terms.skip(kept.count(SKIPPED))
     if not sending:
-        nothing = b'{"accepted":0,"duplicates":0,"rejected":0,"results":[]}'
-        return Done(read_batch(nothing, sent=travels))
+        return Done(read_batch(b'{"results":[]}', kept=kept))
     return Call(
         method="POST",
         path=f"{API}/agent/feedback/batch",
         body=arguments.encoded({"items": sending}),
-        read=lambda body: read_batch(body, sent=travels),
+        read=lambda body: read_batch(body, kept=kept),
         retry_on=IDEMPOTENT,
     )
 
@@ -167,9 +179,27 @@ def send_steps(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedRe
     return _send(terms, "/steps", items)
 
 
-def quality_report(terms: Terms, tenant_id: str, *, days: int = 30) -> Call[dict[str, Any]]:
-    """Return the quality report of a tenant over the last `days`."""
-    return get(f"/feedback/quality/{segment(tenant_id)}?days={days}", _read_object)
+def quality_report(
+    terms: Terms, tenant_id: str = "default", *, days: int = 30, tz: str | None = None
+) -> Call[dict[str, Any]]:
+    """Return the quality report of a tenant over the last `days`.
+
+    Days begin at midnight in the time zone `tz` (IANA), the tenant's when not given.
+    """
+    asked = {"days": days} if tz is None else {"days": days, "tz": arguments.text("tz", tz)}
+    return get(f"/feedback/quality/{segment(tenant_id)}?{urlencode(asked)}", _read_object)
+
+
+def timezone(terms: Terms) -> Call[str]:
+    """Return the time zone (IANA) at whose midnights the days of reports begin when a call names none."""
+    return get("/timezone", _zone_of)
+
+
+def set_timezone(terms: Terms, tz: str) -> Call[str]:
+    """Let the days of reports, and the dates of exports, begin at midnight in `tz` (IANA); return its name."""
+    body = {"tz": arguments.text("tz", tz)}
+    # Setting it twice is setting it once.
+    return replace(change("PUT", "/timezone", body=body, read=_zone_of), retry_on=IDEMPOTENT)
 
 
 def export_page(
@@ -218,6 +248,10 @@ def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[T
         read=_read_typed,
         retry_on=IDEMPOTENT,
     )
+
+
+def _zone_of(body: bytes) -> str:
+    return str(_read_object(body)["tz"])
 
 
 def _id_member(path: str, item: Mapping[str, Any]) -> str:

@@ -115,6 +115,8 @@ class _Feedback:
     interactions = method(calls.send_interactions)
     steps = method(calls.send_steps)
     quality = method(calls.quality_report)
+    timezone = method(calls.timezone)
+    set_timezone = method(calls.set_timezone)
 
 
 class _Exports:

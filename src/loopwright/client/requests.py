@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from loopwright.core.errors import Invalid
+
 from . import arguments
 from .exchange import IDEMPOTENT, Call
 
@@ -27,5 +29,9 @@ def change(method: str, path: str, *, body: Any, read: Callable[[bytes], T]) -> 
 
 def segment(name: str) -> str:
     """Return an id as one segment of a path, whatever it contains; raises `Invalid`."""
-    # Nothing is safe: an id with a slash would else be two segments and name another resource.
-    return quote(arguments.text("id", name), safe="")
+    if not arguments.text("id", name):
+        raise Invalid("the id is empty; it would name the list that it is in")
+    # Nothing is safe: an id with a slash would else be two segments and name another resource. Dots are escaped where
+    # they are all there is: URLs drop the segments `.` and `..` (RFC 3986, section 5.2.4).
+    escaped = quote(name, safe="")
+    return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped

@@ -45,17 +45,35 @@ def document_of(error: LoopError) -> dict[str, Any]:
 
 def fault_of(error: msgspec.ValidationError) -> str:
     """Return what msgspec found wrong, with the types of JSON where it names those of Python."""
+    return in_json_types(str(error))
+
+
+def in_json_types(sentence: str) -> str:
+    """Return a sentence of msgspec's with the types of JSON where it names those of Python."""
     # Callers send JSON, in any language; the names of Python's types would mislead them.
-    return _PYTHON_TYPE.sub(lambda found: _JSON_TYPES[found[0]], str(error))
+    return _TYPES.sub(
+        lambda types: _NAME.sub(lambda name: _JSON_TYPES.get(name[0], name[0]), types[0]), sentence
+    )
+
+
+def unreadable(error: Exception) -> str:
+    """Return the sentence about a body that is not JSON in UTF-8, by what its decoder raised."""
+    if isinstance(error, UnicodeDecodeError):
+        return "the body is not valid JSON: it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "the body is not valid JSON that can be read: it is nested too deeply; flatten it"
+    return f"the body is not valid JSON: {error}"
 
 
 _JSON_TYPES: Final = {
-    "`str`": "`string`",
-    "`int`": "`integer`",
-    "`float`": "`number`",
-    "`bool`": "`boolean`",
-    "`dict`": "`object`",
-    "`list`": "`array`",
-    "`NoneType`": "`null`",
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "dict": "object",
+    "list": "array",
+    "NoneType": "null",
 }
-_PYTHON_TYPE: Final = re.compile("|".join(_JSON_TYPES))
+# Only there: a field may be called `int`.
+_TYPES: Final = re.compile(r"\b(?:Expected|got) `[^`]*`")
+_NAME: Final = re.compile(r"\w+")

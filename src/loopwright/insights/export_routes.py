@@ -12,6 +12,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from litestar.response import Stream
 
+from loopwright.catalog.routes import Catalogued
 from loopwright.core.errors import Invalid
 from loopwright.core.ports import Columnar
 from loopwright.warehouse import Warehouse
@@ -51,7 +52,9 @@ def asked_bounds(
     until: Annotated[str | None, QueryParameter(description="End, itself not included.")] = None,
     tz: Annotated[
         str | None,
-        QueryParameter(description="Time zone of since and until (IANA); UTC when not given."),
+        QueryParameter(
+            description="Time zone of since and until (IANA); the tenant's when not given."
+        ),
     ] = None,
     experiment_id: Annotated[
         str | None,
@@ -103,6 +106,7 @@ class ExportController(Controller):
         columnar: Encoding,
         tenant: Acting,
         asked: Bounded,
+        catalog: Catalogued,
         format: Annotated[str, QueryParameter(description="jsonl, csv or parquet.")] = "jsonl",
         cursor: Annotated[
             str,
@@ -120,7 +124,7 @@ class ExportController(Controller):
             tenant,
             since=asked.since,
             until=asked.until,
-            tz=asked.tz,
+            tz=asked.tz or catalog.zones.of(tenant),
             experiment_id=asked.experiment_id,
             consent=asked.consent,
         )

@@ -19,6 +19,7 @@ from litestar.response import Stream
 from loopwright.catalog.routes import Catalogued
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import Invalid
+from loopwright.core.principal import Principal
 from loopwright.trust import Trust, TrustSummary
 from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
@@ -54,7 +55,7 @@ Until = Annotated[
 Zone = Annotated[
     str | None,
     QueryParameter(
-        description="Time zone whose midnights days begin at, as Europe/Berlin (IANA); UTC when not given."
+        description="Time zone whose midnights days begin at, as Europe/Berlin (IANA); the tenant's when not given."
     ),
 ]
 Task = Annotated[str | None, QueryParameter(description="Only this task; all when not given.")]
@@ -94,6 +95,9 @@ Weighing = NamedDependency[SkipValidation[Trust]]
 
 def asked_period(
     insights: Read,
+    catalog: Catalogued,
+    principal: Asking,
+    request: Request[Any, Any, Any],
     days: Days = None,
     since: Since = None,
     until: Until = None,
@@ -115,8 +119,14 @@ def asked_period(
         days=None if days is None else int(days),
         since=since,
         until=until,
-        tz=tz,
+        # Of a tenant that the key may not read the handler says nothing, whatever its zone.
+        tz=tz or catalog.zones.of(_tenant_of(request, principal)),
     )
+
+
+def _tenant_of(request: Request[Any, Any, Any], principal: Principal) -> str:
+    named = request.path_params.get("of_tenant") or request.query_params.get("tenant_id")
+    return named or principal.tenant_id
 
 
 Asked = NamedDependency[SkipValidation[Period]]

@@ -19,13 +19,12 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
 # A number that stands behind `2,` or `2:` is one column, key or line further on; behind `2.` it is a fraction. A card
 # or an address proves itself, so little may forbid it. A phone number is a guess: what is behind it must not go on.
-_NUMBER: Final = re.compile(
-    rf"""(?=[0-9(])(?<![\w\#-])(?<![0-9]\.)(?:
+_SHAPES: Final = rf"""(?:
       (?P<ip>{_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z]))
-      |(?<!/)(?P<card>[0-9]{{14,19}}
+      |%s(?P<card>[0-9]{{14,19}}
         |[0-9]{{4}}(?P<c4>[ -])[0-9]{{4}}(?P=c4)[0-9]{{4}}(?P=c4)[0-9]{{4}}(?:(?P=c4)[0-9]{{3}})?
         |[0-9]{{4}}(?P<c6>[ -])[0-9]{{6}}(?P=c6)[0-9]{{4,5}})(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|\.[0-9]|@)
-      |(?<!/)(?<![0-9]:)(?:
+      |%s(?:
         (?P<nanp>(?:1[ .-])?(?:\([2-9][0-9]{{2}}\)[ ]?|[2-9][0-9]{{2}}(?P<n>[ .-]))
           [2-9][0-9]{{2}}(?(n)(?P=n)|[ .-])[0-9]{{4}})
         |(?P<pairs>0[1-9](?:\.[0-9]{{2}}){{4}})
@@ -33,9 +32,14 @@ _NUMBER: Final = re.compile(
           (?:(?P<t>[ -])[0-9]{{2,8}}(?:(?P=t)[0-9]{{2,8}}){{0,2}})?)
         |(?P<exit>00[1-9][0-9]{{0,2}}[ /-][0-9 ()/-]{{6,20}}(?<=[0-9]))
       )(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|[.:][0-9]|[@>])
-    )""",
-    re.VERBOSE,
+    )"""
+
+_NUMBER: Final = re.compile(
+    r"(?=[0-9(])(?<![\w\#-])(?<![0-9]\.)" + _SHAPES % (r"(?<!/)", r"(?<!/)(?<![0-9]:)"), re.VERBOSE
 )
+# What stands before a candidate may forbid it, but a find is whole: right behind one, a number begins.
+_BEHIND: Final = re.compile(r"(?=[0-9(])" + _SHAPES % ("", ""), re.VERBOSE)
+_BETWEEN: Final = re.compile(r"[ /,;|-]{0,3}")
 
 _DATE: Final = re.compile(
     r"(?<![0-9])(?:(?:19|20)[0-9]{2}([-/. ])[01]?[0-9]\1[0-3]?[0-9]"
@@ -124,7 +128,8 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     spans: list[Span] = []
     # A plus is the strongest sign of a telephone number, so it is tried before cards and addresses.
     if before == "+":
-        if not is_word(text[start - 2 : start - 1]) and (dialled := _dialled(text, start, end)):
+        is_inside = done < start - 1 and is_word(text[start - 2 : start - 1])
+        if not is_inside and (dialled := _dialled(text, start, end)):
             spans.append(("PHONE", start - 1, *dialled))
             start = dialled[0]
     elif start >= done and (called := _called(text, start, end)):
@@ -138,13 +143,25 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
         start -= 1
     if end - start < 7:
         return spans
-    # Two characters past the end are shown to the patterns, which look ahead but cannot match there.
+    done = max(done, spans[-1][2]) if spans else done
     start = max(start, done)
-    while found := _NUMBER.search(text, start, end + 2):
+    while found := _next(text, start, end, done):
         if span := _PROVE_NUMBER[found.lastgroup or ""](text, found):
             spans.append(span)
+            done = span[2]
         start = span[2] if span else found.end()
     return spans
+
+
+def _next(text: str, start: int, end: int, done: int) -> re.Match[str] | None:
+    """Return the next candidate from `start` on; `done` is where the last find ended, 0 before the first."""
+    if done:
+        between = _BETWEEN.match(text, done, end)
+        assert between is not None
+        if start <= between.end() and (found := _BEHIND.match(text, between.end(), end + 2)):
+            return found
+    # Two characters past the end are shown to the patterns, which look ahead but cannot match there.
+    return _NUMBER.search(text, start, end + 2)
 
 
 def _ipv4(text: str, found: re.Match[str]) -> Span | None:
@@ -159,7 +176,13 @@ def _card(text: str, found: re.Match[str]) -> Span | None:
     digits = found[0].replace(" ", "").replace("-", "")
     # Luhn alone lets one number in ten through.
     if not (is_issued(digits) and passes_luhn(digits)):
-        return None
+        if found["c4"] is None or len(digits) != 19:
+            return None
+        # The last three digits may begin the next number.
+        end -= 4
+        digits = digits[:16]
+        if not (is_issued(digits) and passes_luhn(digits)):
+            return None
     # An order number may pass both tests by chance; in one piece, after such a word, it is one.
     if len(digits) == end - start and _ID.precedes(text, start):
         return None
@@ -205,7 +228,8 @@ def _dialled(text: str, start: int, end: int) -> tuple[int, str] | None:
             end = cut
     digits = _digits(text[start:end])
     if len(digits) > most:
-        end = _shorten(text, start, end, most=most)
+        cut = _shorten(text, start, end, most=most)
+        end = _before_trunk(text, start, cut, least=least) or cut
         digits = _digits(text[start:end])
     return (end, "+" + digits) if least <= len(digits) <= most else None
 
@@ -231,6 +255,8 @@ def _called(text: str, start: int, end: int) -> Span | None:
     found = _CALLED.match(text, start, end)
     assert found is not None
     end = _shorten(text, start, found.end(), most=12)
+    if end < found.end():
+        end = _before_trunk(text, start, found.end(), least=7) or end
     digits = _digits(text[start:end])
     if not 7 <= len(digits) <= 12 or _holds_date(text[start:end]):
         return None
@@ -254,6 +280,15 @@ def _shorten(text: str, start: int, end: int, *, most: int) -> int:
     return kept
 
 
+def _before_trunk(text: str, start: int, end: int, *, least: int) -> int | None:
+    """Return the end of a number that is too long: before a group that begins the next number with a trunk 0."""
+    for group in _TRUNK.finditer(text, start, end):
+        if len(_digits(text[start : group.start()])) >= least:
+            return group.start()
+    return None
+
+
+_TRUNK: Final = re.compile(r"[ /]+(?=0[0-9])")
 _GROUP: Final = re.compile(r"[0-9]+")
 _SEPARATORS: Final = re.compile(r"[^0-9]+")
 

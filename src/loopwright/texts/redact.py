@@ -23,7 +23,7 @@ from loopwright.core.text import Redacted, Span
 from . import addresses, numbers, payments, secrets
 from .fold import DASHES, fold
 
-VERSION: Final = "rules-2"
+VERSION: Final = "rules-3"
 
 
 class Rules:

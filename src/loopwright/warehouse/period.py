@@ -17,7 +17,7 @@ from loopwright.core.errors import Invalid
 MAX_DAYS: Final = 3660
 DEFAULT_DAYS: Final = 30
 DEFAULT_ZONE: Final = "UTC"
-"""Tenants carry no zone of their own yet; a request that names none gets this one."""
+"""Where neither a request nor its tenant names one."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -108,3 +110,66 @@ def test_metrics_need_no_key(asked: Callable[[Ask], Any]) -> None:
     answer = asked(lambda client: client.get("/metrics", headers={"authorization": ""}))
     assert answer.status_code == 200
     assert "loopwright_log_head_offset" in answer.text
+
+
+PYTHON = re.compile(
+    r"`[^`]*\b(?:str|int|float|bool|dict|list|NoneType|tuple)\b[^`]*`|\b(?:Traceback|codec|Error\b)|\bdata:"
+)
+ODD: list[Any] = [None, 5, "x", [], {}, True, -1, [None], {"a": None}]
+UNREADABLE = [b"", b"{", b'{"a":"\xff"}', b"[" * 2000, b'{"a":1e999}', b'"\\ud800"']
+
+
+def test_no_route_answers_a_faulty_body_with_words_of_python_or_of_the_framework(
+    asked: Callable[[Ask], Any],
+) -> None:
+    async def ask(client: httpx.AsyncClient) -> list[str]:
+        document = await described(client)
+        schemas = document["components"]["schemas"]
+        odd = []
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if "requestBody" not in operation:
+                    continue
+                found = re.search(r'schemas/(\w+)"', json.dumps(operation["requestBody"]))
+                members = schemas[found[1]].get("properties", ()) if found else ()
+                bodies = [json.dumps({name: value}) for name in members for value in ODD]
+                bodies += [json.dumps(value) for value in ODD]
+                for content in [*map(str.encode, bodies), *UNREADABLE]:
+                    answer = await client.request(
+                        method.upper(),
+                        re.sub(r"{\w+}", "default", path),
+                        content=content,
+                        headers={"content-type": "application/json"},
+                    )
+                    odd += faults_of(answer, f"{method} {path} {content[:60]!r}")
+        return odd
+
+    assert asked(ask) == []
+
+
+def test_no_route_answers_a_faulty_parameter_with_words_of_python_or_of_the_framework(
+    asked: Callable[[Ask], Any],
+) -> None:
+    async def ask(client: httpx.AsyncClient) -> list[str]:
+        document = await described(client)
+        odd = []
+        for path, methods in document["paths"].items():
+            for parameter in methods.get("get", {}).get("parameters", ()):
+                for value in ("½", "-1") if "integer" in str(parameter["schema"]) else ("½",):
+                    if parameter["in"] == "query":
+                        url = re.sub(r"{\w+}", "default", path)
+                        answer = await client.get(url, params={parameter["name"]: value})
+                        odd += faults_of(answer, f"{path} {parameter['name']}={value}")
+        return odd
+
+    assert asked(ask) == []
+
+
+def faults_of(answer: httpx.Response, asked: str) -> list[str]:
+    if answer.status_code < 400:
+        return []
+    if not answer.headers["content-type"].startswith("application/problem+json"):
+        return [f"{asked}: {answer.text}"]
+    detail = answer.json()["detail"]
+    is_odd = answer.status_code >= 500 or PYTHON.search(detail)
+    return [f"{asked}: {answer.status_code} {detail}"] if is_odd else []

@@ -75,8 +75,8 @@ def test_fallbacks_are_put_back_between_what_travelled() -> None:
             {"status": 418, "problem": {"code": "teapot", "title": "short and stout"}},
         ],
     }
-    sent = [False, True, True, False, True]
-    batch = read_batch(json.dumps(answer).encode(), sent=sent)
+    kept = [SKIPPED, None, None, SKIPPED, None]
+    batch = read_batch(json.dumps(answer).encode(), kept=kept)
     assert (batch.accepted, batch.rejected, batch.skipped) == (1, 2, 2)
     first, stored, gone, last, odd = batch.results
     assert first is last is SKIPPED
@@ -88,6 +88,6 @@ def test_fallbacks_are_put_back_between_what_travelled() -> None:
 
 def test_a_batch_of_fallbacks_alone_has_a_result_for_each() -> None:
     empty = b'{"accepted": 0, "duplicates": 0, "rejected": 0, "results": []}'
-    batch = read_batch(empty, sent=[False, False])
+    batch = read_batch(empty, kept=[SKIPPED, SKIPPED])
     assert batch.results == (SKIPPED, SKIPPED)
     assert batch.skipped == 2

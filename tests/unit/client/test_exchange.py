@@ -366,9 +366,23 @@ def test_a_batch_of_fallbacks_only_needs_no_server() -> None:
     assert (got.skipped, len(got.results), steps) == (1, 1, [])
 
 
-def test_a_batch_item_that_makes_no_sense_is_refused_before_sending() -> None:
-    with pytest.raises(LoopError, match="rewrad"):
-        feedback_batch(terms(), [{"request_id": "a", "rewrad": 1}])
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"request_id": "a", "rewrad": 1},
+        {"request_id": "a"},
+        {"request_id": "a", "reward": "1"},
+        {"request_id": 7, "reward": 1},
+        {"request_id": "a", "reward": 1, "event_id": object()},
+    ],
+)
+def test_an_item_that_cannot_be_sent_is_refused_alone_in_its_place(item: dict[str, Any]) -> None:
+    shared = terms()
+    got, steps = play(shared, feedback_batch(shared, [item, {"request_id": None, "reward": 1}]))
+    assert not steps
+    assert (got.rejected, got.skipped) == (1, 1)
+    assert isinstance(got.results[0], LoopError)
+    assert got.results[0].status == 422
 
 
 def test_creating_is_repeated_only_when_it_cannot_have_happened() -> None:

@@ -23,13 +23,20 @@ def test_a_change_is_repeated_only_when_it_cannot_have_arrived() -> None:
 
 @pytest.mark.parametrize(
     ("id", "expected"),
-    [("a", "a"), ("team/a", "team%2Fa"), ("?x=1#", "%3Fx%3D1%23"), ("ä b", "%C3%A4%20b")],
+    [
+        ("a", "a"),
+        ("team/a", "team%2Fa"),
+        ("?x=1#", "%3Fx%3D1%23"),
+        ("ä b", "%C3%A4%20b"),
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+    ],
 )
 def test_an_id_stays_one_segment_whatever_it_contains(id: str, expected: str) -> None:
     assert segment(id) == expected
 
 
-@pytest.mark.parametrize("id", [None, 3, "\ud800"])
+@pytest.mark.parametrize("id", [None, 3, "\ud800", ""])
 def test_an_id_that_no_path_can_carry_is_refused(id: str) -> None:
     with pytest.raises(Invalid, match="id is"):
         segment(id)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopwright.core.problem import fault_of
+from loopwright.core.problem import fault_of, in_json_types
 
 
 class Shape(msgspec.Struct):
@@ -35,3 +35,16 @@ def test_a_fault_names_the_types_of_json(given: Any, sentence: str) -> None:
 
 def decoded(given: Any) -> Shape:
     return msgspec.json.decode(msgspec.json.encode(given), type=Shape)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("Expected `str | null`, got `int`", "Expected `string | null`, got `integer`"),
+        ("Expected `int` >= 0", "Expected `integer` >= 0"),
+        ("Expected `dict | list`, got `NoneType`", "Expected `object | array`, got `null`"),
+        ("Object contains unknown field `int`", "Object contains unknown field `int`"),
+    ],
+)
+def test_every_place_of_a_type_names_it_as_json_does(sentence: str, expected: str) -> None:
+    assert in_json_types(sentence) == expected

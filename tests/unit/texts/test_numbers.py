@@ -5,6 +5,7 @@ import re
 import pytest
 
 from loopwright.texts.numbers import number
+from loopwright.texts.redact import find
 
 RUN = re.compile(r"[0-9][0-9 ()./-]*[0-9]")
 
@@ -70,3 +71,31 @@ def test_an_international_number_keeps_to_the_length_of_its_country() -> None:
 def test_what_was_found_before_is_not_read_again() -> None:
     text = "212-555-0199 212-555-0142"
     assert [value for *_, value in finds(text, done=13)] == ["+12125550142"]
+
+
+FINDS = {
+    "CARD": "4111 1111 1111 1111",
+    "CARD in one piece": "4111111111111111",
+    "IBAN": "DE89 3704 0044 0532 0130 00",
+    "IP": "192.168.1.17",
+    "IPv6": "2001:db8::1",
+    "EMAIL": "jane@example.org",
+    "PHONE": "+49 151 23456789",
+    "PHONE with exit code": "0049 151 23456789",
+    "PHONE in America": "(212) 555-0123",
+    "PHONE in France": "01.23.45.67.89",
+    "PHONE after its word": "tel 5550123",
+    "TOKEN": "ghp_" + "a1" * 18,
+}
+NUMBERS = ["+49 30 1234567", "030 12345678", "(212) 555-0199", "01.23.45.67.88", "0049 30 1234567"]
+
+
+@pytest.mark.parametrize("behind", NUMBERS)
+@pytest.mark.parametrize("name", FINDS)
+def test_a_number_right_behind_another_find_is_found(name: str, behind: str) -> None:
+    missed = [
+        text
+        for between in (" ", "/", ", ", "; ", " / ")
+        if len(find(text := FINDS[name] + between + behind)) != 2
+    ]
+    assert missed == []

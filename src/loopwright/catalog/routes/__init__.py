@@ -14,6 +14,7 @@ from .keys import KeysController
 from .policies import PoliciesController
 from .signing_keys import SigningKeysController, SigningRing
 from .tenants import TenantsController, UsageOf
+from .zones import TimeZoneController
 
 __all__ = ["CONTROLLERS", "Catalogued", "SigningRing", "UsageOf"]
 
@@ -21,6 +22,7 @@ CONTROLLERS: Final = (
     ExperimentsController,
     PoliciesController,
     TenantsController,
+    TimeZoneController,
     KeysController,
     SigningKeysController,
 )

@@ -14,7 +14,7 @@ from loopwright.core.ports import Mark
 from loopwright.core.reward import RewardSpec, normalise
 from loopwright.feedback.draft import Draft
 from loopwright.feedback.identity import canonical, holder, inside_key, reward_content, reward_key
-from loopwright.feedback.rewards import identity_of
+from loopwright.feedback.rewards import FOREIGN, identity_of
 from loopwright.feedback.wire.shape import INNER
 from loopwright.people import Person
 
@@ -143,6 +143,9 @@ def _reported(
                 who = Who(note.person, target.session_id or note.session_id, note.address)
                 reward = Received(event_id, received_ms, decision, earned, derived=True, who=who)
                 rewards = [(reward, _reward_mark(taught, reward, mark))]
+        elif type(feedback) is Outcome and feedback.metric != taught.metric:
+            # Other kinds of feedback are about the answer; an outcome is meant to be a reward.
+            note = replace(note, flags=(*note.flags, *FOREIGN))
     fact = Reported(event_id, received_ms, tenant_id, target, feedback, note)
     return ((fact, mark), *rewards) if rewards else ((fact, mark),)
 

@@ -16,6 +16,7 @@ from loopwright.core.decision import Decision
 from loopwright.core.errors import BodyMalformed, Invalid
 from loopwright.core.events import Fact, Interacted, Reported, Stepped
 from loopwright.core.feedback import Correction
+from loopwright.core.problem import unreadable
 from loopwright.feedback.draft import Draft, Verify
 from loopwright.feedback.members import shown
 
@@ -111,7 +112,7 @@ def check_text(item: Any) -> None:
 
 def malformed(error: Exception) -> BodyMalformed:
     """Return the error for a body that is not JSON, or not UTF-8."""
-    return BodyMalformed(f"the body is not valid JSON in UTF-8: {error}")
+    return BodyMalformed(unreadable(error))
 
 
 def _shape_of(item: dict[str, Any], path: str) -> Shape:

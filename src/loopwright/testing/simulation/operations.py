@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from loopwright.core.errors import Conflict, NotFound, Unauthenticated
+from loopwright.core.errors import Conflict, LoopError, NotFound, Unauthenticated
 from loopwright.core.reward import RewardSpec
 
 from .parts import TENANT
@@ -279,8 +279,10 @@ def _send(world: World, batch: list[Sent]) -> None:
         {"request_id": sent.request_id, "reward": sent.reward, "event_id": sent.event_id}
         for sent in batch
     ]
-    answers = world.loop.agent.feedback_batch(items)
+    answers = world.loop.agent.feedback_batch(items).results
     for sent, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, LoopError):
+            raise answer
         # A duplicate was acknowledged before, or by another sender; it promises nothing new.
         if not answer.duplicate:
             sent.is_acknowledged = True

@@ -64,6 +64,21 @@ def test_what_no_reward_can_be_is_kept_and_flagged() -> None:
     world.close()
 
 
+@pytest.mark.parametrize(("metric", "flags"), [("reward", ()), ("sold", ("foreign_metric",))])
+def test_an_outcome_of_a_metric_that_its_experiment_does_not_learn_from_is_flagged(
+    world: World, metric: str, flags: tuple[str, ...]
+) -> None:
+    token = SIGNER.sign(world.decision())
+    item = {"kind": "outcome", "metric": metric, "value": 1}
+    assert world.fact({**item, "request_id": token}).note.flags == flags
+    # Nothing says which experiment an outcome without a decision is for.
+    assert world.fact({**item, "output_id": "o"}).note.flags == ()
+    call = {"request_id": token, "id": "call", "outcomes": [{"name": metric, "value": 1}]}
+    inner = world.take(call, path="interaction").facts[1]
+    assert isinstance(inner, Reported)
+    assert inner.note.flags == flags
+
+
 def test_nobody_trains_who_does_not_allow_it(rated: World) -> None:
     item = {**STARS, "user_id": "u", "request_id": SIGNER.sign(rated.decision())}
     assert len(rated.take({**item, "consent": ["store", "analyze"]}).facts) == 1
