@@ -35,7 +35,7 @@ from loopwright.app.settings import load_settings
 from loopwright.app.wiring import Services
 from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.events import Received
 from loopwright.eventlog import Reader, Segments
 from loopwright.learning.replay import replay

@@ -33,7 +33,8 @@ from loopwright.app.acks import Acks
 from loopwright.app.hot import FeedbackBatch
 from loopwright.app.metrics import Metrics
 from loopwright.app.server import SWITCH_INTERVAL_S, _quiet_collector
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.catalog import Meters
 from loopwright.core.clock import SystemClock
 from loopwright.core.decision import Decision

@@ -31,7 +31,7 @@ from typing import Any, Final
 from loopwright.backends import resolve
 from loopwright.backends.duckdb import DuckDB
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import Clock, SystemClock
 from loopwright.core.events import Fact, Interacted, Reported

@@ -21,7 +21,8 @@ from typing import Any
 
 from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Rating

@@ -17,7 +17,8 @@ from loopwright.backends.memory import (
     memory_database,
 )
 from loopwright.backends.snapshots import DatabaseSnapshotStore
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.ports import (
     BlobStore,
     Database,

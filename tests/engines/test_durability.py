@@ -90,7 +90,7 @@ def assert_synced_before(all_calls: list[Call], mark: str, *, answered_at: int) 
 
 APPEND = """
 import os, sys
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Ticked
 from loopwright.eventlog import Writer

@@ -19,7 +19,7 @@ from tests.unit.warehouse.world import NOW, feedback, loader, warehouse
 
 from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.errors import LogCorrupt
 from loopwright.eventlog import Reader, Segments
@@ -338,7 +338,7 @@ SEALS: Final = """
 import sys
 from loopwright.backends.duckdb import Parquet
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.events import Ticked
 from loopwright.eventlog import Sealer, Segments

@@ -16,7 +16,8 @@ from tests.unit.catalog.routes.caller import GREETING, Caller, Client, code
 
 from loopwright.app.asgi import problem
 from loopwright.app.keyring import KeyRing
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.catalog import Catalog, Counted, Usage
 from loopwright.catalog.routes import CONTROLLERS
 from loopwright.core.decision import Decision

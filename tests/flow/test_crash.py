@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.crash import Victim
 
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.decision import Decision
 from loopwright.core.events import Received
@@ -22,7 +22,7 @@ from loopwright.eventlog import Reader
 # Appends the numbers from its argument on, forever, and writes down each that was acknowledged.
 APPEND = """
 import itertools, os, random, sys, time
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Ticked
 from loopwright.core.ports import Committed

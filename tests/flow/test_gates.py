@@ -11,7 +11,7 @@ import pytest
 
 import loopwright
 from loopwright.app.embedded import Loop
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.catalog import Amendment, ArmChange
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import loopwright
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.ports import Offset
 from loopwright.core.reward import RewardSpec
 from loopwright.core.upcast import decode

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import loopwright
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.cli.doctor import doctor
 from loopwright.core.events import Changed
 from loopwright.core.ports import START

@@ -21,7 +21,8 @@ from litestar.openapi import OpenAPIConfig
 
 from loopwright.app.acks import Acks
 from loopwright.app.asgi import problem
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.decision import Decision
 from loopwright.core.errors import LoopError
 from loopwright.core.events import Consented, Erased, Fact, Interacted, Reported, Stepped

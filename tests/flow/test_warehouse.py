@@ -12,7 +12,7 @@ from typing import Final
 from tests.unit.warehouse.world import loader, warehouse
 
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.eventlog import Reader
 from loopwright.warehouse import manifest
@@ -22,7 +22,7 @@ ROUNDS: Final = 6
 CHILD: Final = """
 import sys
 from pathlib import Path
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import SystemClock
 from loopwright.core.events import Reported

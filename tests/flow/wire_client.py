@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.events import Interacted, Reported, Stepped
 from loopwright.core.ports import START
 from loopwright.core.upcast import decode

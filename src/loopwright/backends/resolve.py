@@ -26,7 +26,7 @@ from loopwright.core.ports import (
 if TYPE_CHECKING:
     from loopwright.core.ports import Keys
 
-    from .sqlite import Verified
+    from .sqlite_log import Verified
 
 LOADER_MEMORY: Final = "512MB"
 """Merging sorts within it, and on disk beyond: the loader shares the server's machine."""
@@ -51,7 +51,7 @@ def event_log(url: str) -> EventLog:
     """Open the event log at `url`. Raises `SettingsInvalid` for a scheme that is no event log."""
     match _scheme(url):
         case "sqlite":
-            from .sqlite import SqliteEventLog
+            from .sqlite_log import SqliteEventLog
 
             return SqliteEventLog(path_of(url))
         case "memory":
@@ -149,7 +149,7 @@ def verified(url: str) -> Verified | None:
     """
     if _scheme(url) != "sqlite":
         return None
-    from .sqlite import SqliteEventLog
+    from .sqlite_log import SqliteEventLog
 
     with closing(SqliteEventLog(path_of(url))) as log:
         return log.verify()

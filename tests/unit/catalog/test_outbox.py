@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.catalog import ArmChange, Catalog
 from loopwright.catalog.outbox import Outbox
 from loopwright.core.errors import DiskFull, NotInForce, Unauthenticated

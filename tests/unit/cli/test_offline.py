@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import loopwright.app.embedded as embedded
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.cli.offline import unserved, warehouse_of
 from loopwright.cli.options import Server
 from loopwright.core.errors import DirectoryLocked, SettingsInvalid

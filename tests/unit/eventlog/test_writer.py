@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.backends.memory import MemoryEventLog
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import DiskFull, Invalid, LoopError, OutcomeUnknown, Overloaded
 from loopwright.core.events import Decided, Fact, Received, Ticked

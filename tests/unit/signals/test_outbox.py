@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core.events import Reported
 from loopwright.core.feedback import Note, Signal, Target
 from loopwright.core.schema import apply_schema

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopwright.backends.sqlite import SqliteDatabase, SqliteEventLog
+from loopwright.backends.sqlite import SqliteDatabase
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import MINUTE_MS as MINUTE
 from loopwright.core.decision import Decision

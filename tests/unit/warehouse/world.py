@@ -8,7 +8,7 @@ from typing import Any
 from loopwright.backends import resolve
 from loopwright.backends.duckdb import DuckDB
 from loopwright.backends.files import FolderBlobStore
-from loopwright.backends.sqlite import SqliteEventLog
+from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.core import upcast
 from loopwright.core.clock import Clock
 from loopwright.core.decision import Decision

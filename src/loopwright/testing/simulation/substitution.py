@@ -18,7 +18,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
-from loopwright.backends import files, sqlite
+from loopwright.backends import files, sqlite, sqlite_log
 
 from .kernel import active, simulated
 from .machine import SimulatedLock, blobs_of, database_of, log_of
@@ -108,7 +108,7 @@ class Substitution:
         return {
             id(real): either(real, made)
             for real, made in (
-                (sqlite.SqliteEventLog, lambda *a, **k: log_of(simulated().machine, *a, **k)),
+                (sqlite_log.SqliteEventLog, lambda *a, **k: log_of(simulated().machine, *a, **k)),
                 (sqlite.SqliteDatabase, lambda *a, **k: database_of(simulated().machine, *a, **k)),
                 (files.FolderBlobStore, lambda *a, **k: blobs_of(simulated().machine, *a, **k)),
                 (files.DirectoryLock, SimulatedLock),
