@@ -38,7 +38,8 @@ def test_whatever_ends_a_transaction_early_rolls_it_back(error: type[BaseExcepti
                 open_one.execute("INSERT INTO t VALUES (1)")
                 raise error
 
-        pytest.raises(error, fail)
+        with pytest.raises(error):
+            fail()
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
         with begun(connection) as open_one:
             open_one.execute("INSERT INTO t VALUES (2)")
