@@ -24,11 +24,7 @@ LONG_FILES: Final = frozenset(
     }
 )
 LONG_FUNCTIONS: Final[frozenset[str]] = frozenset()
-LARGE_CLASSES: Final = frozenset(
-    {
-        "testing/simulation/world.py:World",
-    }
-)
+LARGE_CLASSES: Final[frozenset[str]] = frozenset()
 
 WITHOUT_NAMESAKE: Final = frozenset(
     {
