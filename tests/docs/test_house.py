@@ -20,11 +20,7 @@ MOST_LINES, MOST_IN_FUNCTION, MOST_METHODS = 400, 60, 20
 
 LONG_FILES: Final[frozenset[str]] = frozenset({"app/embedded.py"})
 LONG_FUNCTIONS: Final[frozenset[str]] = frozenset()
-LARGE_CLASSES: Final = frozenset(
-    {
-        "testing/simulation/world.py:World",
-    }
-)
+LARGE_CLASSES: Final[frozenset[str]] = frozenset()
 
 WITHOUT_NAMESAKE: Final = frozenset(
     {

@@ -11,12 +11,13 @@ from __future__ import annotations
 from .invariants import INVARIANTS, Invariant
 from .operations import OPERATIONS, Operation
 from .schedule import Failure, Schedule, Simulation, Step, explore, replay
-from .world import Book, Violated, World
+from .world import Book, Clients, Violated, World
 
 __all__ = [
     "INVARIANTS",
     "OPERATIONS",
     "Book",
+    "Clients",
     "Failure",
     "Invariant",
     "Operation",

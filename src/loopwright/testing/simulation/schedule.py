@@ -212,7 +212,7 @@ class Simulation:
             world.kernel.rng.seed(step.seed)
             apply = partial(operation.apply, world, rng)
             if operation.by == "client":
-                world.run(operation.name, apply, overlaps=step.overlaps)
+                world.clients.run(operation.name, apply, overlaps=step.overlaps)
             else:
                 apply()
             if world.is_crashed():

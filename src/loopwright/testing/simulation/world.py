@@ -89,6 +89,58 @@ class Book:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+class Clients:
+    """The operations that run in the process on threads of their own, and what they were answered."""
+
+    def __init__(self, kernel: Kernel, is_undisturbed: Callable[[], bool]) -> None:
+        self._kernel, self._is_undisturbed = kernel, is_undisturbed
+        self._running: list[Task] = []
+
+    def run(self, name: str, apply: Callable[[], object], *, overlaps: bool = False) -> bool:
+        """Run an operation as a client; False when the process crashed meanwhile."""
+        task = self._kernel.spawn(f"client {name}", apply)
+        self._running.append(task)
+        if overlaps:
+            return True
+        self._kernel.wait(lambda: task.is_done or self._kernel.is_crashed)
+        self.hear()
+        return not self._kernel.is_crashed
+
+    def finish(self) -> bool:
+        """Wait for the clients that still run; False when the process crashed meanwhile."""
+        self._kernel.wait(
+            lambda: self._kernel.is_crashed or all(task.is_done for task in self._running)
+        )
+        self.hear()
+        return not self._kernel.is_crashed
+
+    def forget(self) -> None:
+        """Expect no more answers: the process that owed them has ended."""
+        self._running.clear()
+
+    def hear(self) -> None:
+        """Take the answers of those that have ended; raise `Violated` for one that is no proper answer."""
+        for task in [task for task in self._running if task.is_done]:
+            self._running.remove(task)
+            if task.error is None:
+                continue
+            self._kernel.ended.remove(task)
+            error = task.error
+            if isinstance(error, Violated):
+                raise error
+            if isinstance(error, LoopError):
+                # A refusal of 4xx is an answer, and so is a 5xx after an engine refused; a 5xx on sound engines
+                # is a fault.
+                if error.status < 500 or not self._is_undisturbed():
+                    continue
+                found = f"{error.status} {error.code}: {error.message}"
+            else:
+                found = f"{type(error).__name__}: {error}"
+            raise Violated(
+                "clients are answered", expected=f"an answer to {task.name}", found=found
+            ) from error
+
+
 class World:
     """The process, its machine and its clients, for operations and invariants."""
 
@@ -108,7 +160,7 @@ class World:
         """Reports that clients have asked for: the engine of reports is only opened when there are any."""
         self._settings = settings
         self._parts: Parts | None = None
-        self._clients: list[Task] = []
+        self.clients = Clients(kernel, lambda: self.is_undisturbed)
         self._left: int | None = None
         self._ids = 0
         self._refused_before = 0
@@ -153,7 +205,7 @@ class World:
 
     def stop(self) -> None:
         """Shut the process down in order, after its clients have ended."""
-        self.finish_clients()
+        self.clients.finish()
         if self._parts is None:
             return
         # Before the orderly end, in which threads end rightly.
@@ -186,24 +238,6 @@ class World:
                 raise Violated(what, expected="no error", found=found) from error
             self.machine.repair()
             return False
-
-    def run(self, name: str, apply: Callable[[], object], *, overlaps: bool = False) -> bool:
-        """Run an operation as a client; False when the process crashed meanwhile."""
-        task = self.kernel.spawn(f"client {name}", apply)
-        self._clients.append(task)
-        if overlaps:
-            return True
-        self.kernel.wait(lambda: task.is_done or self.kernel.is_crashed)
-        self._hear_clients()
-        return not self.kernel.is_crashed
-
-    def finish_clients(self) -> bool:
-        """Wait for the clients that still run; False when the process crashed meanwhile."""
-        self.kernel.wait(
-            lambda: self.kernel.is_crashed or all(task.is_done for task in self._clients)
-        )
-        self._hear_clients()
-        return not self.kernel.is_crashed
 
     def call(self, function: Callable[[], T]) -> T | object:
         """Run `function` in the process and return its answer; `_CRASHED` when the process crashed meanwhile."""
@@ -238,7 +272,7 @@ class World:
     def settle(self) -> bool:
         """Let the learner and everything else reach the end of the log; False when the process crashed."""
         self.machine.repair()
-        if not self.finish_clients():
+        if not self.clients.finish():
             return False
         for attempt in range(2 * _PATIENCE):
             if attempt == _PATIENCE and self._complaint():
@@ -287,8 +321,8 @@ class World:
         self.machine.disconnect()
         if self.kernel.is_stuck:
             raise Violated("it comes to an end", expected="an end", found=self.kernel.is_stuck)
-        self._hear_clients()
-        self._clients.clear()
+        self.clients.hear()
+        self.clients.forget()
         self.kernel.ended.clear()
         self._parts = None
         self.crashes += 1
@@ -298,27 +332,6 @@ class World:
             power_is_lost = self.rng.random() < 0.4
         if power_is_lost:
             self.machine.lose_power(self.rng)
-
-    def _hear_clients(self) -> None:
-        for task in [task for task in self._clients if task.is_done]:
-            self._clients.remove(task)
-            if task.error is None:
-                continue
-            self.kernel.ended.remove(task)
-            error = task.error
-            if isinstance(error, Violated):
-                raise error
-            if isinstance(error, LoopError):
-                # A refusal of 4xx is an answer, and so is a 5xx after an engine refused; a 5xx on sound engines
-                # is a fault.
-                if error.status < 500 or not self.is_undisturbed:
-                    continue
-                found = f"{error.status} {error.code}: {error.message}"
-            else:
-                found = f"{type(error).__name__}: {error}"
-            raise Violated(
-                "clients are answered", expected=f"an answer to {task.name}", found=found
-            ) from error
 
 
 class _Crashed:
