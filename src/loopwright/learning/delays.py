@@ -14,7 +14,6 @@ the window ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -25,13 +24,13 @@ from loopwright.core.experiment import Experiment
 from loopwright.core.reward import settle
 from loopwright.policies import Batch, Policy, Problem, State
 
-from .memory import Memory, Remembered
+from .memory import PAGE, Memory, Remembered
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BINS: Final = 24
-_LEVELS: Final = 12
+_LEVELS: Final = 10
 _SHARE: Final = 3
 """A cohort is at most a third as wide as its youngest decision is old."""
 _RATIO: Final = 2.0**0.5
@@ -54,22 +53,29 @@ class Cohort:
     """Decisions of one stretch of time: how many, when their first feedback came, and which are silent.
 
     `decided` int64[K] by arm, `answered` int64[K, BINS] by arm and age, `made_ms` the sum of the times they were made.
-    `silent` is the state that a policy has after learning the default reward of each decision that waits.
+    `silent` is the state that a policy has after learning the default reward of each decision that waits, but for those
+    that have begun or ended since it was last asked for; `waiting` int64[K] counts them all.
     """
 
-    __slots__ = ("answered", "decided", "made_ms", "silent")
+    __slots__ = ("answered", "begun", "decided", "ended", "made_ms", "silent", "waiting")
 
     def __init__(self, arms: int, silent: State) -> None:
         self.decided: Ints = np.zeros(arms, np.int64)
         self.answered: Ints = np.zeros((arms, BINS), np.int64)
         self.made_ms = 0
         self.silent = silent
+        self.waiting: Ints = np.zeros(arms, np.int64)
+        self.begun: list[Remembered] = []
+        self.ended: list[Remembered] = []
 
     def take(self, other: Cohort) -> None:
         """Add the counts of `other`."""
         self.decided += other.decided
         self.answered += other.answered
         self.made_ms += other.made_ms
+        self.waiting += other.waiting
+        self.begun += other.begun
+        self.ended += other.ended
 
 
 class Delays:
@@ -97,19 +103,20 @@ class Delays:
         for cohort in (self._past, *self._cohorts.values()):
             cohort.decided = np.pad(cohort.decided, (0, more))
             cohort.answered = np.pad(cohort.answered, ((0, more), (0, 0)))
+            cohort.waiting = np.pad(cohort.waiting, (0, more))
             if cohort.silent is not None:
                 cohort.silent = self._policy.grow(problem, cohort.silent)
 
     @property
     def is_waiting(self) -> bool:
         """Whether any decision waits for feedback."""
-        return any(any(self._policy.counts(c.silent)) for c in self._cohorts.values())
+        return any(cohort.waiting.any() for cohort in self._cohorts.values())
 
     def pending(self) -> list[int]:
         """Return how many decisions of each arm wait for feedback."""
         found = np.zeros(len(self._problem.arms), np.int64)
         for cohort in self._cohorts.values():
-            found += self._policy.counts(cohort.silent)
+            found += cohort.waiting
         return [int(n) for n in found]
 
     def weigh_otherwise(self, then_ms: float, now_ms: float) -> bool:
@@ -120,18 +127,22 @@ class Delays:
 
     def begin(self, decisions: list[Remembered], *, is_new: bool = True) -> None:
         """Take in decisions that begin to wait; those that were counted before are not `is_new`."""
-        for cohort, rows in self._by_cohort(decisions):
+        for row in decisions:
+            cohort = self._cohort(row.decided_at_ms)
             if is_new:
-                cohort.decided += np.bincount(
-                    [row.arm for row in rows], minlength=len(cohort.decided)
-                )
-                cohort.made_ms += sum(row.decided_at_ms for row in rows)
-            cohort.silent = self._policy.learn(self._problem, cohort.silent, self._batch(rows))
+                cohort.decided[row.arm] += 1
+                cohort.made_ms += row.decided_at_ms
+            cohort.waiting[row.arm] += 1
+            cohort.begun.append(row)
+            if len(cohort.begun) == PAGE:
+                self._settle(cohort)
 
     def end(self, decisions: list[Remembered]) -> None:
         """Take out decisions that wait no longer: what they earned is in the learned state now."""
-        for cohort, rows in self._by_cohort(decisions):
-            cohort.silent = self._policy.unlearn(self._problem, cohort.silent, self._batch(rows))
+        for row in decisions:
+            cohort = self._cohort(row.decided_at_ms)
+            cohort.waiting[row.arm] -= 1
+            cohort.ended.append(row)
 
     def answer(self, answered: list[tuple[Remembered, int]]) -> None:
         """Count the first feedback of decisions, each with the time of the feedback."""
@@ -166,8 +177,9 @@ class Delays:
         )
         told = self._is_told(state, seen).astype(np.float64)
         silent = [
-            (cohort.silent, told * weight)
+            (self._settle(cohort), told * weight)
             for cohort, weight in zip(self._cohorts.values(), weights, strict=True)
+            if cohort.waiting.any()
         ]
         return self._policy.weighted(self._problem, [(state, told), *silent])
 
@@ -222,7 +234,7 @@ class Delays:
             level, index = place
             youngest_ms = now_ms - ((index + 1) * self._narrowest_ms << level)
             cohort = self._cohorts[place]
-            if youngest_ms >= self.window_ms and not any(self._policy.counts(cohort.silent)):
+            if youngest_ms >= self.window_ms and not cohort.waiting.any():
                 self._past.take(self._cohorts.pop(place))
                 continue
             while level < _LEVELS and self._is_old(level + 1, index >> 1, now_ms):
@@ -235,10 +247,11 @@ class Delays:
                 self._cohorts[level, index] = cohort
                 continue
             wider.take(cohort)
-            one = np.ones(len(cohort.decided))
-            wider.silent = self._policy.weighted(
-                self._problem, [(wider.silent, one), (cohort.silent, one)]
-            )
+            if any(self._policy.counts(cohort.silent)):
+                one = np.ones(len(cohort.decided))
+                wider.silent = self._policy.weighted(
+                    self._problem, [(wider.silent, one), (cohort.silent, one)]
+                )
 
     # Cohorts
 
@@ -261,12 +274,20 @@ class Delays:
         self._cohorts[0, index] = made
         return made
 
-    def _by_cohort(self, decisions: list[Remembered]) -> Iterator[tuple[Cohort, list[Remembered]]]:
-        groups: dict[int, tuple[Cohort, list[Remembered]]] = {}
-        for row in decisions:
-            cohort = self._cohort(row.decided_at_ms)
-            groups.setdefault(id(cohort), (cohort, []))[1].append(row)
-        yield from groups.values()
+    def _settle(self, cohort: Cohort) -> State:
+        """Return the state of a cohort's silent decisions, with what has begun and ended in it.
+
+        Late, because cohorts are merged until then: learning one by one would cost a hundred times as much.
+        """
+        if cohort.begun:
+            batch = self._batch(cohort.begun)
+            cohort.silent = self._policy.learn(self._problem, cohort.silent, batch)
+            cohort.begun = []
+        if cohort.ended:
+            batch = self._batch(cohort.ended)
+            cohort.silent = self._policy.unlearn(self._problem, cohort.silent, batch)
+            cohort.ended = []
+        return cohort.silent
 
     def _batch(self, rows: list[Remembered]) -> Batch:
         vectors = [row.vector for row in rows if row.vector is not None]
