@@ -108,7 +108,7 @@ def openapi() -> dict[str, Any]:
 
 
 def commands() -> list[str]:
-    """Return the full name of every command of the CLI; groups are left out."""
+    """Return the full name of every command of the CLI; groups that do nothing themselves are left out."""
     from loopwright.cli import app
 
     return list(_commands(app, "loopwright"))
@@ -499,7 +499,7 @@ def _described(module: str, name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _commands(app: Any, name: str) -> Iterator[str]:
     inner = [command for command in app if not command.startswith("-")]
-    if not inner:
+    if not inner or app.default_command is not None:
         yield name
     for command in inner:
         yield from _commands(app[command], f"{name} {command}")

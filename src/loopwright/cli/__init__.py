@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "serve": ("serve:serve", "Serve select and feedback over HTTP, and learn."),
     "demo": ("demo:demo", "Start a server and watch it learn from real data."),
     "replay": ("replay:replay", "Drive a logged stream through select, feedback and learning."),
-    "simulate": ("simulate:simulate", "Compare policies on made-up arms before going live."),
+    "simulate": ("simulate:app", "Compare policies on made-up arms, or limits in made-up worlds."),
     "experiments": ("experiments:app", "Create experiments, start and end them, see how they do."),
     "report": ("report:report", "Tell how good the product is: metrics, trends, failures, drift."),
     "check-trigger": ("check_trigger:check_trigger", "Tell whether to retrain; start it if so."),

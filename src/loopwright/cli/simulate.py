@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from loopwright.core.errors import Invalid
 
@@ -26,6 +26,14 @@ _COMPARED: Final = ("BetaThompson", "KLUCB", "UCB1Tuned", "EpsilonGreedy", "Unif
 """Policies that are tried when none is named: one of each family, and chance as the yardstick."""
 
 
+app: Final = App(name="simulate", help_format="plaintext")
+app.command(
+    "loopwright.cli.simulate_limits:limits",
+    name="limits",
+    help="Compare controllers of a refill rate in ten made-up worlds.",
+)
+
+
 @dataclass
 class Run:
     """What one policy did in one simulated run."""
@@ -35,6 +43,7 @@ class Run:
     best: list[bool] = field(default_factory=list)
 
 
+@app.default
 def simulate(
     *,
     arms: Annotated[

@@ -33,7 +33,7 @@ class Rate(msgspec.Struct, frozen=True):
             raise Invalid(f"the version of a rate is {self.version}; versions start at 0")
 
 
-class Admission(msgspec.Struct, frozen=True):
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """The answer to one request.
 
     `allowed` is what the caller does; `fits` is what the bucket says, which differs in the mode `shadow`.

@@ -12,11 +12,11 @@ import msgspec
 
 from .bucket import SECOND_NS, Rate, fits, refilled
 
-EXAMINED: Final = 4
+EXAMINED: Final = 2
 """Buckets that each new key looks at for expiry: more than one, so that the store shrinks faster than it grows."""
 
 
-class Bucket(msgspec.Struct):
+class Bucket(msgspec.Struct, gc=False):
     """What is kept per key. It knows no rate, so a new rate applies at once and loses nothing."""
 
     tokens: float
@@ -131,9 +131,12 @@ class MemoryBuckets:
         """Examine the buckets longest unexamined; those that stay go to the end of the queue."""
         nearest: tuple[int, str] | None = None
         for _ in range(min(EXAMINED, len(self._buckets))):
-            key, bucket = self._buckets.popitem(last=False)
-            if bucket.full_at_ns > now:
-                self._buckets[key] = bucket
+            key = next(iter(self._buckets))
+            bucket = self._buckets[key]
+            if bucket.full_at_ns <= now:
+                del self._buckets[key]
+            else:
+                self._buckets.move_to_end(key)
                 if nearest is None or bucket.full_at_ns < nearest[0]:
                     nearest = (bucket.full_at_ns, key)
         if nearest is not None and len(self._buckets) >= self._most_keys:
