@@ -39,8 +39,10 @@ _LATE: Final = 4
 """Last bins whose rate is assumed to go on: the oldest three quarters of what was seen, as few are that old."""
 _PRIOR: Final = 1.0
 """Weight of a uniform delay beside the estimate, in conversions."""
-_LEAST_SEEN: Final = 0.25
-"""Share of an arm's feedback that its oldest decisions must have had time for, before the arm is estimated at all."""
+_LEAST_SEEN: Final = 0.3
+"""Share of an arm's feedback that its decisions must have had time for, before the arm is estimated at all."""
+_NEARLY_ALL: Final = 0.8
+"""Share of decisions with feedback from which on it is believed that every decision gets it."""
 
 _WEIGHED: Final = 8
 """Decisions that wait are weighed anew each 2⁻⁸ of the window."""
@@ -165,17 +167,18 @@ class Delays:
         """Return `state` with the silent decisions in it, each by its weight at `now_ms`.
 
         An arm is left out when too little of its feedback can have come: it has no decision whose window is over, and
-        its oldest ones have had time for less than a quarter of it.
+        its decisions have had time for less than three tenths of it.
         """
         self._age(now_ms)
         if not self._cohorts:
             return state
         seen, converts = self._fit(now_ms)
+        told = self._is_told(state, seen, converts).astype(np.float64)
+        converts = np.minimum(converts, 1.0)
         missed = 1 - converts * seen
         weights = np.divide(
             seen * (1 - converts), missed, out=np.zeros_like(seen), where=missed > 0
         )
-        told = self._is_told(state, seen).astype(np.float64)
         silent = [
             (self._settle(cohort), told * weight)
             for cohort, weight in zip(self._cohorts.values(), weights, strict=True)
@@ -183,18 +186,22 @@ class Delays:
         ]
         return self._policy.weighted(self._problem, [(state, told), *silent])
 
-    def _is_told(self, state: State, seen: Floats) -> NDArray[np.bool_]:
+    def _is_told(self, state: State, seen: Floats, converts: Floats) -> NDArray[np.bool_]:
         decided = np.array([cohort.decided for cohort in self._cohorts.values()])
-        oldest = np.max(np.where(decided > 0, seen, 0.0), axis=0, initial=0.0)
+        answered = sum(cohort.answered.sum(axis=1) for cohort in self._cohorts.values())
+        made = decided.sum(axis=0)
+        share = np.divide(
+            (decided * seen).sum(axis=0), made, out=np.ones(len(made)), where=made > 0
+        )
+        # More conversions than decisions: the rate of the first moments does not go on, but how soon it ends is unknown.
+        is_sound = (converts < 1) | (answered >= _NEARLY_ALL * made)
         # What was learned and is not of a window that is still open.
-        settled = np.array(self._policy.counts(state))
-        for cohort in self._cohorts.values():
-            settled -= cohort.answered.sum(axis=1)
-        found: NDArray[np.bool_] = (settled > 0) | (oldest >= _LEAST_SEEN) | ~decided.any(axis=0)
+        settled = np.array(self._policy.counts(state)) - answered
+        found: NDArray[np.bool_] = (settled > 0) | (is_sound & (share >= _LEAST_SEEN)) | (made == 0)
         return found
 
     def _fit(self, now_ms: int) -> tuple[Floats, Floats]:
-        """Return F at the age of each cohort, f64[cohorts, K], and the share of decisions that convert, f64[K]."""
+        """Return F at the age of each cohort, f64[cohorts, K], and the share of decisions that convert, f64[K], not clipped."""
         ages, youngest = self._ages(now_ms)
         cohorts = list(self._cohorts.values())
         decided = np.array([cohort.decided for cohort in cohorts], np.float64)
@@ -215,7 +222,7 @@ class Delays:
         exposures = (decided * seen).sum(axis=0) + self._past.decided
         known = answered.sum(axis=(0, 2)) + self._past.answered.sum(axis=1)
         converts = np.divide(known, exposures, out=np.zeros_like(exposures), where=exposures > 0)
-        return seen, np.minimum(converts, 1.0)
+        return seen, converts
 
     def _ages(self, now_ms: int) -> tuple[Floats, Floats]:
         """Return the mean age of each cohort's decisions, and the age of its youngest, in milliseconds."""

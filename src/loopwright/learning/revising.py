@@ -105,8 +105,11 @@ class Revising:
             # nobody can tell whether the default was earned, and the fact is late whatever its time.
             tally.skip("late")
             return
-        is_first = known is not None and not known.seen
-        known = known or self._fresh(decision, event_ms=at.event_ms)
+        is_first = closes_ms is not None and (known is None or not known.seen)
+        # Quick feedback reaches the log before the row of its decision does. It begins to wait here then, and the row that
+        # comes later changes nothing.
+        is_unheard_of = known is None and closes_ms is not None
+        known = known or self._fresh(decision, event_ms=at.event_ms, waits=is_unheard_of)
         if known.seen and self._spec.duplicates == "first":
             tally.skip("duplicate")
             return
@@ -119,13 +122,14 @@ class Revising:
         if reward is None:
             return
         # A decision uses up its allowances once, when it first teaches; its corrections are free.
+        if is_unheard_of:
+            joined.begin.append(known)
         is_new = not (known.seen or known.is_expected or known.has_spent)
         if at.spenders and is_new and self._is_beyond(at):
             self._leave_out(decision.id, known, joined)
             return
         self._take_back(known, joined)
-        # Of one that was not seen to begin, nobody knows whom it stands for.
-        if is_first and closes_ms is not None:
+        if is_first:
             joined.answered.append((known, fact.at_ms))
         joined.plus.add(known, reward)
         joined.times.append(decision.decided_at_ms)
