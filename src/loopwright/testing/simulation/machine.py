@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from loopwright.backends import files
 from loopwright.backends.files import FolderBlobStore
 from loopwright.backends.memory import MemoryBlobStore, MemoryEventLog
 from loopwright.backends.sqlite import SqliteDatabase
@@ -38,6 +39,8 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
 
 _REAL_FOLDERS: Final = ("warehouse",)
 """Blobs that DuckDB writes and reads as files."""
+
+_translated: Final = getattr(files, "translated", nullcontext)
 
 _DATABASE_REFUSALS: Final = REFUSALS[:2]
 """What an engine that translates its errors may raise."""
@@ -298,26 +301,31 @@ class SimulatedBlobs:
 
     def put(self, name: str, content: bytes) -> bool:
         """Store `content` durably under `name`; False, changing nothing, when the name is taken."""
-        self._machine.call(self._name, "put")
+        self._call("put")
         is_new = self._kept.put(name, content)
         _after(self._name, "stored")
         return is_new
 
     def get(self, name: str) -> bytes | None:
         """Return what is stored under `name`."""
-        self._machine.call(self._name, "get")
+        self._call("get")
         return self._kept.get(name)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the stored names that start with `prefix`, sorted."""
-        self._machine.call(self._name, "names")
+        self._call("names")
         yield from list(self._kept.names(prefix))
 
     def delete(self, name: str) -> None:
         """Remove `name` if it is there."""
-        self._machine.call(self._name, "delete")
+        self._call("delete")
         self._kept.delete(name)
         _after(self._name, "deleted")
+
+    def _call(self, verb: str) -> None:
+        # As the engine of the code under test does: that of November passed on what the system raised.
+        with _translated(Path(self._name)):
+            self._machine.call(self._name, verb)
 
 
 class SimulatedLock:
