@@ -24,17 +24,6 @@ LARGE_CLASSES: Final[frozenset[str]] = frozenset()
 
 WITHOUT_NAMESAKE: Final = frozenset(
     {
-        "learning/checkpoints.py",
-        "learning/control.py",
-        "learning/course.py",
-        "learning/memory.py",
-        "learning/replay.py",
-        "learning/report.py",
-        "learning/rollback.py",
-        "learning/routes.py",
-        "learning/status.py",
-        "learning/tally.py",
-        "learning/views.py",
         "testing/database.py",
         "testing/engines.py",
         "testing/policies.py",
