@@ -22,24 +22,8 @@ LONG_FILES: Final[frozenset[str]] = frozenset({"app/embedded.py"})
 LONG_FUNCTIONS: Final[frozenset[str]] = frozenset()
 LARGE_CLASSES: Final[frozenset[str]] = frozenset()
 
-WITHOUT_NAMESAKE: Final = frozenset(
-    {
-        "testing/database.py",
-        "testing/engines.py",
-        "testing/policies.py",
-        "testing/ports.py",
-        "testing/simulation/invariants.py",
-        "testing/simulation/kernel.py",
-        "testing/simulation/machine.py",
-        "testing/simulation/operations.py",
-        "testing/simulation/parts.py",
-        "testing/simulation/schedule.py",
-        "testing/simulation/substitution.py",
-        "testing/simulation/threads.py",
-        "testing/simulation/world.py",
-    }
-)
-"""Modules that other test files prove today, most of them through whole requests. Write the file, drop the line."""
+WITHOUT_NAMESAKE: Final[frozenset[str]] = frozenset()
+"""Modules with logic that only other test files prove. Write the file of their name, drop the line."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
