@@ -3,10 +3,20 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Iterator
+
+import pytest
 
 from loopwright.eventlog import writer
 from loopwright.testing.simulation import Operation, Schedule, Simulation, World
 from loopwright.testing.simulation.substitution import Substitution
+
+
+@pytest.fixture
+def simulation() -> Iterator[Simulation]:
+    """One for each test here: another that is still entered would have put its names in place already."""
+    with Simulation() as simulation:
+        yield simulation
 
 
 def test_threads_outside_the_simulation_get_real_locks_and_real_time(
