@@ -145,6 +145,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
     command = [sys.executable, "-m", "loopwright.cli", "serve"]
     command += ["--data", str(data), "--host", "127.0.0.1", "--port", str(port)]
     output = data / "server.log"
+    # A file and no pipe: nothing would empty a pipe while the demo plays, and a full one stops the server.
     with output.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
     served = Served(f"http://127.0.0.1:{port}", data / ADMIN_KEY_FILE, process)

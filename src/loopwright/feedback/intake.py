@@ -159,7 +159,8 @@ class TypedIntake:
                 prepared.facts.append(fact)
                 prepared.keys.append(fact_key)
                 prepared.places.append(place)
-        if understood.is_replay:  # it is in the quarantine already
+        # A replay is in the quarantine already.
+        if understood.is_replay:
             return prepared
         if self.raw is not None:
             prepared.originals.extend(
@@ -321,7 +322,8 @@ def _keepable(item: Any, error: LoopError) -> tuple[Any, bool]:
     if isinstance(item, msgspec.Raw):
         return decoded(item), False
     try:
-        text = json.dumps(item, default=repr, skipkeys=True)  # Python objects may hold anything
+        # Python objects may hold anything.
+        text = json.dumps(item, default=repr, skipkeys=True)
     except (TypeError, ValueError, RecursionError):
         return {"cut": "objects that JSON cannot hold"}, True
     kept = lenient(text.encode())

@@ -206,6 +206,7 @@ class Delays:
         cohorts = list(self._cohorts.values())
         decided = np.array([cohort.decided for cohort in cohorts], np.float64)
         answered = np.array([cohort.answered for cohort in cohorts], np.float64)
+        # The risk set: a decision too young to have lived through a bin would count in it as silent.
         has_passed = (self._edges <= youngest[:, None]).astype(np.float64)
         arrivals = np.einsum("ckb,cb->kb", answered, has_passed) + self._past.answered
         at_risk = np.einsum("ckb,cb->kb", _silent_before(decided, answered), has_passed)
@@ -358,6 +359,7 @@ def _converted(arrivals: Floats, at_risk: Floats, widths: Floats) -> Floats:
     for arm, last in enumerate(observed):
         if 0 < last < BINS:
             late = slice(max(last - _LATE, 0), last)
+            # A constant hazard, that is an exponential tail: the only one that a single figure describes.
             rate = arrivals[arm, late].sum() / exposed[arm, late].sum()
             hazards[arm, last:] = 1 - np.exp(-rate * widths[last:])
     converted: Floats = 1 - np.cumprod(1 - np.minimum(hazards, 1.0), axis=1)

@@ -184,7 +184,8 @@ def _feedback(
     liked = data.left.get("thumbs")
     if liked is not None:
         liked = thumbs(liked, "data.thumbs")
-    if data.left.get("rating") is not None:  # thumbs beside it stay where they are
+    # Thumbs beside it stay where they are.
+    if data.left.get("rating") is not None:
         return _rating(data, moved), texts
     if liked is not None:
         moved["thumbs"] = "thumbs"
