@@ -199,8 +199,9 @@ def _status_of(services: Services, id: str) -> dict[str, Any]:
     from loopwright.learning.advice import advise
 
     experiment = services.truth.catalog.experiments.get(DEFAULT_TENANT, id)
+    # What the log has beyond the latest checkpoint is learned first, as by a server when it starts.
     while services.learner.step():
-        """Learn what the log has beyond the latest checkpoint, as a server does when it starts."""
+        pass
     found = services.learner.status(DEFAULT_TENANT, id)
     report = {
         "status": found,

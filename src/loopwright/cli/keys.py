@@ -214,6 +214,7 @@ def _tell_issued(issued: dict[str, Any], *, json: bool) -> None:
     )
 
 
+# In UTC and not in local time: what two operators read to each other must be equal.
 def _day(at_ms: int | None) -> str:
     if at_ms is None:
         return "-"

@@ -106,6 +106,7 @@ class TypedIntake:
         try:
             items: Sequence[Any] = raw_items(content)
         except msgspec.ValidationError:
+            # JSON but no batch: one item, or a batch that holds something else as well.
             item = decoded(content)
             if isinstance(item, dict) and "items" in item:
                 raise Invalid(
@@ -145,6 +146,8 @@ class TypedIntake:
                 is_replay=understood.is_replay,
             )
         if self._take is not None:
+            # The last stage before the log: a quota counts facts, and only now is known how many each item
+            # makes.
             valid, made = _within_quota(self._take, tenant_id, valid, made, refusals)
         prepared = Prepared(
             tenant_id=tenant_id,
@@ -193,6 +196,7 @@ class TypedIntake:
                 received_ms=received_ms,
                 are_objects=are_objects,
             )
+        # Each person once for the whole body, since resolving a new one waits for the disk.
         named = {draft.user_id for _, draft in valid}
         named.update([draft.reviewer_id for _, draft in valid if draft.reviewer_id])
         return Understood(
@@ -224,6 +228,7 @@ class TypedIntake:
         refusals: dict[int, Refusal],
     ) -> list[tuple[int, Draft]]:
         """Return the drafts of people whose consent allows to store; the others are added to `refusals`."""
+        # Most people have never said anything about consent, so most bodies need no second look.
         if not any(person.consent is not None for person in persons.values()):
             return drafts
         allowed: list[tuple[int, Draft]] = []

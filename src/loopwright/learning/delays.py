@@ -64,6 +64,8 @@ class Cohort:
     def __init__(self, arms: int, silent: State) -> None:
         self.decided: Ints = np.zeros(arms, np.int64)
         self.answered: Ints = np.zeros((arms, BINS), np.int64)
+        # A Python integer: in an int64 the times of five million decisions, in milliseconds since 1970,
+        # would overflow.
         self.made_ms = 0
         self.silent = silent
         self.waiting: Ints = np.zeros(arms, np.int64)
@@ -374,6 +376,7 @@ def _packed(cohort: Cohort) -> list[Any]:
 
 def _unpack(cohort: Cohort, packed: Any) -> None:
     decided, (arms, bins, counts), cohort.made_ms = packed
+    # There may be more arms than in the checkpoint, and those are always the last.
     cohort.decided[: len(decided)] = decided
     cohort.answered[arms, bins] = counts
 

@@ -262,6 +262,7 @@ def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement
         moved[amount] = "value"
         value = data.number(amount)
         assert value is not None
+        # `score` alone names no measure; the kind of the event does.
         return Measurement(kind if amount == "score" else amount, value)
     return None
 
