@@ -161,6 +161,8 @@ class Experiments:
     def follow(self, after: Experiment) -> None:
         """Take over the value that another process stored; an older one changes nothing."""
         known = self._held.get((after.tenant_id, after.id))
+        # Only a newer one: facts of this process's own changes come back through the log, and may come
+        # after the next change.
         if known is None or known.revision < after.revision:
             self._held[after.tenant_id, after.id] = after
 

@@ -120,6 +120,7 @@ class Keys:
             old = self._access.get(tenant_id, key_id)
             # Idempotent, because a caller whose answer was lost must be able to repeat it.
             if old.key.revoked_at_ms is None:
+                # The secret in its grace period ends as well: revoking is what is done about a leak.
                 key = msgspec.structs.replace(
                     old.key, revoked_at_ms=self._journal.now_ms(), previous_valid_until_ms=None
                 )

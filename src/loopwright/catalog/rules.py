@@ -84,6 +84,7 @@ def check(experiment: Experiment) -> None:
     _check_arms(experiment.arms)
     _check_shares(experiment)
     _check_gate(experiment)
+    # Made and thrown away: only the policy itself knows which parameters it takes.
     policies.make(resolved(experiment).name, experiment.policy.params)
 
 
@@ -237,6 +238,7 @@ def _refuse_ended(experiment: Experiment) -> None:
 
 def _refuse_frozen(experiment: Experiment, changes: dict[str, Any]) -> None:
     for field in _FROZEN:
+        # Equal values pass: clients send back what they have read, with one field changed.
         if field in changes and changes[field] != getattr(experiment, field):
             raise Conflict(
                 f"experiment '{experiment.id}' is {experiment.state}, so its {_ON_WIRE[field]} can no longer change: "
@@ -293,6 +295,7 @@ def _check_shares(experiment: Experiment) -> None:
                 found=arm.max_share,
                 expected=low,
             )
+    # fsum rounds once, at the end: plain sums of many decimal shares miss 1 by more with every arm.
     least = math.fsum(max(arm.min_share, floor) for arm in arms)
     if least > 1 + SLACK:
         raise Invalid(

@@ -21,6 +21,7 @@ class Tenants:
         self._journal = journal
         self._meters = meters
         self._held = {tenant.id: tenant for tenant in store.tenants(database)}
+        # Embedded use and the first key act for it, so it is there before anything else can be created.
         if DEFAULT_TENANT not in self._held:
             self._store(Tenant(id=DEFAULT_TENANT, created_at_ms=self._journal.now_ms()))
         for tenant in self._held.values():
@@ -55,6 +56,7 @@ class Tenants:
             with self._journal.transaction() as session:
                 store.set_quotas(session, tenant_id, quotas)
                 self._journal.put(session, told)
+            # After the commit: nobody may be held to a quota that a crash could undo.
             self._held[tenant_id] = tenant
             self._meters.put(tenant_id, quotas)
         self._journal.try_relay()

@@ -20,6 +20,7 @@ from loopwright.core.errors import LoopError
 
 from .show import WRONG_SETUP, WRONG_USE, exit_code, say, say_error
 
+# 128 + SIGINT, as shells report a process that Ctrl-C has ended.
 INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
@@ -55,6 +56,8 @@ app: Final = App(
     version=__version__,
     help_format="plaintext",
 )
+# By the names of their modules: importing them all would make every `--help` wait for what the slowest
+# needs.
 for _name, (_target, _help) in _COMMANDS.items():
     app.command(f"{__name__}.{_target}", name=_name, help=_help)
 
@@ -98,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
         case [] | ["--help"] | ["-h"]:
             say(overview())
             return 0
+    # Looked for before parsing: an error of parsing, too, must come in the form that was asked for.
     as_json = "--json" in arguments
     try:
         code = app(

@@ -62,6 +62,7 @@ def calibrate(
     else:
         try:
             found = _fitted(data, tenant, asked)
+        # A running server owns its directory, so it is the one to fit and to publish there.
         except DirectoryLocked:
             found = _fetched(server, tenant, asked)
     if json:

@@ -116,6 +116,7 @@ def _dispatched(settings: Settings, reason: str) -> str:
     )
     try:
         workflow.dispatch(reason)
+    # Recorded with its failure and not raised: the trigger has fired, whether or not GitHub took it.
     except LoopError as error:
         logger.error("the firing was not dispatched", extra={"reason": error.message})
         return f"failed: {error.message}"
@@ -130,6 +131,8 @@ def _log(
     from loopwright.core.clock import SystemClock
     from loopwright.rollout import Firing, Firings
 
+    # Where a server was asked, this machine may have no data directory yet. Only its owner may
+    # read a tenant's figures.
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     Firings(Path(settings.data_dir) / FIRINGS_FILE).append(
         Firing(

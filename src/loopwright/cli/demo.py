@@ -56,7 +56,9 @@ def demo(
     if rounds < 1:
         raise Invalid(f"--rounds is {rounds}; show at least one image")
     if port is None:
+        # Only the default gives way to another program; a port that was asked for and is taken is an error.
         port = PORT if is_free(PORT) else 0
+    # The handler first: a demo that is ended between the two would leave its server running.
     with _terminable(), server(data, port=port) as served:
         with _view(quiet=json) as view:
             view.begin(served)
@@ -134,6 +136,8 @@ class Screen:
     def __init__(self) -> None:
         from rich.live import Live
 
+        # Without rich's thread, which would take processor time from the rounds whose delay is being
+        # measured.
         self._live = Live(console=console(), auto_refresh=False)
         self._drawn_at = 0.0
         self._curve: list[float] = []
@@ -183,6 +187,7 @@ class Screen:
         arms = Text("share of the recent traffic\n")
         for arm, share in progress.shares.items():
             arms.append(f"  {arm} ")
+            # Every digit is shown equally often, so shares stay near a tenth: a quarter fills the bar.
             arms.append(bar(min(share * 4, 1.0), 40), style="blue")
             arms.append(f" {share:5.1%}\n")
         return Panel(

@@ -145,6 +145,7 @@ def server(data: Path, *, port: int) -> Iterator[Served]:
     command = [sys.executable, "-m", "loopwright.cli", "serve"]
     command += ["--data", str(data), "--host", "127.0.0.1", "--port", str(port)]
     output = data / "server.log"
+    # A file and no pipe: nothing would empty a pipe while the demo plays, and a full one stops the server.
     with output.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
     served = Served(f"http://127.0.0.1:{port}", data / ADMIN_KEY_FILE, process)
@@ -241,6 +242,7 @@ def _create(client: Client) -> str:
 
 def _free_port() -> int:
     with socket.socket() as probe:
+        # Another process may take the port before the server does; waiting until ready finds that out.
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
@@ -262,6 +264,7 @@ def _wait_until_ready(served: Served, data: Path) -> None:
     output = data / "server.log"
     lock = data / "lock"
     give_up = time.monotonic() + READY_S
+    # Without the environment: a proxy that is set there would be asked for 127.0.0.1.
     with httpx.Client(trust_env=False, timeout=1.0) as http:
         while time.monotonic() < give_up:
             if served.process.poll() is not None:

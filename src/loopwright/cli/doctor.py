@@ -107,6 +107,7 @@ def _sync_ms(data: Path) -> float:
     path = data / ".doctor"
     took = []
     try:
+        # Unbuffered, since fsync writes only what the kernel has, and Python would still hold the block.
         with path.open("wb", buffering=0) as file:
             for _ in range(SYNCS):
                 started = time.perf_counter()
@@ -115,6 +116,8 @@ def _sync_ms(data: Path) -> float:
                 took.append((time.perf_counter() - started) * 1000)
     finally:
         path.unlink(missing_ok=True)
+    # The median: one sync that collides with another program's would hide in a mean what commits usually
+    # wait.
     return sorted(took)[len(took) // 2]
 
 
@@ -122,6 +125,8 @@ def _file_modes(data: Path) -> Iterator[Finding]:
     from loopwright.app.private import loose as readable
 
     loose = [f"{path.name} is {mode:04o}" for path, mode in readable(data)]
+    # The mode of a file does not protect it from those who may write into its folder: they can put another
+    # in its place.
     if stat.S_IMODE(data.stat().st_mode) & 0o022:
         loose.append(f"others may write into {data}")
     if loose:
@@ -248,6 +253,7 @@ def _newest_fact_ms(data: Path) -> int:
         return 0
     log = resolve.event_log(url)
     try:
+        # The last batch alone: the check must not read a log of gigabytes a second time for one time stamp.
         batches = log.read(Offset(max(log.head() - 1, 0)), limit=1)
     finally:
         log.close()

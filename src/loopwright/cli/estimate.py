@@ -45,11 +45,15 @@ class Tally:
         if not self.rows:
             return None
         mean = self._rewards / self._weights
+        # Kish's effective sample size (1965): n for n equal weights, towards 1 when one weight outweighs
+        # the others.
         effective = self._weights**2 / self._squares
         if self._is_whole:
             # Rounding may leave a mean of weighted ones a hair above 1.
             found = wilson(min(max(mean, 0.0), 1.0) * effective, effective)
             return Estimate(mean, found.low, found.high, effective)
+        # The sum of w²(r - mean)², multiplied out so that no row has to be kept: by the delta method its
+        # root over the sum of the weights is the standard error of a ratio of sums.
         spread = self._reward_squares - 2 * mean * self._cross + mean * mean * self._squares
         half = Z95 * math.sqrt(max(spread, 0.0)) / self._weights
         return Estimate(mean, mean - half, mean + half, effective)

@@ -79,6 +79,7 @@ def create(
         "reward": None if reward is None else {"type": reward},
         "context": None if dimension is None else {"dimension": dimension},
     }
+    # Options replace what the file says, so one file can define several experiments.
     definition |= {name: value for name, value in given.items() if value is not None}
     if "id" not in definition or "arms" not in definition:
         raise Invalid(
@@ -198,8 +199,9 @@ def _status_of(services: Services, id: str) -> dict[str, Any]:
     from loopwright.learning.advice import advise
 
     experiment = services.truth.catalog.experiments.get(DEFAULT_TENANT, id)
+    # What the log has beyond the latest checkpoint is learned first, as by a server when it starts.
     while services.learner.step():
-        """Learn what the log has beyond the latest checkpoint, as a server does when it starts."""
+        pass
     found = services.learner.status(DEFAULT_TENANT, id)
     report = {
         "status": found,
@@ -259,6 +261,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
     try:
+        # utf-8-sig, because Windows editors put a byte order mark first, which neither format allows.
         if file.suffix.lower() == ".toml":
             return tomllib.loads(file.read_text("utf-8-sig"))
         return msgspec.json.decode(file.read_text("utf-8-sig"), type=dict[str, Any])
@@ -273,6 +276,7 @@ def _payload(text: str | None) -> Any:
     if text is None:
         return None
     try:
+        # JSON first: what is meant as text is rarely valid JSON, and quotes around it say so where it is.
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text

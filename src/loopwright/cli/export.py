@@ -127,6 +127,7 @@ def export(
     """Write a table with all its rows, page by page: memory does not grow with it."""
     asked = _Asked(table, scope, "jsonl" if json else format or _format_of(out), page)
     server = Server(url, api_key, data)
+    # Refused before anything is read: a terminal would take the bytes for control characters.
     if asked.format == "parquet" and out == _STDOUT and sys.stdout.isatty():
         raise Invalid("Parquet is no text for a terminal; name a file with --out, or use a pipe")
     with _source(server, asked) as ask:
@@ -233,6 +234,8 @@ def _write(ask: _Ask, file: BinaryIO, format: Format, after: int) -> None:
         return
     from loopwright.backends.duckdb import join_parquet
 
+    # Parquet ends with its index, so files cannot be appended to one another as lines can: pages are joined
+    # at the end.
     with tempfile.TemporaryDirectory(prefix="loopwright-export-") as folder:
         pages = []
         for number, part in enumerate(_pages(ask, after)):

@@ -179,6 +179,8 @@ def _services(data: Path) -> Iterator[Services]:
     from loopwright.app.settings import load_settings
     from loopwright.app.wiring import Services
 
+    # Before the services open: they would make a new catalog, and a key in it, in a folder that was
+    # mistyped.
     if not (data / "catalog.db").exists():
         raise SettingsInvalid(f"{data} is not a data directory; name one with --data")
     services = Services(load_settings(data_dir=data))
@@ -204,6 +206,7 @@ def _tell_issued(issued: dict[str, Any], *, json: bool) -> None:
     if json:
         put_json(issued)
         return
+    # On a line of its own and first, so that a script can take it with `head -n 1`.
     say(issued["secret"])
     key = issued["key"]
     say(
@@ -211,6 +214,7 @@ def _tell_issued(issued: dict[str, Any], *, json: bool) -> None:
     )
 
 
+# In UTC and not in local time: what two operators read to each other must be equal.
 def _day(at_ms: int | None) -> str:
     if at_ms is None:
         return "-"

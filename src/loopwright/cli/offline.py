@@ -30,11 +30,15 @@ def warehouse_of(data: Path) -> Iterator[Warehouse]:
     from loopwright.warehouse import FOLDER, Loader, Warehouse
 
     at = addresses(load_settings(data_dir=data))
+    # Asked only of a log in this directory, which opening would create; a log elsewhere shows when it is
+    # opened.
     if at.log == resolve.sqlite_url(data / "log.db") and not (data / "log.db").is_file():
         raise SettingsInvalid(
             f"{data} is not a data directory; name one with --data, or a server with --url"
         )
     with ExitStack() as opened:
+        # Before anything is opened: of what a server holds nothing may be touched, and a refusal leaves
+        # nothing open.
         opened.enter_context(DirectoryLock(data))
         log = resolve.event_log(at.log)
         opened.callback(log.close)
@@ -65,6 +69,8 @@ def unserved(server: Server) -> Iterator[Services | None]:
     from loopwright.app.wiring import Services
 
     try:
+        # No check of the lock beforehand: a server could start in between. Opening takes the lock or
+        # raises.
         services = Services(load_settings(data_dir=server.data))
     except DirectoryLocked:
         yield None

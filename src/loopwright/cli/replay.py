@@ -168,6 +168,7 @@ def _opened(folder: Path | str, seed: int | None) -> Iterator[Loop]:
 def _reward_spec(found: Outline, source: Source) -> RewardSpec:
     if source.columns.kind == "full-information" or found.whole:
         return RewardSpec(type="binary")
+    # Widened to 0 and 1: a log in which every shown row earned the same would give a range without width.
     return RewardSpec(type="bounded", low=min(found.low, 0.0), high=max(found.high, 1.0))
 
 
@@ -175,6 +176,7 @@ def _play(loop: Loop, experiment_id: str, source: Source, found: Outline, *, qui
     from loopwright.cli.streams import rows
 
     all_rows, late_rows = Tally(), Tally()
+    # By rows and not by matches: policies that match differently are then compared over the same stretch.
     late_from = found.rows - max(round(found.rows * TAIL), 1)
     started = time.perf_counter()
     with _progress(found.rows, quiet=quiet) as step:
@@ -187,6 +189,7 @@ def _play(loop: Loop, experiment_id: str, source: Source, found: Outline, *, qui
             loop.agent.feedback(selection.request_id, earned)
             # The next row is chosen by what this one taught: the draws then depend on the seed alone.
             loop.wait_until_learned()
+            # In a uniform log all weights are equal and cancel, as the estimate divides by their sum.
             weight = 1.0 if found.uniform or row.propensity is None else 1 / row.propensity
             all_rows.add(earned, weight)
             if position >= late_from:
@@ -216,6 +219,7 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    # On stderr, so that stdout holds nothing but the result, also in a pipe.
     bar = Progress(
         BarColumn(),
         MofNCompleteColumn(),

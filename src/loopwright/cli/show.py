@@ -28,6 +28,7 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 
 def exit_code(error: LoopError) -> int:
     """Return the exit code that an error stands for."""
+    # By their codes: importing the client for its classes would load an HTTP library with every command.
     if error.code in ("unreachable", "api_error") or isinstance(error, Overloaded):
         return NOT_REACHED
     if isinstance(error, Broken | Unauthenticated | Forbidden):
@@ -65,6 +66,7 @@ def console() -> Console:
     """Return a console on stdout that prints text literally; wide when stdout is no terminal."""
     from rich.console import Console
 
+    # rich takes 80 columns where it finds no terminal, and would fold rows that are read by line.
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(markup=False, highlight=False, emoji=False, width=width)
 

@@ -85,6 +85,8 @@ def simulate(
                 delay=delay,
                 batch=batch,
                 explore_floor=explore_floor,
+                # The same numbers for every policy within a run (common random numbers): they differ by
+                # choices more than by luck.
                 rng=random.Random(f"{seed}:{number}"),
             )
             for number in range(runs)
@@ -156,9 +158,12 @@ def _play(
             arrived.clear()
         draw = served.select(None, rng.random())
         reward = float(rng.random() < means[draw.arm])
+        # At least 1: no reward teaches before the round that earned it is over. Delays are exponential, so
+        # some are long.
         wait = 1 + (int(rng.expovariate(1 / delay)) if delay else 0)
         late.setdefault(now + wait, []).append((draw.arm, reward, draw.propensity))
         run.reward += reward
+        # By means and not by rewards that were drawn: equal in expectation, without their noise.
         run.regret += best - means[draw.arm]
         run.best.append(means[draw.arm] == best)
     return run

@@ -96,6 +96,7 @@ def usage(
 ) -> None:
     """Show what tenants use of each quota."""
     with server.client() as client:
+        # What the key may see decides: the list holds its own tenant only, unless it is an operator's.
         ids = [tenant["id"] for tenant in client.tenants.list()] if id is None else [id]
         found = [client.tenants.usage(each) for each in ids]
     if json:

@@ -122,7 +122,8 @@ def normalise(spec: RewardSpec, value: float) -> tuple[float, bool]:
     Raises `RewardInvalid` when the value is not finite, not 0 or 1 for a binary reward, or out of range while
     the spec says `reject`.
     """
-    if not -math.inf < value < math.inf:  # unlike isfinite, takes integers that no float can hold
+    # Unlike isfinite, takes integers that no float can hold.
+    if not -math.inf < value < math.inf:
         raise RewardInvalid(f"reward is {value}; it must be a finite number")
     low, high = spec.range
     if spec.type == "binary":

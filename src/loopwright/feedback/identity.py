@@ -18,6 +18,7 @@ from loopwright.core.clock import DAY_MS
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
+# The conditional `(?(1)\})` asks for a closing brace only after an opening one.
 _UUID: Final = re.compile(
     r"(?:urn:uuid:)?(\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})(?(1)\})",
     re.IGNORECASE,
@@ -42,7 +43,8 @@ def event_key(tenant_id: str, name: str) -> bytes:
     """Return the key of a fact by its `canonical` event id, and by nothing else of it."""
     near = _NO_TIME
     if len(name) == 32 and name[12] == "7" and _UUID.fullmatch(name) is not None:
-        near = bytes.fromhex(name[:12])  # the time in a UUIDv7: part of the id, so always the same
+        # The time in a UUIDv7: part of the id, so always the same.
+        near = bytes.fromhex(name[:12])
     said = f"{tenant_id}\0{name}".encode("utf-8", "surrogatepass")
     return near + blake2b(said, digest_size=18, person=b"event").digest()
 
@@ -55,6 +57,7 @@ def inside_key(head: bytes, place: int) -> bytes:
 
 def word_key(keyed: blake2b, near: bytes, *said: Any) -> bytes:
     """Return the key of a fact without an event id, by what tells it from others; `keyed` is a hash with a tenant's key."""
+    # A copy of the keyed state: hashing the block that holds the key again would cost as much as the item.
     hashed = keyed.copy()
     hashed.update(_encode(said))
     return near + hashed.digest()
@@ -67,7 +70,8 @@ def content_of(*said: Any) -> bytes:
 
 def reward_content(value: float) -> bytes:
     """Return the content of a reward: its value, whichever way it came."""
-    return struct.pack(">d", value + 0.0)  # -0.0 and 0.0 are one reward
+    # Adding 0.0 makes 0.0 of -0.0: they are one reward.
+    return struct.pack(">d", value + 0.0)
 
 
 def holder(name: str) -> bytes:

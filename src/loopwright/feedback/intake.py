@@ -106,6 +106,7 @@ class TypedIntake:
         try:
             items: Sequence[Any] = raw_items(content)
         except msgspec.ValidationError:
+            # JSON but no batch: one item, or a batch that holds something else as well.
             item = decoded(content)
             if isinstance(item, dict) and "items" in item:
                 raise Invalid(
@@ -145,6 +146,8 @@ class TypedIntake:
                 is_replay=understood.is_replay,
             )
         if self._take is not None:
+            # The last stage before the log: a quota counts facts, and only now is known how many each item
+            # makes.
             valid, made = _within_quota(self._take, tenant_id, valid, made, refusals)
         prepared = Prepared(
             tenant_id=tenant_id,
@@ -159,7 +162,8 @@ class TypedIntake:
                 prepared.facts.append(fact)
                 prepared.keys.append(fact_key)
                 prepared.places.append(place)
-        if understood.is_replay:  # it is in the quarantine already
+        # A replay is in the quarantine already.
+        if understood.is_replay:
             return prepared
         if self.raw is not None:
             prepared.originals.extend(
@@ -192,6 +196,7 @@ class TypedIntake:
                 received_ms=received_ms,
                 are_objects=are_objects,
             )
+        # Each person once for the whole body, since resolving a new one waits for the disk.
         named = {draft.user_id for _, draft in valid}
         named.update([draft.reviewer_id for _, draft in valid if draft.reviewer_id])
         return Understood(
@@ -223,6 +228,7 @@ class TypedIntake:
         refusals: dict[int, Refusal],
     ) -> list[tuple[int, Draft]]:
         """Return the drafts of people whose consent allows to store; the others are added to `refusals`."""
+        # Most people have never said anything about consent, so most bodies need no second look.
         if not any(person.consent is not None for person in persons.values()):
             return drafts
         allowed: list[tuple[int, Draft]] = []
@@ -321,7 +327,8 @@ def _keepable(item: Any, error: LoopError) -> tuple[Any, bool]:
     if isinstance(item, msgspec.Raw):
         return decoded(item), False
     try:
-        text = json.dumps(item, default=repr, skipkeys=True)  # Python objects may hold anything
+        # Python objects may hold anything.
+        text = json.dumps(item, default=repr, skipkeys=True)
     except (TypeError, ValueError, RecursionError):
         return {"cut": "objects that JSON cannot hold"}, True
     kept = lenient(text.encode())

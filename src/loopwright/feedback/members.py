@@ -42,6 +42,7 @@ class Members:
         value = self.left.pop(name, None)
         if value is None:
             return None
+        # To Python True is the number 1; a sender of `true` has not sent a number.
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(name, value, "a number")
         return finite(value, f"{self._where}{name}")
@@ -88,12 +89,15 @@ def shown(value: Any) -> str:
         case str() | int() | float():
             text = repr(value)
             return text if len(text) <= 60 else f"{text[:60]}…"
-    return f"a Python {type(value).__name__}"  # only embedded use can send one
+    # Only embedded use can send one.
+    return f"a Python {type(value).__name__}"
 
 
 def finite(value: float, name: str) -> float:
     """Return `value` as a float; raises `Invalid` when no finite float can hold it."""
     try:
+        # JSON has whole numbers of any length; float() raises for one beyond 10^308 and does not return
+        # infinity.
         number = float(value)
     except OverflowError:
         number = math.inf
@@ -104,6 +108,7 @@ def finite(value: float, name: str) -> float:
 
 def stars(value: Any, name: str = "rating") -> float:
     """Return a rating of 1 to 5 whole stars; raises `Invalid` for anything else."""
+    # By equality, so that 4.0 counts; `true` is equal to 1 and must not be a star.
     if isinstance(value, bool) or value not in (1, 2, 3, 4, 5):
         raise Invalid(
             f"{name} is {shown(value)}; send a whole number from 1 to 5",

@@ -59,6 +59,7 @@ class Pipeline:
         self.asks_others = False
         """Whether a classifier or redactor waits for another machine, so that `finish` belongs on a thread."""
         vocabulary = Vocabulary()
+        # One vocabulary for both classifiers: a comment is cut into words once.
         self.categories = categories or RememberedRules(vocabulary=vocabulary)
         """The classifier of categories; an endpoint can take its place."""
         self.sentiments = sentiments or remembered_sentiment(vocabulary)

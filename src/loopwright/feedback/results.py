@@ -63,7 +63,8 @@ def results_of(prepared: Prepared, committed: Committed) -> Results:
     """Return the answer to a body; raises the `LoopError` of a single item that was refused."""
     if not prepared.is_batch and prepared.refusals:
         raise _error_of(prepared.refusals[0])
-    if not prepared.is_batch and 0 in committed.conflicts:  # the first fact speaks for its item
+    # The first fact speaks for its item.
+    if not prepared.is_batch and 0 in committed.conflicts:
         raise _conflict_of(prepared.facts[0])
     results = _by_place(prepared, committed)
     if not prepared.is_batch:
@@ -87,7 +88,8 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
     for n, (fact, place, duplicate) in enumerate(
         zip(prepared.facts, prepared.places, committed.duplicates, strict=True)
     ):
-        if results[place] is _PENDING:  # the first fact of an item speaks for it
+        # The first fact of an item speaks for it.
+        if results[place] is _PENDING:
             flags = prepared.flags.get(place, ())
             if n in committed.conflicts:
                 error = _conflict_of(fact)

@@ -85,6 +85,7 @@ class Intake:
         """
         now_ms = self._now_ms()
         decision = self.signer.verify(request.request_id, now_ms=now_ms)
+        # After the signature: before it, the tenant in a token is what any sender may have written.
         if decision.tenant_id != tenant_id:
             raise TokenForeign("request_id was issued to another tenant; use that tenant's API key")
         experiment = self._find(tenant_id, decision.experiment_id)
@@ -108,12 +109,14 @@ class Intake:
 def _check(spec: RewardSpec, metric: str, value: float) -> None:
     if metric == spec.metric:
         normalise(spec, value)
+    # The range of another metric is not known here; what is not finite would spoil every mean of it.
     elif not math.isfinite(value):
         raise RewardInvalid(f"{metric} is {value}; it must be a finite number")
 
 
 def identity_of(spec: RewardSpec, metric: str, event_id: str) -> str:
     """Return the part of a reward's key that repetitions share: see `RewardSpec.duplicates`."""
+    # Without the event id, whatever comes second has the same key, and the log refuses it.
     if spec.duplicates == "first" or metric != spec.metric:
         return metric
     return f"{metric}\0{event_id}"

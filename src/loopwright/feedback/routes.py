@@ -74,7 +74,8 @@ async def store(intake: TypedIntake, append: Append, prepared: Prepared) -> Resu
     committed = NOTHING_STORED
     if prepared.facts:
         committed = await append(prepared.facts, prepared.keys)
-    if prepared.originals:  # raw copies wait for the disk
+    # Raw copies wait for the disk.
+    if prepared.originals:
         return await asyncio.to_thread(intake.settle, prepared, committed)
     return intake.settle(prepared, committed)
 

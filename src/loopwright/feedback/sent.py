@@ -32,6 +32,8 @@ class AsSent:
     def _read(self, wanted: set[int]) -> Iterator[Fact]:
         if not wanted:
             return
+        # One pass: the rows of a page lie close together in the log, and a search for each would decode a
+        # batch each time.
         after, last = min(wanted) - 1, max(wanted)
         while after < last and (found := self._facts(after, _CHUNK)):
             yield from (fact for offset, fact in found if offset in wanted)
@@ -54,6 +56,7 @@ def item_of(fact: Fact) -> dict[str, Any] | None:
     else:
         item = restore([fact])
     if isinstance(fact, Reported) and fact.note.shape == "generation":
+        # Readers of this shape expect both members, empty where nothing was said.
         item = {"prompt_version": "", "model_version": ""} | item
     return item | {"created_at": iso_time(fact.at_ms)}
 

@@ -143,7 +143,8 @@ class _Shielding:
         if name in ADDRESS_MEMBERS:
             return self._put(text, ADDRESS + address_pseudonym(self._key, text))
         if name in TOKEN_MEMBERS and _TOKEN.fullmatch(text):
-            return text  # sealed, and a replay needs it as it is
+            # Sealed, and a replay needs it as it is.
+            return text
         redacted = self._redactor.redact(text, self._key).text
         if redacted != text and name not in _FREE_TEXT:
             # An id that was changed would be taken for another one.

@@ -77,6 +77,7 @@ def _shed(status: Status, experiment: Experiment) -> Iterable[Advice]:
 
 
 def _clipped(status: Status, experiment: Experiment) -> Iterable[Advice]:
+    # Parts are known once there are two; until then at least the clipped ones have come.
     if status.clipped and (received := max(status.clipped, _received(status))):
         share = status.clipped / received
         low, high = experiment.reward.range
@@ -122,7 +123,8 @@ def _no_negatives(status: Status, experiment: Experiment) -> Iterable[Advice]:
     bounded = spec.type != "continuous" or (spec.low is not None and spec.high is not None)
     middle = sum(spec.range) / 2 if bounded else None
     if spec.default is not None and (middle is None or spec.default < middle):
-        return  # silence is the negative signal
+        # Silence is the negative signal.
+        return
     if (least >= middle) if middle is not None else (least == most):
         yield Advice(
             code="no_negative_signals",

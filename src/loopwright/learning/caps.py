@@ -43,6 +43,8 @@ def whose(fact: Received | Expected, before: Fact | None) -> Who:
         sent = fact.who
         if sent is None and type(before) is Reported and before.event_id == fact.event_id:
             sent = sender_of(before)
+    # Without an address: a plain reward comes from the product's server, and an address shared by all would
+    # cap them all.
     if sent is None:
         return Who(decision.unit_id, decision.session_id)
     return Who(

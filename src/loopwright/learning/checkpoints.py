@@ -36,6 +36,7 @@ class Kept:
         """Keep a changed state when enough time or rewards have passed since the last."""
         rows, at_ms = self._marks.setdefault(trainer.key, (0, event_ms))
         is_aged = event_ms - at_ms >= self._after_ms
+        # The absolute difference, because a rollback takes rewards away.
         if is_aged or abs(trainer.tally.rows - rows) >= self._after_rows:
             self.keep(trainer, event_ms)
 
@@ -91,6 +92,7 @@ class Checkpoints:
 
     def save(self) -> None:
         """Write a checkpoint; raises `Broken` when an engine refuses, or refused in the middle of a stretch."""
+        # States hold a part of the stretch that was being read, so there is no offset that describes them.
         if self._places.is_half_read:
             raise Broken("the learner has to go back to its last checkpoint first; try again")
         places, main = self._places, self._places.main
@@ -117,6 +119,7 @@ class Checkpoints:
                 snapshots=self._kept.waiting,
             )
         )
+        # Only once it is committed: after a refusal, memory alone still has these changes.
         self._written(trainers.values())
         places.committed = position
 

@@ -64,6 +64,8 @@ class Cohort:
     def __init__(self, arms: int, silent: State) -> None:
         self.decided: Ints = np.zeros(arms, np.int64)
         self.answered: Ints = np.zeros((arms, BINS), np.int64)
+        # A Python integer: in an int64 the times of five million decisions, in milliseconds since 1970,
+        # would overflow.
         self.made_ms = 0
         self.silent = silent
         self.waiting: Ints = np.zeros(arms, np.int64)
@@ -206,6 +208,7 @@ class Delays:
         cohorts = list(self._cohorts.values())
         decided = np.array([cohort.decided for cohort in cohorts], np.float64)
         answered = np.array([cohort.answered for cohort in cohorts], np.float64)
+        # The risk set: a decision too young to have lived through a bin would count in it as silent.
         has_passed = (self._edges <= youngest[:, None]).astype(np.float64)
         arrivals = np.einsum("ckb,cb->kb", answered, has_passed) + self._past.answered
         at_risk = np.einsum("ckb,cb->kb", _silent_before(decided, answered), has_passed)
@@ -358,6 +361,7 @@ def _converted(arrivals: Floats, at_risk: Floats, widths: Floats) -> Floats:
     for arm, last in enumerate(observed):
         if 0 < last < BINS:
             late = slice(max(last - _LATE, 0), last)
+            # A constant hazard, that is an exponential tail: the only one that a single figure describes.
             rate = arrivals[arm, late].sum() / exposed[arm, late].sum()
             hazards[arm, last:] = 1 - np.exp(-rate * widths[last:])
     converted: Floats = 1 - np.cumprod(1 - np.minimum(hazards, 1.0), axis=1)
@@ -372,6 +376,7 @@ def _packed(cohort: Cohort) -> list[Any]:
 
 def _unpack(cohort: Cohort, packed: Any) -> None:
     decided, (arms, bins, counts), cohort.made_ms = packed
+    # There may be more arms than in the checkpoint, and those are always the last.
     cohort.decided[: len(decided)] = decided
     cohort.answered[arms, bins] = counts
 

@@ -145,6 +145,8 @@ class Learner:
             read, changed = self._places.read(self._pace.batch)
             for key in changed:
                 self._take_note(key)
+            # At the end of the log whatever the rest says: there is no other work that publishing could
+            # hold up.
             if not read or not self._publisher.rest_s:
                 self._publisher.publish_waiting()
             self._checkpoints.save_if_due()

@@ -71,6 +71,8 @@ class Publisher:
         if not self._waiting and not self._outgoing:
             return
         started = self._stopwatch()
+        # Taken out first: one that is refused waits for its next change, and is not prepared again in every
+        # round.
         waiting, self._waiting = self._waiting, {}
         for trainer in waiting.values():
             self.publish(trainer)
@@ -140,6 +142,7 @@ class Publisher:
         good = self._snapshots.get(*trainer.key)
         serving = "nothing is served" if good is None else f"version {good.offset} keeps serving"
         self.refusals += 1
+        # Logged once and not at every batch: a state is refused again and again until its policy is mended.
         if trainer.key not in self.refused:
             _logger.error(
                 "a learned state was refused", extra={**_named(trainer), "reason": error.message}

@@ -83,6 +83,7 @@ def _relearned(reader: Reader, key: Key, born: tuple[int, Experiment], end: int 
             course.join(trainer)
 
     course = Course(0, 0, control=join)
+    # Adopted: the fact that says so comes long after the first that it learns from.
     if begin == 0:
         course.join(trainer)
     facts = takewhile(_no_later_than(end), reader.replay())

@@ -41,6 +41,7 @@ def reported(
         arms=arms,
         decisions=tally.decisions.total(),
         feedback=tally.feedback,
+        # Of one that does not serve: what it would serve.
         snapshot=trainer.version if serving is None else serving,
         head=head,
         shed=shed,
@@ -88,7 +89,9 @@ def inspected(snapshot: Snapshot, trainer: Trainer, *, serving: int | None) -> S
     """Return the description of a kept snapshot with its arms as that state sees them."""
     summaries = trainer.summaries_of(snapshot.state)
     return msgspec.structs.replace(
-        info_of(snapshot, serving), arms=_arms(trainer.current, summaries, Tally())
+        # An empty tally: a snapshot does not hold how many decisions there were when it was taken.
+        info_of(snapshot, serving),
+        arms=_arms(trainer.current, summaries, Tally()),
     )
 
 
@@ -133,6 +136,7 @@ def _arms(
 def _learner(experiment: Experiment, *, is_apart: bool, degraded: str) -> LearnerState:
     if degraded:
         return "degraded"
+    # One that runs and stands apart is catching up, which is learning.
     return "paused" if is_apart and experiment.state != "running" else "learning"
 
 

@@ -244,7 +244,8 @@ class Revising:
     def _earn_default(self, waiting: Remembered, joined: Joined, at: At) -> Remembered:
         """Return a decision after its window ended without feedback; what had been expected gives way."""
         assert self._spec.default is not None
-        if at.is_sealed(waiting):  # the expectation was rolled back over
+        # A sealed one is an expectation that was rolled back over.
+        if at.is_sealed(waiting):
             return replace(waiting, due_ms=None)
         reward = settle(self._spec, self._spec.default)
         self._take_back(waiting, joined)

@@ -59,6 +59,8 @@ class Rollbacks:
                     f"experiment '{experiment_id}' has ended and learns no more, so it cannot be rolled back"
                 )
             snapshot = self._checkpoints.snapshot(trainer.key, version)
+            # Raises now for a state that does not fit: in the log it would stop the experiment at every
+            # replay.
             read_state(snapshot.state, trainer.current)
         # The fact carries the whole state: a replay needs no snapshots.
         return self._append(
@@ -66,6 +68,8 @@ class Rollbacks:
         )
 
     def _append(self, fact: RolledBack) -> int:
+        # Without the lock, since a slow disk must not keep the learner waiting; without a key, since every
+        # rollback counts.
         offset = self._writer.append([fact], [None], timeout_s=_WRITE_TIMEOUT_S).first_offset
         if offset is None:
             raise Broken("the log took the rollback for a duplicate")

@@ -189,13 +189,16 @@ class LearningController(Controller):
         catalog.experiments.get(tenant, experiment_id)
         kept = _offset(version)
         offset = learner.roll_back(tenant, experiment_id, version=kept, actor=principal.key_id)
+        # The fact is durable: when the time is up too early nothing is lost, and `is_applied` says so.
         learner.wait_until(offset, APPLY_S)
         serving = learner.status(tenant, experiment_id).snapshot
+        # Or a later one: feedback may have moved the state on since.
         return Rollback(kept, offset, serving >= offset)
 
 
 def _offset(version: str) -> int:
     """Return a snapshot's version, which is an offset of the log; anything else names no snapshot."""
+    # isdigit alone takes the digits of every script; 18 of them fit the column of 64 bits.
     if not (version.isascii() and version.isdigit() and len(version) <= 18):
         raise NotFound(
             f"there is no snapshot '{version[:40]}'; a version is a log offset: see the list of snapshots"

@@ -25,6 +25,7 @@ from .memory import Remembered
 KEEP: Final = 50
 """Snapshots kept per experiment."""
 
+# Keys in one statement: SQLite allowed 999 parameters until version 3.32.
 _LOOKUP: Final = 400
 
 # BYTEA is PostgreSQL's name for bytes; SQLite stores bytes as they are under any name.

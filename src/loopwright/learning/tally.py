@@ -91,7 +91,8 @@ class Tally:
         decisions, *numbers, skipped, history = _decode(dumped)
         tally = cls()
         tally.decisions = Counter(decisions)
-        numbers += [0] * (_NUMBERS - len(numbers))  # an earlier version counted less
+        # An earlier version counted less.
+        numbers += [0] * (_NUMBERS - len(numbers))
         (
             tally.feedback,
             tally.rows,
@@ -109,5 +110,6 @@ class Tally:
 
 _NUMBERS: Final = 8
 
+# Keys in a fixed order: a replay may meet arms and reasons in another one, and must write equal bytes.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode

@@ -102,6 +102,7 @@ class Trainer:
         before = self.state
         if group is not None:
             self._take(self._joiner.join(group, sealed=self.sealed))
+        # After the group: feedback from within a window must not find the default that its end would earn.
         for joined in self._joiner.close(event_ms, offset=offset, sealed=self.sealed):
             self._take(joined)
         self.event_ms = event_ms

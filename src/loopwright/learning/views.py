@@ -53,6 +53,7 @@ class Views:
                 shed=self._shed(tenant_id, experiment_id),
                 serving=self._publisher.serving(key),
                 is_apart=key in self._places.apart,
+                # What halted it goes first: once it learns no more, an earlier refusal explains nothing.
                 degraded=self._places.halted.get(key) or self._publisher.refused.get(key, ""),
             )
 
@@ -61,6 +62,7 @@ class Views:
         with self._lock:
             trainer = self.known(tenant_id, experiment_id)
             serving = self._publisher.serving(trainer.key)
+            # Within the lock: snapshots that wait are written first, which is a checkpoint.
             return [info_of(kept, serving) for kept in self._checkpoints.snapshots(trainer.key)]
 
     def snapshot(self, tenant_id: str, experiment_id: str, *, version: int) -> SnapshotInfo:

@@ -180,7 +180,8 @@ class RawCopies:
                 )
         except LoopError as error:
             self.count("failed", len(fresh))
-            if not self._is_failing:  # once, not for each item while a disk is full
+            # Once, not for each item while a disk is full.
+            if not self._is_failing:
                 logger.error("raw copies cannot be kept", extra={"reason": error.message})
             self._is_failing = True
             return
@@ -276,7 +277,8 @@ class RawCopies:
             named = _people_of(o.person, o.reviewer)
             held = [keys[name] for name in named if name in keys]
             if len(held) < len(named):
-                continue  # erased while the feedback was on its way
+                # Erased while the feedback was on its way.
+                continue
             times = (o.received_ms, o.received_ms + self._ttl_ms)
             about = (tenant_id, o.event_id, FORMAT, o.path, o.person, o.reviewer, *times)
             key, context = self._key_of(about, held)

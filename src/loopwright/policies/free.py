@@ -44,9 +44,10 @@ class FixedLaw:
         self.arms = arms
         self._judgement = judgement
         self._exploration = exploration
-        self._law = self._spread(exploration.enabled)
-        if not math.isfinite(sum(self._law)):
+        # Before spreading: NaN fails every comparison there, and the error would not name the policy.
+        if not _is_sound(judgement, exploration.enabled):
             raise Diverged("the policy's probabilities are not finite")
+        self._law = self._spread(exploration.enabled)
         # Made once per snapshot: a select then makes no object.
         self._draws = [Draw(k, p) for k, p in enumerate(self._law)]
         self._cumulative = cumulative(self._law)
@@ -83,6 +84,14 @@ class FixedLaw:
             total, even = sum(best), self._judgement.epsilon / len(allowed)
             weights = [(1 - self._judgement.epsilon) * w / total + even for w in best]
         return self._exploration.spread(weights, allowed)
+
+
+def _is_sound(judgement: Judgement, enabled: Sequence[int]) -> bool:
+    weights = judgement.weights
+    # A score may be infinite: it marks an arm that was never tried.
+    return not any(math.isnan(judgement.scores[k]) for k in enabled) and (
+        weights is None or all(math.isfinite(weights[k]) for k in enabled)
+    )
 
 
 class ContextFree(Summing, frozen=True, kw_only=True, forbid_unknown_fields=True):

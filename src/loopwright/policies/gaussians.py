@@ -13,7 +13,8 @@ from .base import Floats
 _REACH: Final = 8.5
 _ENTRIES: Final = 8192
 _STEPS_PER_SIGMA: Final = (_ENTRIES - 1) / (2 * _REACH)
-_MIDDLE: Final = (_ENTRIES - 1) / 2 + 0.5  # the half turns truncation into rounding
+# The half turns truncation into rounding.
+_MIDDLE: Final = (_ENTRIES - 1) / 2 + 0.5
 _LAST: Final = float(_ENTRIES - 1)
 _OFFSETS: Final = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
 """Where an arm has its nodes, in deviations from its mean."""

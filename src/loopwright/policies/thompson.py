@@ -62,6 +62,8 @@ class GaussianThompson(ContextFree, frozen=True, kw_only=True, forbid_unknown_fi
         law="quadrature",
         paper="Honda and Takemura 2014",
     )
+    # Honda and Takemura prove their bound for the uniform prior on mean and variance, and that Jeffreys's and the
+    # reference prior miss it. This prior is proper and none of them, so the bound is not claimed for it.
     prior_strength: Positive = 1.0
 
     def judge(self, problem: Problem, tallies: Tallies, *, enabled: Sequence[int]) -> Judgement:

@@ -101,7 +101,8 @@ def fold(
         held = sessions.get(action.session_id, ())
         joined = _join(held, action, timeout_ms=timeout_ms)
         if len(joined) > len(held) and action.at_ms < latest_ms - lateness_ms:
-            late.append(action)  # the session that it belonged to may be closed already
+            # The session that it belonged to may be closed already.
+            late.append(action)
             continue
         latest_ms = max(latest_ms, action.at_ms)
         sessions[action.session_id] = joined

@@ -280,5 +280,6 @@ class _Folding:
 
     def _erase(self, fact: Erased) -> None:
         """Delete the open sessions of a person."""
-        self.store()  # what is only in memory would survive
+        # What is only in memory would survive.
+        self.store()
         self._store.erase(fact.tenant_id, fact.person)

@@ -220,7 +220,8 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], Floats]:
 def _solve(columns: Floats, outcomes: Floats, *, link: Link, l2: float) -> Floats:
     """Return intercept and coefficients in the units of `columns`, fitted on standardised ones."""
     centre, spread = columns.mean(axis=0), columns.std(axis=0)
-    spread[spread < 1e-12] = np.inf  # a constant column says nothing: its coefficient becomes 0
+    # A constant column says nothing: its coefficient becomes 0.
+    spread[spread < 1e-12] = np.inf
     x = np.hstack([np.ones((len(columns), 1)), (columns - centre) / spread])
     ridge = np.full(x.shape[1], l2)
     # The intercept is not shrunk: without signals the prediction is the mean.

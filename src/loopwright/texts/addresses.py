@@ -34,7 +34,8 @@ def ipv6(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
     while start > max(done, candidate.start() - 4) and text[start - 1] in "0123456789abcdefABCDEF":
         start -= 1
     spelt = text[start:end].rstrip(".")
-    if spelt[:1] == ":" != spelt[1:2]:  # it belongs to the word before, as in `ip:2001:db8::1`
+    # It belongs to the word before, as in `ip:2001:db8::1`.
+    if spelt[:1] == ":" != spelt[1:2]:
         start, spelt = start + 1, spelt[1:]
     if spelt.endswith(":") and not spelt.endswith("::"):
         spelt = spelt[:-1]

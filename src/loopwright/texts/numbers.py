@@ -221,7 +221,8 @@ def _dialled(text: str, start: int, end: int) -> tuple[int, str] | None:
         least, most = _LENGTHS.get(text[start : start + width], (least, most))
     following = text[end : end + 2]
     if is_word(following[:1]) or (following[:1] == "-" and is_word(following[1:])):
-        end = max(start, text.rfind(" ", start, end))  # the last group begins something else
+        # The last group begins something else.
+        end = max(start, text.rfind(" ", start, end))
     # Two spaces or the end of a sentence separate the number from what follows.
     for stop in ("  ", ". "):
         if (cut := text.find(stop, start, end)) > 0:

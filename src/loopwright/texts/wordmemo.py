@@ -46,7 +46,8 @@ class Vocabulary(dict[str, int]):
     def read(self, text: str) -> tuple[list[str], list[int], int]:
         """Return the words of `text`, what each says, and what all say together."""
         read, words, each, together = self._latest
-        if read is not text:  # two classifiers read the same comment one after the other
+        # Two classifiers read the same comment one after the other.
+        if read is not text:
             words = words_of(text)
             each = list(map(self.__getitem__, words))
             together = reduce(or_, each, 0)
@@ -54,7 +55,8 @@ class Vocabulary(dict[str, int]):
         return words, each, together
 
     def __missing__(self, word: str) -> int:
-        if word[0].isdigit() and word not in self._numbers:  # endless, and they say nothing
+        # Numbers are endless, and they say nothing.
+        if word[0].isdigit() and word not in self._numbers:
             return 0
         # Emptied whole: common words are back within a few comments, and no order of use has to be kept.
         if len(self) >= REMEMBERED_WORDS:

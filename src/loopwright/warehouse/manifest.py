@@ -114,7 +114,8 @@ def read(blobs: BlobStore) -> Manifest:
         found = parts.newest(blobs, Manifest, format=TABLES_VERSION)
         return found or _old(blobs) or Manifest()
     except parts.ManifestUnreadable as error:
-        if "found" in error.detail:  # made by a newer program, so nothing is damaged
+        # Made by a newer program, so nothing is damaged.
+        if "found" in error.detail:
             raise
         raise WarehouseCorrupt(f"{error.message}; {_REMEDY}") from error
 

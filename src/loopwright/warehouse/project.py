@@ -84,7 +84,8 @@ def project(facts: Iterable[tuple[int, Fact]]) -> Rows:
     for offset, fact in facts:
         found = adders.get(type(fact))
         if found is None or (type(fact) is Received and fact.derived):
-            continue  # a derived reward is in the feedback it was computed from
+            # A derived reward is in the feedback it was computed from.
+            continue
         if _is_erased(fact):
             continue
         add, row = found
@@ -241,7 +242,8 @@ def _step(offset: int, fact: Stepped) -> Any:
         s.outcome,
         s.interaction_id,
         s.person,
-        *_flags(CONSENT_SCOPES),  # a step has no word of its own; its person's holds
+        # A step has no word of its own; its person's holds.
+        *_flags(CONSENT_SCOPES),
     )
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import random
 import statistics
 
@@ -9,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.learning.history import MAX_BUCKETS, History
-from loopwright.learning.memory import add_exactly
-from loopwright.learning.tally import Tally
 
 T0 = 1_750_000_000_000
 VALUES = st.floats(-(2.0**20), 2.0**20)
@@ -64,23 +61,3 @@ def test_small_and_large_batches_sum_alike():
     for value in values:
         small.add([T0], [value])
     assert large.dump() == small.dump()
-
-
-def test_a_tally_survives_storage():
-    tally = Tally()
-    tally.decisions.update(["b", "a", "b"])
-    tally.feedback, tally.rows, tally.defaults, tally.revisions, tally.clipped = 5, 4, 3, 2, 1
-    tally.take([T0, T0 + 5_000, T0 + 9_000_000], [1.0, 2.0**20, -(2.0**20)])
-    tally.skip("late")
-    again = Tally.load(tally.dump())
-    assert again.dump() == tally.dump()
-    assert (again.rows, again.whole, again.skipped["late"], again.decisions["b"]) == (4, 1, 1, 2)
-    assert again.history.halves() == tally.history.halves()
-
-
-@given(st.lists(VALUES, min_size=1, max_size=60))
-def test_exact_parts_sum_like_all_values_at_once(values):
-    parts: tuple[float, ...] = ()
-    for value in values:
-        parts = add_exactly(parts, value)
-    assert math.fsum(parts) == math.fsum(values)

@@ -9,13 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, pack, settle
 
-from loopwright.core.decision import Decision
-from loopwright.core.events import Decided, Expected, Fact, Received, Reported, Ticked
+from loopwright.core.events import Decided, Expected, Fact, Received, Ticked
 from loopwright.core.experiment import Caps
-from loopwright.core.feedback import Note, Outcome, Target
 from loopwright.core.reward import Observed, derive
-from loopwright.learning.course import sort
-from loopwright.learning.group import Group
 
 SPECS = {
     "first": experiment(),
@@ -394,23 +390,3 @@ def test_a_decision_logged_again_after_it_was_forgotten_waits_anew(windowed):
     windowed.tick()
     together = settle(windowed.learner()).dump(TENANT, "greeting")
     assert together == windowed.replayed()
-
-
-@pytest.mark.parametrize(
-    ("note", "learned"),
-    [
-        (Note(occurred_at_ms=1), 1),
-        (Note(occurred_at_ms=1, consent=("store", "analyze")), 0),
-        (Note(occurred_at_ms=1, quarantined="burst"), 0),
-    ],
-)
-def test_a_typed_outcome_trains_unless_it_must_not(note: Note, learned: int) -> None:
-    made = Decision("0" * 32, "acme", "greeting", "a", 0.5, 1, 1)
-    outcome = Outcome("reward", 1.0)
-    fact = Reported("e1", 1, "acme", Target(made), outcome, note)
-    group = Group(traced=False)
-    sort([(1, fact)], 0, groups={("acme", "greeting"): group}, event_ms=0)
-    assert len(group.received) == learned
-    other = Reported("e2", 1, "acme", Target(decision_id="0" * 32), outcome, note)
-    sort([(2, other)], 0, groups={("acme", "greeting"): group}, event_ms=0)
-    assert len(group.received) == learned

@@ -4,10 +4,10 @@ import gc
 
 import msgspec
 import pytest
-from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, pack, settle
+from tests.unit.learning.world import EAGER, LAZY, TENANT, World, arms, experiment, settle
 
 from loopwright.backends.memory import MemoryEventLog
-from loopwright.core.errors import Broken, Conflict, NotFound, Overloaded
+from loopwright.core.errors import Broken
 from loopwright.core.events import Decided
 from loopwright.core.experiment import Arm
 from loopwright.eventlog import Reader
@@ -153,20 +153,6 @@ def test_an_ended_experiment_learns_no_more(world):
     assert world.snapshots.get(TENANT, "greeting") is None
 
 
-def test_a_draft_has_a_status_but_nothing_learned():
-    world = World(experiment(state="draft"))
-    learner = world.learner()
-    status = learner.status(TENANT, "greeting")
-    assert (status.state, status.policy, len(status.arms)) == ("draft", "BetaThompson", 3)
-    with pytest.raises(Conflict, match="draft"):
-        learner.snapshots(TENANT, "greeting")
-    with pytest.raises(NotFound):
-        learner.status(TENANT, "nothing")
-    world.move("running", learner)
-    assert world.snapshots.get(TENANT, "greeting") is not None
-    world.close()
-
-
 def test_new_arms_join_and_a_disabled_arm_stops_serving_at_once(world):
     learner = world.learner()
     rewarded(world, "a", 1.0)
@@ -185,37 +171,6 @@ def test_new_arms_join_and_a_disabled_arm_stops_serving_at_once(world):
     assert learner.dump(TENANT, "greeting") == world.replayed()
 
 
-def test_facts_that_cannot_be_learned_are_counted_and_named():
-    world = World(experiment(policy="LinUCB", context=2, type="bounded"))
-    learner = world.learner()
-    rewarded(world, "a", 1.0, vector=pack(1, 2))
-    rewarded(world, "a", 1.0, vector=pack(1, 2, 3))
-    rewarded(world, "a", 1.0)
-    rewarded(world, "gone", 1.0, vector=pack(1, 2))
-    rewarded(world, "a", 1.0, vector=pack(1, 2), mode="holdout")
-    world.put(world.feedback(world.decision("a", vector=pack(1, 2)), 1.0, metric="clicks"))
-    settle(learner)
-    status = learner.status(TENANT, "greeting")
-    assert arms(learner)["a"][0] == 1
-    assert "2 facts were not learned from: their context vector" in status.reason
-    assert "1 fact was not learned from: their arm" in status.reason
-    assert status.learner == "learning"
-    assert (status.feedback, status.decisions) == (1, 4)
-    assert learner.dump(TENANT, "greeting") == world.replayed()
-    world.close()
-
-
-def test_clipped_rewards_are_counted_and_learned_at_the_bound():
-    world = World(experiment(type="bounded", low=0.0, high=10.0, out_of_range="clip"))
-    learner = world.learner()
-    for value in (-3.0, 5.0, 1e9):
-        rewarded(world, "a", value)
-    settle(learner)
-    assert learner.status(TENANT, "greeting").clipped == 2
-    assert arms(learner)["a"] == (3, 5.0)
-    world.close()
-
-
 def test_the_thread_learns_ticks_and_stops():
     world = World(experiment(window_s=0.05, default=0.0))
     learner = world.learner()
@@ -230,66 +185,6 @@ def test_the_thread_learns_ticks_and_stops():
     assert arms(learner)["a"] == (1, 0.0)
     assert learner.dump(TENANT, "greeting") == world.replayed()
     world.close()
-
-
-def test_snapshots_are_kept_by_age_by_rows_and_on_demand(world):
-    learner = world.learner()
-    rewarded(world, "a", 1.0)
-    settle(learner)
-    assert learner.snapshots(TENANT, "greeting") == []
-    taken = learner.take_snapshot(TENANT, "greeting")
-    assert (taken.version, taken.n, taken.serving) == (3, 1, True)
-    world.clock.advance(seconds=400)
-    rewarded(world, "b", 1.0)
-    settle(learner)
-    listed = learner.snapshots(TENANT, "greeting")
-    assert [(s.version, s.n, s.serving) for s in listed] == [(5, 2, True), (3, 1, False)]
-    assert [arm.n for arm in learner.snapshot(TENANT, "greeting", version=3).arms] == [1, 0, 0]
-    with pytest.raises(NotFound, match="no snapshot of version 4"):
-        learner.snapshot(TENANT, "greeting", version=4)
-
-
-def test_only_the_newest_fifty_snapshots_are_kept(world):
-    learner = world.learner()
-    for _ in range(55):
-        rewarded(world, "a", 1.0)
-        settle(learner)
-        learner.take_snapshot(TENANT, "greeting")
-    versions = [s.version for s in learner.snapshots(TENANT, "greeting")]
-    assert len(versions) == 50
-    assert (versions[0], versions[-1]) == (111, 13)
-
-
-def test_a_rollback_goes_through_the_log_and_replays(world):
-    learner = world.learner()
-    rewarded(world, "a", 1.0)
-    settle(learner)
-    kept = learner.take_snapshot(TENANT, "greeting")
-    for _ in range(30):
-        rewarded(world, "b", 1.0)
-    settle(learner)
-    offset = learner.roll_back(TENANT, "greeting", version=kept.version, actor="ann")
-    settle(learner)
-    assert arms(learner) == {"a": (1, 1.0), "b": (0, None), "c": (0, None)}
-    assert world.snapshots.get(TENANT, "greeting").offset == offset
-    newest = learner.snapshots(TENANT, "greeting")[0]
-    assert (newest.version, newest.n) == (offset - 1, 31)
-    rewarded(world, "c", 1.0)
-    settle(learner)
-    assert arms(learner)["c"][0] == 1
-    assert learner.dump(TENANT, "greeting") == world.replayed()
-    learner.stop()
-    assert world.learner().dump(TENANT, "greeting") == world.replayed()
-
-
-def test_a_rollback_needs_a_kept_version_and_an_experiment_that_learns(world):
-    learner = world.learner()
-    with pytest.raises(NotFound, match="version 7"):
-        learner.roll_back(TENANT, "greeting", version=7, actor="ann")
-    learner.take_snapshot(TENANT, "greeting")
-    world.move("ended", learner)
-    with pytest.raises(Conflict, match="ended"):
-        learner.roll_back(TENANT, "greeting", version=0, actor="ann")
 
 
 def test_a_learner_that_cannot_read_the_log_says_so():
@@ -307,31 +202,8 @@ def test_a_learner_that_cannot_read_the_log_says_so():
     world.close()
 
 
-def test_a_rollback_that_cannot_be_written_is_refused(world):
-    learner = world.learner()
-    learner.take_snapshot(TENANT, "greeting")
-    world.writer.close()
-    with pytest.raises(Overloaded):
-        learner.roll_back(TENANT, "greeting", version=0, actor="ann")
-
-
 def test_a_draft_is_no_business_of_the_learner(world):
     learner = world.learner()
     world.change(experiment("new", state="draft"), learner)
     assert world.snapshots.get(TENANT, "new") is None
     assert learner.published == 1
-
-
-def test_a_paused_experiment_is_rolled_back_when_it_is_resumed(world):
-    learner = world.learner()
-    kept = learner.take_snapshot(TENANT, "greeting")
-    rewarded(world, "a", 1.0)
-    settle(learner)
-    world.move("paused", learner)
-    learner.roll_back(TENANT, "greeting", version=kept.version, actor="ann")
-    settle(learner)
-    assert arms(learner)["a"][0] == 1
-    world.move("running", learner)
-    settle(learner)
-    assert arms(learner)["a"][0] == 0
-    assert learner.dump(TENANT, "greeting") == world.replayed()

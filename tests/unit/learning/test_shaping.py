@@ -171,16 +171,6 @@ def test_an_experiment_without_a_memory_passes_expectations_over():
     world.close()
 
 
-def test_counts_of_an_earlier_version_are_read(world):
-    from loopwright.learning.tally import Tally, _decode, _encode
-
-    tally = Tally()
-    tally.feedback, tally.whole = 3, 2
-    decisions, *numbers, skipped, history = _decode(tally.dump())
-    old = Tally.load(_encode([decisions, *numbers[:6], skipped, history]))
-    assert old.dump() == tally.dump()
-
-
 def test_advice_tells_predictions_from_outcomes(world):
     learner = world.learner()
     decisions = [world.decide("a") for _ in range(200)]

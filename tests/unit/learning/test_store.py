@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.learning.world import TENANT, World, experiment, settle
+from tests.unit.learning.world import World, experiment, settle
 
 from loopwright.backends.memory import memory_database
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.errors import Broken
-from loopwright.learning.memory import PAGE, Memory, Remembered
+from loopwright.learning.memory import Remembered
 from loopwright.learning.store import Checkpoint, Saved, Snapshot, Store
 
 KEY = ("default", "greeting")
@@ -76,24 +76,6 @@ def test_the_shelf_finds_what_is_due_and_forgets_what_is_past():
     assert [id for id, _ in shelf.get(["a", "b", "c", "d"])] == ["b", "d"]
 
 
-def test_memory_pages_through_many_overdue_decisions():
-    store = Store(memory_database())
-    rows = {f"{i:05}": waiting(i // 3) for i in range(PAGE + 100)}
-    store.save(checkpoint(remembered={KEY: rows}))
-    memory = Memory(store.shelf(KEY))
-    memory.put("new", waiting(1))
-    memory.put("00000", waiting(10**9))
-    seen = []
-    for id, known in memory.overdue(10**6):
-        seen.append(id)
-        memory.put(id, waiting(None))
-        assert known.due_ms is not None
-    assert len(seen) == len(set(seen)) == PAGE + 100
-    assert "00000" not in seen
-    assert list(memory.overdue(10**6)) == []
-    assert memory.next_due_ms == 10**9
-
-
 def test_a_state_that_cannot_be_read_says_what_to_do():
     database = memory_database()
     store = Store(database)
@@ -112,32 +94,3 @@ def test_a_state_with_other_arms_is_refused():
     again = settle(world.learner())
     assert "begins with" in again.views.degraded()[KEY]
     world.close()
-
-
-def test_a_full_disk_delays_the_checkpoint_and_not_the_learning(tmp_path, caplog):
-    world = World(experiment())
-    world.database = FullDisk(tmp_path / "state.db")
-    learner = world.learner()
-    world.database.is_full = True
-    world.reward(world.decide("a"), 1.0)
-    settle(learner)
-    served = world.snapshots.get(TENANT, "greeting")
-    assert served is not None
-    assert served.offset == 3
-    learner.stop()
-    assert [record.message for record in caplog.records] == ["a checkpoint failed"] * 3
-    world.database.is_full = False
-    learner.stop()
-    assert Store(world.database).position()[0] == 3
-    world.close()
-
-
-class FullDisk(SqliteDatabase):
-    """A database on a disk that can be full."""
-
-    is_full = False
-
-    def transaction(self):
-        if self.is_full:
-            raise Broken("the disk is full")
-        return super().transaction()

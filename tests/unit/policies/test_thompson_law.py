@@ -22,7 +22,7 @@ def test_the_beta_law_is_the_integral_of_density_times_distribution() -> None:
     found = best_beta(tallied([1.0] * 3 + [0.0], [1.0, 0.0, 0.0]), enabled=[0, 1], prior=(1.0, 1.0))
     first, second = stats.beta(4, 2), stats.beta(2, 3)
     expected, _ = integrate.quad(lambda x: first.pdf(x) * second.cdf(x), 0, 1)
-    # The trapezoidal rule on 512 nodes is off by about 1e-5 here; `test_laws` grants 2e-3 to harder cases.
+    # The trapezoidal rule on 512 nodes is off by about 1e-5 here; `test_thompson` grants 2e-3 to harder cases.
     assert found == pytest.approx([expected, 1 - expected], abs=1e-4)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, consented, erased, feedback
+from tests.unit.warehouse.world import DAY, DOWN, NOW, UP, World, call, erased, feedback
 
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core import parts
@@ -127,35 +127,6 @@ def test_loading_goes_on_where_it_stopped_and_makes_files_by_day(world: World) -
     assert days == {("2024-10-01", "2024-10-02"), ("2024-10-03", ""), ("2024-10-04", "")}
 
 
-def test_a_days_small_files_are_merged_once_it_is_over(world: World) -> None:
-    for k in range(5):
-        world.say(feedback(f"f{k}"))
-        world.loader().run()
-    assert len(manifests.read(world.blobs).parts) == 5
-    world.clock.advance(seconds=86_400)
-    done = world.loader(grace_ms=0).run()
-    assert done.compacted == 5
-    (file,) = manifests.read(world.blobs).parts
-    assert (file.rows, file.first, file.last) == (5, 1, 5)
-    assert events(world.warehouse()) == [f"f{k}" for k in range(5)]
-
-
-def test_a_weeks_days_are_merged_once_it_is_over_unless_they_are_large(world: World) -> None:
-    some_days(world)
-    world.loader(most_rows=3).run()
-    assert len({file.day for file in manifests.read(world.blobs).parts}) == 4
-    world.clock.advance(seconds=7 * 86_400)
-    assert world.loader(most_rows=6).run().compacted == 6
-    found = {(f.table, f.day, f.until, f.rows) for f in manifests.read(world.blobs).parts}
-    assert found == {
-        ("feedback", "2024-10-01", "2024-10-02", 6),
-        ("feedback", "2024-10-03", "2024-10-04", 6),
-        ("interactions", "2024-10-01", "2024-10-02", 2),
-        ("interactions", "2024-10-03", "2024-10-04", 2),
-    }
-    assert sorted(events(world.warehouse())) == EVERYTHING
-
-
 def test_a_replaced_file_stays_for_a_while_and_then_goes(world: World) -> None:
     for k in range(2):
         world.say(feedback(f"f{k}"))
@@ -168,56 +139,6 @@ def test_a_replaced_file_stays_for_a_while_and_then_goes(world: World) -> None:
     world.loader().run()
     assert not any(path.exists() for path in old)
     assert manifests.read(world.blobs).dropped == ()
-
-
-def test_an_erased_persons_rows_leave_the_files_at_the_next_compaction(world: World) -> None:
-    some_days(world)
-    loader = world.loader(grace_ms=0)
-    loader.run()
-    world.say(erased("p1"))
-    assert loader.run().compacted == 3
-    rows = sum(f.rows for f in manifests.read(world.blobs).parts if f.table == "feedback")
-    assert rows == 8
-    for path in world.folder.rglob("*.parquet"):
-        assert b"p1" not in path.read_bytes() or "feedback" not in path.parts
-    assert loader.run().compacted == 0
-
-
-def test_a_withdrawn_consent_rewrites_no_file(world: World) -> None:
-    some_days(world)
-    loader = world.loader()
-    loader.run()
-    world.say(consented("p1", "store"))
-    assert loader.run().compacted == 0
-
-
-def test_retention_drops_old_days_but_not_what_is_known_of_people(world: World) -> None:
-    some_days(world)
-    world.say(consented("p1", "store"))
-    world.clock.advance(seconds=86_400)
-    done = world.loader(retain_days=2).run()
-    assert done.expired > 0
-    files = manifests.read(world.blobs).parts
-    assert {file.day for file in files if file.table == "feedback"} == {"2024-10-03", "2024-10-04"}
-    world.clock.advance(seconds=40 * 86_400)
-    world.loader(retain_days=2).run()
-    assert {file.table for file in manifests.read(world.blobs).parts} == {"consents"}
-
-
-def test_retention_takes_single_days_out_of_a_week(world: World) -> None:
-    some_days(world)
-    world.loader().run()
-    world.clock.advance(seconds=86_400)
-    done = world.loader(retain_days=3, grace_ms=0).run()
-    files = [f for f in manifests.read(world.blobs).parts if f.table == "feedback"]
-    assert {(f.day, f.until) for f in files} == {
-        ("2024-10-02", ""),
-        ("2024-10-03", ""),
-        ("2024-10-04", ""),
-    }
-    assert (done.expired, sum(file.rows for file in files)) == (0, 9)
-    assert "a3" not in events(world.warehouse())
-    assert world.loader(retain_days=3).run().expired == 0
 
 
 def test_a_report_sees_facts_that_are_not_loaded_and_runs_the_loader_when_there_are_many(

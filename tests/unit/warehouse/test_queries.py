@@ -30,7 +30,6 @@ from loopwright.core.feedback import (
 )
 from loopwright.warehouse import QUERIES
 from loopwright.warehouse import manifest as manifests
-from loopwright.warehouse.tables import FEEDBACK
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "by_segment": {"dimension": "locale"},
@@ -181,21 +180,6 @@ def test_a_tenant_never_sees_another_tenants_rows(world: World) -> None:
     assert len(warehouse.query("export_rows", tenant_id="acme").rows) == 1
 
 
-def test_tenants_are_compared_side_by_side(world: World) -> None:
-    a_busy_day(world)
-    world.say(feedback("g", DOWN, tenant_id="b"), feedback("h", quarantined="x", tenant_id="b"))
-    first, second = world.warehouse().query("tenants", tenant_id=None).dicts()
-    assert (first["tenant_id"], first["calls"], first["cost"], first["facts"]) == (
-        "acme",
-        2,
-        0.5,
-        9,
-    )
-    assert (first["ratings"], first["satisfaction"], first["corrections"]) == (2, 0.625, 1)
-    assert (first["outcomes"], first["outcome_value"]) == (3, 2 / 3)
-    assert (second["calls"], second["cost"], second["facts"], second["positive"]) == (0, None, 1, 0)
-
-
 def test_a_shared_reference_does_not_join_across_tenants(world: World) -> None:
     world.say(
         call("i1", tenant_id="other", model_version="v1"),
@@ -203,29 +187,6 @@ def test_a_shared_reference_does_not_join_across_tenants(world: World) -> None:
     )
     (row,) = world.warehouse().query("join_health", tenant_id=None).dicts()
     assert (row["joined"], row["waiting"]) == (0, 1)
-
-
-def test_a_period_holds_what_happened_in_it_by_the_senders_clock(world: World) -> None:
-    world.say(
-        feedback("f1", occurred_at_ms=NOW - 3 * DAY),
-        feedback("f2", occurred_at_ms=NOW),
-        feedback("f3", occurred_at_ms=NOW + DAY),
-    )
-    world.loader().run()
-    warehouse = world.warehouse()
-    found = warehouse.query("stats", tenant_id="acme", from_ms=NOW, to_ms=NOW + DAY)
-    assert found.dicts()[0]["facts"] == 1
-    days = warehouse.query("satisfaction_by_day", tenant_id="acme")
-    assert [row[0] for row in days.rows] == [(NOW + k * DAY) // DAY * DAY for k in (-3, 0, 1)]
-
-
-def test_quarantined_facts_are_kept_and_exported_but_do_not_count(world: World) -> None:
-    world.say(feedback("f1"), feedback("f2", quarantined="a burst"))
-    warehouse = world.warehouse()
-    assert warehouse.query("stats", tenant_id="acme").dicts()[0]["facts"] == 1
-    assert len(warehouse.query("export_rows", tenant_id="acme").rows) == 2
-    (counts,) = warehouse.query("period_counts", tenant_id="acme").dicts()
-    assert (counts["n"], counts["quarantined"]) == (2, 1)
 
 
 @pytest.mark.parametrize("loaded", [True, False])
@@ -322,18 +283,6 @@ def test_a_persons_word_and_erasure_reach_the_steps_taken_for_them(
     assert not any(b"x1" in file for file in files)
 
 
-def test_the_later_fact_of_one_step_wins(world: World) -> None:
-    world.say(step("x1"), step("x2", taken_at_ms=NOW - 5))
-    world.loader().run()
-    world.say(step("x1", outcome="correction", data={"sql": "SELECT 1"}))
-    rows = world.warehouse().query("steps_of_session", tenant_id="acme", session_id="s1").dicts()
-    assert [(row["step_id"], row["outcome"]) for row in rows] == [
-        ("x2", None),
-        ("x1", "correction"),
-    ]
-    assert rows[1]["data"] == '{"sql":"SELECT 1"}'
-
-
 def test_the_questions_of_one_moment_share_one_reading_and_later_ones_see_new_facts(
     world: World,
 ) -> None:
@@ -356,30 +305,6 @@ def test_an_export_reads_on_from_the_page_before(world: World) -> None:
         seen += [row["event_id"] for row in rows]
         after = rows[-1]["log_offset"]
     assert seen == [f"f{k}" for k in range(6)]
-
-
-def test_rows_carry_every_text_exactly(world: World) -> None:
-    odd = 'line\nbreak, "quotes", tab\t, naïve ☃ 🎈, \\ and \x01'
-    world.say(
-        feedback("f1", message=odd, labels={"a": odd}, tags=("x", odd), wire={"n": [1, None]})
-    )
-    world.loader().run()
-    (row,) = world.warehouse().query("export_rows", tenant_id="acme").dicts()
-    assert row["message"] == odd
-    assert row["wire"] == '{"n":[1,null]}'
-    assert list(row) == list(FEEDBACK.names)
-
-
-def test_a_number_too_large_for_a_column_does_not_stop_the_projection(world: World) -> None:
-    world.say(
-        call("i1", input_tokens=2**63, output_tokens=5),
-        feedback("f1", Outcome("x", float("nan")), occurred_at_ms=2**63),
-        feedback("f2", Outcome("x", 1e308), message="x" * 1_000_000),
-    )
-    world.loader().run()
-    warehouse = world.warehouse()
-    assert warehouse.query("period_counts", tenant_id="acme").rows[0][2] == 2
-    assert warehouse.query("values_of", tenant_id="acme", metric="x").rows == [(NOW, 1e308)]
 
 
 @pytest.mark.parametrize(

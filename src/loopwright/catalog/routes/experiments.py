@@ -104,6 +104,8 @@ class ExperimentsController(Controller):
         )
         return _tagged(catalog.experiments.create(experiment, actor=principal.key_id), 201)
 
+    # On the event loop, as it reads memory only. What writes gets a thread: it waits for the disk, and so
+    # would all requests.
     @get(summary="List experiments", responses=problems(404), sync_to_thread=False, **needs("read"))
     def list(
         self,
@@ -117,6 +119,7 @@ class ExperimentsController(Controller):
         ] = None,
     ) -> ExperimentPage:
         """Return experiments by id, ended ones too."""
+        # By id and not by number: what is created between two pages shifts nothing.
         rest = [e for e in catalog.experiments.all(tenant) if cursor is None or e.id > cursor]
         more = len(rest) > limit
         return ExperimentPage(rest[:limit], rest[limit - 1].id if more else None)

@@ -24,11 +24,13 @@ def classify(drafts: WithTexts, *, categories: Classifier, sentiments: Classifie
     for draft, changes in drafts:
         note = draft.note
         text = changes.get("message", note.message)
+        # The explanation is the person's comment; the texts before and after are the product's.
         if not text and type(draft.feedback) is Correction:
             text = draft.feedback.explanation
         if text:
             commented += 1
             changes["sentiment"] = sentiments.classify(text).mood
+            # What the sender said goes before what rules guess.
             if note.category is None:
                 _categorise(categories.classify(text), changes)
         if changes:

@@ -48,6 +48,7 @@ def enrich(
     for draft in drafts:
         feedback, note = draft.feedback, draft.note
         user, address = draft.user_id, draft.address
+        # Without a time of the sender there is only ours, which is never untimely.
         flags = _untimely(draft, tenant_id, received_ms, recall) if draft.is_dated else ()
         person = None
         if user is not None:
@@ -93,6 +94,7 @@ def _contradicting(
     target: Target, rating: Rating, tenant_id: str, person: str, recall: Recall, /
 ) -> Flags:
     satisfaction = rating.satisfaction
+    # The middle of a scale takes no side, and must not be remembered as a vote.
     if satisfaction != 0.5 and recall.contradicts(
         tenant_id, person, about=reference(target), is_up=satisfaction > 0.5
     ):

@@ -117,7 +117,8 @@ def _by_content(
     who = (*_persons(draft, asked), draft.target.session_id or note.session_id, address)
     said: Any = _said(draft), note.message
     if call is not None and call.id:
-        said = "interaction"  # one record per call: it may come again with more members filled in
+        # One record per call: it may come again with more members filled in.
+        said = "interaction"
     if draft.is_dated:
         near = note.occurred_at_ms.to_bytes(6, "big")
         key = word_key(keyed, near, about, said, who, note.occurred_at_ms)
@@ -164,6 +165,7 @@ def _under_former_keys(
             at_ms = draft.note.occurred_at_ms if draft.is_dated else None
             former[place] = former_keys(asked.tenant_id, draft.event_id, at_ms)
     assert asked.former is not None
+    # One question for the whole body: each is a search of the log's key index.
     taken = asked.former([key for keys in former.values() for key in keys])
     for place, keys in former.items():
         for key in keys:
@@ -245,6 +247,7 @@ def _said(draft: Draft) -> Any:
     if said is not None:
         return said, [also.feedback for also in draft.also] if draft.also else None
     if draft.step is not None:
+        # A retry may carry another time; it must not make another fact of the same words.
         return replace(draft.step, taken_at_ms=0)
     assert draft.interaction is not None
     return replace(draft.interaction, started_at_ms=0)

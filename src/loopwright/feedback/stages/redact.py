@@ -71,6 +71,7 @@ def _redact(draft: Draft, changes: Changes, redact: Redact, key: bytes, /) -> bo
     if step is not None and step.data:
         step = replace(step, data=_clean_tree(step.data, clean))
     also = tuple(replace(a, text=clean(a.text)) if a.text else a for a in draft.also)
+    # Nothing was found, so every text is what it was: the draft needs no copies.
     if not counts:
         changes.clear()
         return False
@@ -116,6 +117,7 @@ def _clean_tree(value: Any, clean: Callable[[str], str], name: str = "") -> Any:
         return clean(value) if name in FREE_TEXT and value else value
     if isinstance(value, dict):
         return {
+            # Once free text, always: a name below it says nothing about what people wrote there.
             inner: _clean_tree(v, clean, name if name in FREE_TEXT else inner)
             for inner, v in value.items()
         }

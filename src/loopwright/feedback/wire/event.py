@@ -184,7 +184,8 @@ def _feedback(
     liked = data.left.get("thumbs")
     if liked is not None:
         liked = thumbs(liked, "data.thumbs")
-    if data.left.get("rating") is not None:  # thumbs beside it stay where they are
+    # Thumbs beside it stay where they are.
+    if data.left.get("rating") is not None:
         return _rating(data, moved), texts
     if liked is not None:
         moved["thumbs"] = "thumbs"
@@ -261,6 +262,7 @@ def _measurement(kind: str, data: Members, moved: dict[str, str]) -> Measurement
         moved[amount] = "value"
         value = data.number(amount)
         assert value is not None
+        # `score` alone names no measure; the kind of the event does.
         return Measurement(kind if amount == "score" else amount, value)
     return None
 

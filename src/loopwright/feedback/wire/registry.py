@@ -73,7 +73,8 @@ def read(item: Any, path: str, /, received_ms: int, verify: Verify) -> Draft:
             try:
                 draft = read_json(item, received_ms, verify)
             except msgspec.ValidationError:
-                pass  # another shape, or a faulty item: the slow way finds out which
+                # Another shape, or a faulty item: the slow way finds out which.
+                pass
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise malformed(error) from None
         if draft is None:

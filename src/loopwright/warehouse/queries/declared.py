@@ -78,6 +78,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             )
         values = {name: _checked(self, p, given.get(name, p.default)) for name, p in known.items()}
         sql = self.sql
+        # A column cannot be a parameter of a statement. It is put into the text, and `among` has let only
+        # our own names through.
         if "dimension" in values:
             sql = sql.replace("{dimension}", values.pop("dimension"))
         return sql, values

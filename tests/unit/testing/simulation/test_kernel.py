@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from loopwright.testing.simulation.kernel import Deadlock, Kernel
-from loopwright.testing.simulation.threads import Condition, Event, Lock, Thread
+from loopwright.testing.simulation.threads import Event, Lock, Thread
 
 
 def run(main: Callable[[Kernel], object], *, seed: int = 1, restlessness: float = 0.3) -> Kernel:
@@ -46,29 +46,6 @@ def test_equal_seeds_give_equal_interleavings_and_others_do_not() -> None:
     assert len({tuple(two_counters(seed)) for seed in range(20)}) > 5
 
 
-def test_a_lock_keeps_two_threads_apart() -> None:
-    inside: list[int] = []
-
-    def main(kernel: Kernel) -> None:
-        lock = Lock()
-
-        def enter(n: int) -> None:
-            with lock:
-                before = len(inside)
-                kernel.point("inside")
-                inside.append(n)
-                assert len(inside) == before + 1
-
-        threads = [Thread(target=enter, args=[n]) for n in range(5)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    assert run(main).ended == []
-    assert sorted(inside) == [0, 1, 2, 3, 4]
-
-
 def test_threads_that_wait_for_each_other_are_a_deadlock() -> None:
     def main(kernel: Kernel) -> None:
         first, second = Lock(), Lock()
@@ -100,30 +77,6 @@ def test_time_jumps_to_the_next_timeout_when_every_thread_waits() -> None:
 
     run(main)
     assert 5.0 <= woken[0] < 5.1
-
-
-def test_a_condition_wakes_who_waits_for_it() -> None:
-    heard: list[str] = []
-
-    def main(kernel: Kernel) -> None:
-        news = Condition()
-
-        def listen() -> None:
-            with news:
-                news.wait_for(lambda: bool(told))
-                heard.append("news")
-
-        told: list[int] = []
-        listener = Thread(target=listen)
-        listener.start()
-        kernel.nap(1.0)
-        with news:
-            told.append(1)
-            news.notify_all()
-        listener.join()
-
-    run(main)
-    assert heard == ["news"]
 
 
 def test_a_crash_ends_every_thread_and_no_handler_stops_it() -> None:
