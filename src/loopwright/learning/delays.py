@@ -14,6 +14,7 @@ the window ends.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,8 @@ from .memory import PAGE, Memory, Remembered
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BINS: Final = 24
-_LEVELS: Final = 10
+_FINEST_MS: Final = 100
+"""Ages are told apart down to this, or to 2⁻¹⁰ of a short window: most feedback comes early in a long one."""
 _SHARE: Final = 3
 """A cohort is at most a third as wide as its youngest decision is old."""
 _RATIO: Final = 2.0**0.5
@@ -54,16 +55,16 @@ Place = tuple[int, int]
 class Cohort:
     """Decisions of one stretch of time: how many, when their first feedback came, and which are silent.
 
-    `decided` int64[K] by arm, `answered` int64[K, BINS] by arm and age, `made_ms` the sum of the times they were made.
+    `decided` int64[K] by arm, `answered` int64[K, bins] by arm and age, `made_ms` the sum of the times they were made.
     `silent` is the state that a policy has after learning the default reward of each decision that waits, but for those
     that have begun or ended since it was last asked for; `waiting` int64[K] counts them all.
     """
 
     __slots__ = ("answered", "begun", "decided", "ended", "made_ms", "silent", "waiting")
 
-    def __init__(self, arms: int, silent: State) -> None:
+    def __init__(self, arms: int, bins: int, silent: State) -> None:
         self.decided: Ints = np.zeros(arms, np.int64)
-        self.answered: Ints = np.zeros((arms, BINS), np.int64)
+        self.answered: Ints = np.zeros((arms, bins), np.int64)
         # A Python integer: in an int64 the times of five million decisions, in milliseconds since 1970,
         # would overflow.
         self.made_ms = 0
@@ -94,10 +95,13 @@ class Delays:
         self._problem = problem
         self.window_ms = window_ms
         self.default = default
-        self._narrowest_ms = max(window_ms >> _LEVELS, 1)
-        self._edges = np.array([window_ms * _RATIO**power for power in range(1 - BINS, 1)])
+        self._narrowest_ms = max(min(window_ms >> 10, _FINEST_MS), 1)
+        widths = math.log2(max(window_ms / self._narrowest_ms, 2.0))
+        self._levels = math.ceil(widths)
+        bins = math.ceil(widths / math.log2(_RATIO)) + 1
+        self._edges = np.array([window_ms * _RATIO**power for power in range(1 - bins, 1)])
         self._cohorts: dict[Place, Cohort] = {}
-        self._past = Cohort(len(problem.arms), None)
+        self._past = Cohort(len(problem.arms), bins, None)
         """Decisions whose window is over."""
 
     def grow(self, problem: Problem) -> None:
@@ -153,7 +157,7 @@ class Delays:
         for row, at_ms in answered:
             age = min(max(at_ms - row.decided_at_ms, 0), self.window_ms)
             # The end of a bin belongs to it.
-            bin = min(int(np.searchsorted(self._edges, age)), BINS - 1)
+            bin = min(int(np.searchsorted(self._edges, age)), len(self._edges) - 1)
             self._cohort(row.decided_at_ms).answered[row.arm, bin] += 1
 
     def leave_out(self, decisions: list[Remembered]) -> None:
@@ -247,7 +251,7 @@ class Delays:
             if youngest_ms >= self.window_ms and not cohort.waiting.any():
                 self._past.take(self._cohorts.pop(place))
                 continue
-            while level < _LEVELS and self._is_old(level + 1, index >> 1, now_ms):
+            while level < self._levels and self._is_old(level + 1, index >> 1, now_ms):
                 level, index = level + 1, index >> 1
             if level == place[0]:
                 continue
@@ -276,11 +280,11 @@ class Delays:
 
     def _cohort(self, decided_at_ms: int) -> Cohort:
         index = decided_at_ms // self._narrowest_ms
-        for level in range(_LEVELS + 1):
+        for level in range(self._levels + 1):
             found = self._cohorts.get((level, index >> level))
             if found is not None:
                 return found
-        made = Cohort(len(self._problem.arms), self._policy.empty(self._problem))
+        made = Cohort(len(self._problem.arms), len(self._edges), self._policy.empty(self._problem))
         self._cohorts[0, index] = made
         return made
 
@@ -326,7 +330,9 @@ class Delays:
             return False
         _unpack(self._past, past)
         for level, index, *counts in cohorts:
-            made = Cohort(len(self._problem.arms), self._policy.empty(self._problem))
+            made = Cohort(
+                len(self._problem.arms), len(self._edges), self._policy.empty(self._problem)
+            )
             _unpack(made, counts)
             self._cohorts[level, index] = made
         return True
@@ -354,12 +360,12 @@ def _silent_before(decided: NDArray[Any], answered: NDArray[Any]) -> Floats:
 
 
 def _converted(arrivals: Floats, at_risk: Floats, widths: Floats) -> Floats:
-    """Return the share of decisions that have converted by the end of each bin, f64[K, BINS]."""
+    """Return the share of decisions that have converted by the end of each bin, f64[K, bins]."""
     hazards = np.divide(arrivals, at_risk, out=np.zeros_like(arrivals), where=at_risk > 0)
     observed = (at_risk > 0).sum(axis=1)
     exposed = at_risk * widths
     for arm, last in enumerate(observed):
-        if 0 < last < BINS:
+        if 0 < last < len(widths):
             late = slice(max(last - _LATE, 0), last)
             # A constant hazard, that is an exponential tail: the only one that a single figure describes.
             rate = arrivals[arm, late].sum() / exposed[arm, late].sum()
