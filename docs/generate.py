@@ -117,6 +117,8 @@ def commands() -> list[str]:
 def public_names() -> dict[str, dict[str, Any]]:
     """Return what each public package offers, and under a dotted name what its objects carry."""
     from loopwright.app import embedded
+    from loopwright.app.exporting import Exports
+    from loopwright.app.keyholding import Keys
     from loopwright.app.tenancy import Tenancy
     from loopwright.client import groups
 
@@ -124,11 +126,15 @@ def public_names() -> dict[str, dict[str, Any]]:
         "loopwright": {
             "Loop.agent": embedded.Agent,
             "Loop.experiments": embedded.Experiments,
+            "Loop.feedback": embedded.Feedback,
+            "Loop.keys": Keys,
             "Loop.tenants": Tenancy,
+            "Loop.exports": Exports,
         },
         "loopwright.client": {
             "Client.agent": groups.Agent,
             "Client.experiments": groups.Experiments,
+            "Client.feedback": groups.Feedback,
             "Client.keys": groups.Keys,
             "Client.tenants": groups.Tenants,
             "Client.exports": groups.Exports,

@@ -48,10 +48,8 @@ def test_select_feedback_learn(client: Client) -> None:
         selection = client.agent.select("loop", {"id": "u", "metadata": {"page": "home"}})
         assert 0 < (selection.propensity or 0) <= 1
         client.agent.feedback(selection.request_id, reward=selection.arm.id == "good")
-    until(lambda: client.experiments.status("loop")["status"]["feedback"] == 60)
-    share = {
-        arm["arm_id"]: arm["share"] for arm in client.experiments.status("loop")["status"]["arms"]
-    }
+    until(lambda: client.experiments.status("loop").feedback == 60)
+    share = {arm.arm_id: arm.share or 0 for arm in client.experiments.status("loop").arms}
     assert share["good"] > 0.8
     picked = client.agent.select("loop", mask=["good"])
     assert (picked.arm.id, picked.arm.payload, picked.propensity) == ("good", {"n": 1}, 1.0)
@@ -150,7 +148,7 @@ def test_a_buffer_delivers_everything_once(client: Client) -> None:
             buffer.feedback(request_id=selection.request_id, reward=1)
         assert buffer.flush(timeout_s=10)
         assert (buffer.accepted, buffer.rejected, buffer.dropped) == (150, 0, 0)
-    until(lambda: client.experiments.status("buffered")["status"]["feedback"] == 150)
+    until(lambda: client.experiments.status("buffered").feedback == 150)
 
 
 def test_many_at_once_from_asyncio(served: Served, client: Client) -> None:
@@ -190,7 +188,7 @@ def test_a_dead_server_is_survived_and_nothing_counts_twice(tmp_path: Path) -> N
         assert buffer.flush(timeout_s=10)
         assert (buffer.accepted, buffer.dropped, client.skipped) == (1, 0, 1)
         assert client.agent.feedback(selection.request_id, 1).duplicate
-        until(lambda: client.experiments.status("x")["status"]["feedback"] == 1)
+        until(lambda: client.experiments.status("x").feedback == 1)
         buffer.close()
         client.close()
 
@@ -208,11 +206,11 @@ def test_feedback_of_every_kind_reaches_the_report(client: Client) -> None:
         ]
     )
     assert (sent.accepted, sent.rejected) == (2, 1)
-    assert sent.results[2]["problem"]["code"] == "invalid"
+    assert (sent.results[2].problem or {})["code"] == "invalid"
     report = client.feedback.quality("default")
-    assert report["census"]["calls"] == 1
-    satisfaction = next(m for m in report["metrics"] if m["name"] == "satisfaction")
-    assert satisfaction["value"] == 1.0
+    assert report.census.calls == 1
+    satisfaction = next(m for m in report.metrics or () if m.name == "satisfaction")
+    assert satisfaction.value == 1.0
 
 
 def test_the_asynchronous_client_sends_the_same(served: Served) -> None:

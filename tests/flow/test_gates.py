@@ -12,7 +12,7 @@ import pytest
 import loopwright
 from loopwright.app.embedded import Loop
 from loopwright.backends.sqlite_log import SqliteEventLog
-from loopwright.catalog import Amendment, ArmChange
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import Invalid
 from loopwright.core.events import Decided
 from loopwright.core.experiment import ContextSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from loopwright.app.settings import load_settings
 from loopwright.cli import run
 from loopwright.cli.digits import Served, server
 from loopwright.client import Client
-from loopwright.core.errors import Conflict, Invalid, SettingsInvalid
+from loopwright.core.errors import Conflict, Invalid, LoopError, SettingsInvalid
 from loopwright.core.reward import RewardSpec
 
 
@@ -57,6 +58,46 @@ def test_a_query_parameter_that_nobody_understands_is_refused(
     )
     assert answer.status_code == 422
     assert "there is no query parameter" in answer.json()["detail"]
+
+
+def test_no_route_of_the_api_ignores_a_query_parameter(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.api_key}"}
+    with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as http:
+        routes = [
+            (method, re.sub(r"\{[^}]*\}", "x", path))
+            for path, item in http.get("/docs/openapi.json").json()["paths"].items()
+            for method in item
+            # Probes and scrapers add parameters of their own to these, which change nothing.
+            if not path.startswith(("/health", "/metrics"))
+        ]
+        assert len(routes) > 50
+        ignored = [
+            route
+            for method, path in routes
+            if (route := f"{method} {path}")
+            and "there is no query parameter"
+            not in http.request(
+                method, f"{path}?surprise=1", json=None if method in ("get", "delete") else {}
+            ).text
+        ]
+    assert ignored == []
+
+
+def test_who_only_uses_the_bandit_is_not_alarmed_by_the_report(tmp_path: Path) -> None:
+    with loopwright.open(tmp_path) as loop:
+        loop.experiments.create("greeting", arms=["a", "b"])
+        for n in range(60):
+            loop.agent.feedback(loop.agent.select("greeting").request_id, n % 2)
+        report = loop.feedback.quality()
+    assert [finding for finding in report.findings if finding.level != "note"] == []
+
+
+def test_an_ended_experiment_is_not_told_to_start_again(tmp_path: Path) -> None:
+    with loopwright.open(tmp_path) as loop:
+        loop.experiments.create("greeting", arms=["a", "b"])
+        loop.experiments.end("greeting")
+        with pytest.raises(LoopError, match="an end is for good: create a new experiment"):
+            loop.agent.select("greeting")
 
 
 def test_experiments_of_a_directory_without_a_server_are_read(

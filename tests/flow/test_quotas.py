@@ -202,8 +202,8 @@ def test_client_and_commands_do_what_the_routes_do(
 ) -> None:
     data = f"--data={standing.data}"
     with Client(standing.url, standing.key) as operator, Client(standing.url, acme.key) as admin:
-        assert operator.tenants.create("initech")["id"] == "initech"
-        assert [tenant["id"] for tenant in admin.tenants.list()] == [acme.id]
+        assert operator.tenants.create("initech").id == "initech"
+        assert [tenant.id for tenant in admin.tenants.list()] == [acme.id]
         with pytest.raises(Forbidden):
             admin.tenants.set_quotas(acme.id, experiments=9)
         made = operator.keys.create(role="viewer", tenant_id="initech")
@@ -212,7 +212,7 @@ def test_client_and_commands_do_what_the_routes_do(
         with pytest.raises(QuotaExceeded) as refused:
             admin.experiments.create("second", arms=["a", "b"])
         assert refused.value.detail["quota"] == "experiments"
-        assert admin.tenants.usage(acme.id)["experiments"]["used"] == 1
+        assert admin.tenants.usage(acme.id).experiments.used == 1
     assert run(["tenants", "create", "hooli", data]) == 0
     assert run(["tenants", "quotas", "hooli", "--events-per-day", "10", data]) == 0
     assert "events per day 10" in capsys.readouterr().out

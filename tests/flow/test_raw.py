@@ -15,10 +15,10 @@ import pytest
 import loopwright
 from loopwright.backends.sqlite_log import SqliteEventLog
 from loopwright.cli.doctor import doctor
+from loopwright.core.errors import RawNotKept
 from loopwright.core.events import Changed
 from loopwright.core.ports import START
 from loopwright.core.upcast import decode
-from loopwright.people.raw import RawNotKept
 
 from .conftest import Server
 

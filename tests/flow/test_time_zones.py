@@ -120,5 +120,5 @@ def test_every_date_is_read_in_the_tenants_zone_unless_the_request_names_another
 
 def test_the_clients_ask_for_a_zone(served: Served) -> None:
     with Client(served.url, served.api_key) as client:
-        assert client.feedback.quality(days=1)["period"]["tz"] == BERLIN
-        assert client.feedback.quality(days=1, tz="Asia/Kolkata")["period"]["tz"] == "Asia/Kolkata"
+        assert client.feedback.quality(days=1).period.tz == BERLIN
+        assert client.feedback.quality(days=1, tz="Asia/Kolkata").period.tz == "Asia/Kolkata"

@@ -8,8 +8,8 @@ import loopwright
 from loopwright.client import BatchReceipt, FeedbackItem, Receipt, Selection
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.reward import Observed, Reward, RewardSpec, derive
+from loopwright.core.status import Status
 from loopwright.core.token import Signer
-from loopwright.learning.status import Status
 from loopwright.policies import Allocation, Batch, Draw, Policy, Problem, Served, make
 from loopwright.serving import Selection as LocalSelection
 

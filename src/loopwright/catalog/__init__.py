@@ -9,15 +9,12 @@ from __future__ import annotations
 from loopwright.core.principal import Key
 
 from .quotas import Counted, Meters, Quotas, Usage
-from .rules import Amendment, ArmChange
 from .secret import IssuedKey
 from .service import Catalog
 from .tenant import DEFAULT_TENANT, Tenant
 
 __all__ = [
     "DEFAULT_TENANT",
-    "Amendment",
-    "ArmChange",
     "Catalog",
     "Counted",
     "IssuedKey",

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import Conflict, LoopError, NotFound, NotInForce, StaleVersion
 from loopwright.core.events import ExperimentChanged, Fact
 from loopwright.core.experiment import Arm, Experiment
@@ -15,7 +16,7 @@ from loopwright.core.ports import Database, Session
 from . import rules, store
 from .journal import Journal
 from .quotas import exceeded
-from .rules import Amendment, ArmChange, Move
+from .rules import Move
 from .tenants import Tenants
 
 

@@ -10,22 +10,18 @@ from collections import Counter
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from loopwright import policies
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import Conflict, Invalid, NoArms, NotFound, StaleVersion
 from loopwright.core.experiment import (
     Arm,
-    ArmState,
-    Caps,
-    ContextSpec,
     Experiment,
     ExperimentState,
     PolicyChoice,
-    Share,
 )
-from loopwright.core.reward import RewardSpec
-from loopwright.core.targeting import Targeting, check_arms
+from loopwright.core.targeting import check_arms
 
 from .tenant import slug
 
@@ -48,34 +44,6 @@ _ON_WIRE: Final = dict(
     zip(Experiment.__struct_fields__, Experiment.__struct_encode_fields__, strict=True)
 )
 """What clients call the fields of an experiment."""
-
-
-class ArmChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of one arm; what is left out stays."""
-
-    state: ArmState | UnsetType = UNSET
-    min_share: Share | UnsetType = UNSET
-    max_share: Share | UnsetType = UNSET
-    payload: Any | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
-
-
-class Amendment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of an experiment; what is left out stays.
-
-    `arms` is a mapping from arm id to what changes of it, applied together; for a draft it may also be the
-    new list of arms.
-    """
-
-    name: str | UnsetType = UNSET
-    arms: list[Arm] | dict[str, ArmChange] | UnsetType = UNSET
-    policy: PolicyChoice | UnsetType = UNSET
-    reward: RewardSpec | UnsetType = UNSET
-    context: ContextSpec | UnsetType | None = UNSET
-    caps: Caps | UnsetType | None = msgspec.field(name="trust", default=UNSET)
-    explore_floor: Share | UnsetType = UNSET
-    targeting: Targeting | UnsetType | None = msgspec.field(name="gate", default=UNSET)
-    """The whole new gate; None takes it away."""
 
 
 def check(experiment: Experiment) -> None:

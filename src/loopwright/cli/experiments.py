@@ -17,6 +17,7 @@ from .show import bar, console, number, percent, put_json, say, table
 if TYPE_CHECKING:
     from loopwright.app.wiring import Services
     from loopwright.core.experiment import Experiment
+    from loopwright.core.status import Advice, Status
 
 app: Final = App(
     name="experiments",
@@ -102,7 +103,7 @@ def status(id: Id, /, *, server: Server = HERE, json: AsJson = False) -> None:
     with unserved(server) as services:
         if services is None:
             with server.client() as client:
-                report = client.experiments.status(id)
+                report = _report(client.experiments.status(id), client.experiments.advice(id))
         else:
             report = _status_of(services, id)
     if json:
@@ -193,8 +194,6 @@ def _asked(server: Server) -> list[Experiment]:
 
 def _status_of(services: Services, id: str) -> dict[str, Any]:
     """Return what a server of the same directory would answer."""
-    import msgspec
-
     from loopwright.catalog import DEFAULT_TENANT
     from loopwright.learning.advice import advise
 
@@ -203,11 +202,13 @@ def _status_of(services: Services, id: str) -> dict[str, Any]:
     while services.learner.step():
         pass
     found = services.learner.status(DEFAULT_TENANT, id)
-    report = {
-        "status": found,
-        "feedback_rate": found.feedback_rate,
-        "advice": advise(found, experiment),
-    }
+    return _report(found, advise(found, experiment))
+
+
+def _report(status: Status, advice: list[Advice]) -> dict[str, Any]:
+    import msgspec
+
+    report = {"status": status, "feedback_rate": status.feedback_rate, "advice": advice}
     return cast("dict[str, Any]", msgspec.to_builtins(report))
 
 

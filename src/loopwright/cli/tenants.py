@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 from .options import HERE, AsJson, Server
 from .show import console, put_json, say, table
+
+if TYPE_CHECKING:
+    from loopwright.client.tenants import Level
 
 app: Final = App(
     name="tenants",
@@ -37,7 +40,7 @@ def create(
         put_json(made)
     else:
         say(
-            f"tenant {made['id']} is created; give it a key: loopwright keys create --tenant {made['id']} --role admin"
+            f"tenant {made.id} is created; give it a key: loopwright keys create --tenant {made.id} --role admin"
         )
 
 
@@ -51,8 +54,8 @@ def list_(*, server: Server = HERE, json: AsJson = False) -> None:
         return
     shown = table("id", "name", *(_words(quota) for quota in _QUOTAS), left=2)
     for tenant in found:
-        limits = (_limit(tenant["quotas"][quota]) for quota in _QUOTAS)
-        shown.add_row(tenant["id"], tenant["name"], *limits)
+        limits = (_limit(getattr(tenant.quotas, quota)) for quota in _QUOTAS)
+        shown.add_row(tenant.id, tenant.name, *limits)
     console().print(shown)
 
 
@@ -80,8 +83,8 @@ def quotas(
     if json:
         put_json(tenant)
         return
-    limits = ", ".join(f"{_words(q)} {_limit(tenant['quotas'][q])}" for q in _QUOTAS)
-    say(f"tenant {tenant['id']} may use: {limits}")
+    limits = ", ".join(f"{_words(q)} {_limit(getattr(tenant.quotas, q))}" for q in _QUOTAS)
+    say(f"tenant {tenant.id} may use: {limits}")
 
 
 @app.command
@@ -97,14 +100,14 @@ def usage(
     """Show what tenants use of each quota."""
     with server.client() as client:
         # What the key may see decides: the list holds its own tenant only, unless it is an operator's.
-        ids = [tenant["id"] for tenant in client.tenants.list()] if id is None else [id]
+        ids = [tenant.id for tenant in client.tenants.list()] if id is None else [id]
         found = [client.tenants.usage(each) for each in ids]
     if json:
         put_json(found)
         return
     shown = table("tenant", *(_words(quota) for quota in _QUOTAS))
     for used in found:
-        shown.add_row(used["tenant_id"], *(_level(used[quota]) for quota in _QUOTAS))
+        shown.add_row(used.tenant_id, *(_level(getattr(used, quota)) for quota in _QUOTAS))
     console().print(shown)
 
 
@@ -116,6 +119,6 @@ def _limit(limit: int | None) -> str:
     return "unlimited" if limit is None else f"{limit:,}"
 
 
-def _level(level: dict[str, Any]) -> str:
-    used = "-" if level["used"] is None else f"{level['used']:,}"
-    return used if level["limit"] is None else f"{used} of {level['limit']:,}"
+def _level(level: Level) -> str:
+    used = "-" if level.used is None else f"{level.used:,}"
+    return used if level.limit is None else f"{used} of {level.limit:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -92,10 +92,16 @@ class BatchReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentPage(msgspec.Struct, frozen=True):
-    """Some experiments, by id; `next_cursor` asks for the rest and is None at the end."""
+    """Some experiments, by id; `next_cursor` asks for the rest and is None at the end. It iterates over the items."""
 
     items: tuple[Experiment, ...]
     next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 # Unknown members of an answer are ignored, so that an older client can read a newer server.
@@ -158,10 +164,41 @@ def _result(item: _ItemResult) -> Receipt | LoopError:
     return Receipt(item.event_id, item.decision_id, item.duplicate, flags=item.flags)
 
 
+class TypedResult(msgspec.Struct, frozen=True):
+    """The result of one item: the status it would have had alone, and the problem if it was refused."""
+
+    status: int
+    event_id: str = ""
+    duplicate: bool = False
+    offset: int | None = None
+    flags: tuple[str, ...] = ()
+    id: str | None = None
+    problem: dict[str, Any] | None = None
+
+
 class TypedReceipt(msgspec.Struct, frozen=True):
-    """The result of each item of one send, in order; a refused one has a `problem`."""
+    """The result of each item of one send, in order; a refused one has a `problem`. It iterates over the results."""
 
     accepted: int
     duplicates: int
     rejected: int
-    results: list[dict[str, Any]]
+    results: tuple[TypedResult, ...]
+
+    def __iter__(self) -> Iterator[TypedResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, place: int) -> TypedResult:
+        return self.results[place]
+
+
+class RawCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """An item as it came in on `path`, until its time to live ends."""
+
+    event_id: str
+    path: str
+    received_ms: int
+    expires_ms: int
+    item: Any

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any, Final, SupportsFloat
 
 import msgspec
+from msgspec import UNSET
 
 from loopwright.core.context import Context
 from loopwright.core.errors import ContextInvalid, Invalid, RewardInvalid
@@ -60,6 +61,49 @@ def arms(values: Any) -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise Invalid(f"arms is {shown(values)}; give a list of ids or arms, such as ['a', 'b']")
     return [{"id": text("arm id", arm)} if isinstance(arm, str) else arm for arm in values]
+
+
+def arm(
+    given: Any,
+    *,
+    payload: Any,
+    metadata: Mapping[str, Any] | None,
+    min_share: float,
+    max_share: float,
+) -> dict[str, Any]:
+    """Return one arm as the server reads it; raises `Invalid` for a whole arm that is described once more."""
+    described = {
+        "payload": payload,
+        "metadata": metadata or {},
+        "min_share": min_share,
+        "max_share": max_share,
+    }
+    if isinstance(given, str):
+        return {"id": text("arm", given), **described}
+    if described != {"payload": None, "metadata": {}, "min_share": 0.0, "max_share": 1.0}:
+        raise Invalid("a whole arm has its payload, metadata and shares itself; give them in it")
+    return changes("arm", given)
+
+
+def changes(name: str, given: Any) -> dict[str, Any]:
+    """Return a struct or a mapping as the body of a request, without what it leaves unset; raises `Invalid`."""
+    if not isinstance(given, msgspec.Struct | Mapping):
+        raise Invalid(f"{name} is {shown(given)}; it must be a mapping")
+    found: dict[str, Any] = msgspec.json.decode(encoded(given))
+    return found
+
+
+def arm_changes(given: Any, *, payload: Any, **members: Any) -> dict[str, Any]:
+    """Return what changes of an arm, given whole or one by one; raises `Invalid` for both together."""
+    # A null would be a value; a member that is left out is unchanged. Only a payload may be null.
+    named = {member: value for member, value in members.items() if value is not None}
+    if payload is not UNSET:
+        named["payload"] = payload
+    if given is None:
+        return named
+    if named:
+        raise Invalid(f"give {', '.join(named)} in the change or beside it, not both")
+    return changes("change", given)
 
 
 def listed(name: str, items: Any) -> list[Any]:

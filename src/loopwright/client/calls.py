@@ -16,12 +16,14 @@ import msgspec
 
 from loopwright.core.context import Context
 from loopwright.core.errors import Invalid, LoopError
+from loopwright.core.principal import OWN_TENANT
 
 from . import arguments
 from .answers import (
     SKIPPED,
     BatchReceipt,
     FeedbackItem,
+    RawCopy,
     Receipt,
     Selection,
     TypedReceipt,
@@ -30,7 +32,9 @@ from .answers import (
     read_selection,
 )
 from .exchange import HARMLESS, IDEMPOTENT, Call, Done, Terms
+from .quality import QualityReport
 from .requests import API, change, get, segment
+from .trust import Clearance, TrustSummary
 
 
 def select(
@@ -180,14 +184,57 @@ def send_steps(terms: Terms, items: Iterable[Mapping[str, Any]]) -> Call[TypedRe
 
 
 def quality_report(
-    terms: Terms, tenant_id: str = "default", *, days: int = 30, tz: str | None = None
-) -> Call[dict[str, Any]]:
-    """Return the quality report of a tenant over the last `days`.
+    terms: Terms, tenant_id: str | None = None, *, days: int = 30, tz: str | None = None
+) -> Call[QualityReport]:
+    """Return the quality report of a tenant, its own by default, over the last `days`, weighed by trust.
 
     Days begin at midnight in the time zone `tz` (IANA), the tenant's when not given.
     """
     asked = {"days": days} if tz is None else {"days": days, "tz": arguments.text("tz", tz)}
-    return get(f"/feedback/quality/{segment(tenant_id)}?{urlencode(asked)}", _read_object)
+    return get(f"/feedback/quality/{_tenant(tenant_id)}?{urlencode(asked)}", _read_quality)
+
+
+def trust_view(terms: Terms, tenant_id: str | None = None, *, days: int = 30) -> Call[TrustSummary]:
+    """Return how much of the last `days` counts by trust, why the rest does not, and the bursts."""
+    return get(f"/feedback/trust/{_tenant(tenant_id)}?{urlencode({'days': days})}", _read_trust)
+
+
+def release_burst(
+    terms: Terms,
+    tenant_id: str | None = None,
+    *,
+    from_ms: int,
+    to_ms: int,
+    experiment_id: str | None = None,
+    arm_id: str | None = None,
+    note: str = "",
+) -> Call[Clearance]:
+    """Let what was held back as a burst of this arm and time, both ends included, count from now on."""
+    body = {
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "experiment_id": experiment_id,
+        "arm_id": arm_id,
+        "note": note,
+    }
+    path = f"/feedback/trust/{_tenant(tenant_id)}/releases"
+    return change("POST", path, body=body, read=_read_clearance)
+
+
+def withdraw_release(
+    terms: Terms, release_id: str, tenant_id: str | None = None
+) -> Call[Clearance]:
+    """Take a release back: what it let count is held back again. Raises `NotFound`."""
+    path = f"/feedback/trust/{_tenant(tenant_id)}/releases/{segment(release_id)}"
+    return change("DELETE", path, body=None, read=_read_clearance)
+
+
+def raw_copy(terms: Terms, event_id: str) -> Call[RawCopy]:
+    """Return feedback as it came, before redaction; the log records the read before it returns.
+
+    Raises `NotFound`, with a code that says why, when there is no raw copy of it.
+    """
+    return get(f"/feedback/raw/{segment(event_id)}", _read_raw)
 
 
 def timezone(terms: Terms) -> Call[str]:
@@ -250,6 +297,10 @@ def _send(terms: Terms, path: str, items: Iterable[Mapping[str, Any]]) -> Call[T
     )
 
 
+def _tenant(id: str | None) -> str:
+    return segment(OWN_TENANT if id is None else id)
+
+
 def _zone_of(body: bytes) -> str:
     return str(_read_object(body)["tz"])
 
@@ -263,4 +314,8 @@ def _id_member(path: str, item: Mapping[str, Any]) -> str:
 
 
 _read_typed = msgspec.json.Decoder(TypedReceipt).decode
+_read_quality = msgspec.json.Decoder(QualityReport).decode
+_read_trust = msgspec.json.Decoder(TrustSummary).decode
+_read_clearance = msgspec.json.Decoder(Clearance).decode
+_read_raw = msgspec.json.Decoder(RawCopy).decode
 _read_object = msgspec.json.Decoder(dict[str, Any]).decode

@@ -8,16 +8,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec import UNSET
 
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.experiment import Arm, ArmState, Caps, Experiment, PolicyChoice
+from loopwright.core.principal import OWN_TENANT
 from loopwright.core.reward import RewardSpec
+from loopwright.core.status import Advice, Status
 from loopwright.core.targeting import Targeting
 
-from . import arguments
+from . import arguments, requests
 from .answers import ExperimentPage
 from .exchange import IDEMPOTENT, Call, Terms
 from .requests import change, get, segment
+from .tenants import Tenant, Usage
 
 
 def create_experiment(
@@ -116,53 +121,70 @@ def end_experiment(terms: Terms, id: str) -> Call[Experiment]:
     return _move(id, "end")
 
 
-def experiment_status(terms: Terms, id: str) -> Call[dict[str, Any]]:
-    """Return how an experiment is doing: its arms with their figures, and advice."""
-    return get(f"/experiments/{segment(id)}/status", _read_object)
+def experiment_status(terms: Terms, id: str) -> Call[Status]:
+    """Return how an experiment is doing: its arms with n, mean, interval and share."""
+    return get(f"/experiments/{segment(id)}/status", lambda body: _read_report(body).status)
+
+
+def experiment_advice(terms: Terms, id: str) -> Call[list[Advice]]:
+    """Return what is worth doing about an experiment, the most urgent first."""
+    return get(f"/experiments/{segment(id)}/status", lambda body: _read_report(body).advice)
+
+
+def update_experiment(
+    terms: Terms, id: str, amendment: Amendment | Mapping[str, Any]
+) -> Call[Experiment]:
+    """Change what may still be changed of an experiment; what `amendment` leaves out stays."""
+    body = arguments.changes("amendment", amendment)
+    return change("PATCH", f"/experiments/{segment(id)}", body=body, read=_read_experiment)
 
 
 def add_arm(
     terms: Terms,
     id: str,
-    arm_id: str,
+    arm: Arm | Mapping[str, Any] | str,
     *,
     payload: Any = None,
     metadata: Mapping[str, Any] | None = None,
     min_share: float = 0.0,
     max_share: float = 1.0,
 ) -> Call[Experiment]:
-    """Add an arm to experiment `id`; it takes the last position."""
-    arm = {
-        "id": arguments.text("arm_id", arm_id),
-        "payload": payload,
-        "metadata": metadata or {},
-        "min_share": min_share,
-        "max_share": max_share,
-    }
-    return change("POST", f"/experiments/{segment(id)}/arms", body=arm, read=_read_experiment)
+    """Add an arm to a draft or running experiment; it takes the last position.
+
+    `arm` is a whole arm, or an id that the other arguments describe.
+    """
+    body = arguments.arm(
+        arm, payload=payload, metadata=metadata, min_share=min_share, max_share=max_share
+    )
+    return change("POST", f"/experiments/{segment(id)}/arms", body=body, read=_read_experiment)
 
 
 def change_arm(
     terms: Terms,
     id: str,
     arm_id: str,
+    change: ArmChange | Mapping[str, Any] | None = None,
     *,
     state: ArmState | None = None,
     min_share: float | None = None,
     max_share: float | None = None,
+    payload: Any = UNSET,
     metadata: Mapping[str, Any] | None = None,
 ) -> Call[Experiment]:
-    """Enable, disable or retire an arm of experiment `id`, or change its shares or metadata."""
-    changes = {
-        "state": state,
-        "min_share": min_share,
-        "max_share": max_share,
-        "metadata": metadata,
-    }
-    # A null would be a value; a member that is left out is unchanged.
-    given = {field: value for field, value in changes.items() if value is not None}
+    """Enable, disable or retire an arm, or change its shares, payload or metadata; what is left out stays.
+
+    Give a whole `change`, or the other arguments.
+    """
+    given = arguments.arm_changes(
+        change,
+        state=state,
+        min_share=min_share,
+        max_share=max_share,
+        payload=payload,
+        metadata=metadata,
+    )
     path = f"/experiments/{segment(id)}/arms/{segment(arm_id)}"
-    return change("PATCH", path, body=given, read=_read_experiment)
+    return requests.change("PATCH", path, body=given, read=_read_experiment)
 
 
 def create_key(
@@ -212,14 +234,14 @@ def rotate_signing_key(terms: Terms) -> Call[dict[str, Any]]:
     return change("POST", "/signing-keys/rotate", body=None, read=_read_object)
 
 
-def create_tenant(terms: Terms, id: str, *, name: str = "") -> Call[dict[str, Any]]:
+def create_tenant(terms: Terms, id: str, *, name: str = "") -> Call[Tenant]:
     """Create a tenant; needs an operator key."""
-    return change("POST", "/tenants", body={"id": id, "name": name}, read=_read_object)
+    return change("POST", "/tenants", body={"id": id, "name": name}, read=_read_tenant)
 
 
-def list_tenants(terms: Terms) -> Call[list[dict[str, Any]]]:
+def list_tenants(terms: Terms) -> Call[list[Tenant]]:
     """Return every tenant for an operator key, else the key's own."""
-    return get("/tenants", lambda body: _read_items(body).items)
+    return get("/tenants", lambda body: _read_tenants(body).items)
 
 
 def set_quotas(
@@ -230,7 +252,7 @@ def set_quotas(
     events_per_day: int | None = None,
     experiments: int | None = None,
     stored_bytes: int | None = None,
-) -> Call[dict[str, Any]]:
+) -> Call[Tenant]:
     """Hold a tenant to these quotas from now on; a quota that is left out is lifted. Needs an operator key."""
     body = {
         "requests_per_minute": requests_per_minute,
@@ -239,18 +261,27 @@ def set_quotas(
         "stored_bytes": stored_bytes,
     }
     # Repeatable after a lost answer: it sets what is to hold, whatever holds now.
-    call = change("PUT", f"/tenants/{segment(id)}/quotas", body=body, read=_read_object)
+    call = change("PUT", f"/tenants/{segment(id)}/quotas", body=body, read=_read_tenant)
     return replace(call, retry_on=IDEMPOTENT)
 
 
-def tenant_usage(terms: Terms, id: str) -> Call[dict[str, Any]]:
-    """Return what a tenant uses of each quota, its limit, and when it begins anew."""
-    return get(f"/tenants/{segment(id)}/usage", _read_object)
+def tenant_usage(terms: Terms, id: str | None = None) -> Call[Usage]:
+    """Return what a tenant, its own by default, uses of each quota, its limit, and when it begins anew."""
+    return get(f"/tenants/{segment(OWN_TENANT if id is None else id)}/usage", _read_usage)
 
 
 def _move(id: str, move: str) -> Call[Experiment]:
     path = f"/experiments/{segment(id)}/{move}"
     return change("POST", path, body=None, read=_read_experiment)
+
+
+class _Report(msgspec.Struct, frozen=True):
+    status: Status
+    advice: list[Advice]
+
+
+class _Tenants(msgspec.Struct, frozen=True):
+    items: list[Tenant]
 
 
 class _Items(msgspec.Struct, frozen=True):
@@ -259,5 +290,9 @@ class _Items(msgspec.Struct, frozen=True):
 
 _read_experiment = msgspec.json.Decoder(Experiment).decode
 _read_page = msgspec.json.Decoder(ExperimentPage).decode
+_read_report = msgspec.json.Decoder(_Report).decode
+_read_tenant = msgspec.json.Decoder(Tenant).decode
+_read_tenants = msgspec.json.Decoder(_Tenants).decode
+_read_usage = msgspec.json.Decoder(Usage).decode
 _read_object = msgspec.json.Decoder(dict[str, Any]).decode
 _read_items = msgspec.json.Decoder(_Items).decode

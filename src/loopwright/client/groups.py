@@ -96,6 +96,7 @@ class _Experiments:
     """Create experiments, move them through their life, see how they do."""
 
     create = method(control.create_experiment)
+    update = method(control.update_experiment)
     define = method(control.define_experiment)
     get = method(control.get_experiment)
     list = method(control.list_experiments)
@@ -104,6 +105,7 @@ class _Experiments:
     resume = method(control.resume_experiment)
     end = method(control.end_experiment)
     status = method(control.experiment_status)
+    advice = method(control.experiment_advice)
     add_arm = method(control.add_arm)
     change_arm = method(control.change_arm)
 
@@ -115,6 +117,10 @@ class _Feedback:
     interactions = method(calls.send_interactions)
     steps = method(calls.send_steps)
     quality = method(calls.quality_report)
+    raw = method(calls.raw_copy)
+    trust = method(calls.trust_view)
+    release = method(calls.release_burst)
+    withdraw = method(calls.withdraw_release)
     timezone = method(calls.timezone)
     set_timezone = method(calls.set_timezone)
 

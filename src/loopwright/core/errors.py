@@ -275,3 +275,27 @@ class SettingsInvalid(Broken):
     """A setting is missing or unusable."""
 
     code = "settings_invalid"
+
+
+class RawNotKept(NotFound):
+    """There is no raw copy under this event id."""
+
+    code = "raw_not_kept"
+
+
+class RawExpired(NotFound):
+    """The raw copy's time to live is over."""
+
+    code = "raw_expired"
+
+
+class RawErased(NotFound):
+    """The person of the raw copy was erased, or withdrew the consent to store."""
+
+    code = "raw_erased"
+
+
+class RawDamaged(Broken):
+    """The raw copy does not match its seal: it was changed, or moved from another place."""
+
+    code = "raw_damaged"

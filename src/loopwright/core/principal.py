@@ -51,6 +51,10 @@ def role_of(scopes: Collection[str]) -> Role | None:
     return next((role for role, of_it in ROLES.items() if set(of_it) == set(scopes)), None)
 
 
+OWN_TENANT: Final = "~"
+"""Stands in a path for the tenant of the key in use. No id begins with it."""
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """What may be told about an API key. The secret is not in it and cannot be recovered."""
 
@@ -112,7 +116,7 @@ class Principal(msgspec.Struct, frozen=True):
 
         Raises `NotFound` for another tenant's key, so that it learns nothing about other tenants.
         """
-        if tenant_id is None or tenant_id == self.tenant_id:
+        if tenant_id in (None, OWN_TENANT, self.tenant_id):
             return self.tenant_id
         if not self.is_operator:
             raise NotFound(f"there is no tenant '{tenant_id}'")

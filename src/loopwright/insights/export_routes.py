@@ -18,7 +18,7 @@ from loopwright.core.ports import Columnar
 from loopwright.warehouse import Warehouse
 from loopwright.web import TENANT, Acting, needs, problems
 
-from .extract import MOST, PAGE, Exporter, PageFormat, extract
+from .extract import MOST, PAGE, Exporter, PageFormat, extract, page_format
 
 Stored = NamedDependency[SkipValidation[Warehouse]]
 Encoding = NamedDependency[SkipValidation[Columnar]]
@@ -128,7 +128,7 @@ class ExportController(Controller):
             experiment_id=asked.experiment_id,
             consent=asked.consent,
         )
-        kind = _format(format)
+        kind = page_format(format)
         # This runs on a thread (`sync_to_thread`): the event loop goes on serving selects during the query.
         page = Exporter(warehouse, columnar).page(
             wanted, format=kind, after=_whole("cursor", cursor), limit=_whole("limit", limit)
@@ -149,14 +149,3 @@ def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise Invalid(f"{name} is '{text[:40]}'; expected a whole number", found=text[:40])
     return int(text)
-
-
-def _format(text: str) -> PageFormat:
-    for name in _TYPES:
-        if name == text:
-            return name
-    raise Invalid(
-        f"format is '{text[:40]}'; expected one of {', '.join(_TYPES)}",
-        found=text[:40],
-        expected=list(_TYPES),
-    )

@@ -31,6 +31,8 @@ EXPORTABLE: Final[dict[ExportTable, Table]] = {
 }
 """The tables that can be exported."""
 
+FORMATS: Final[tuple[PageFormat, ...]] = ("jsonl", "csv", "parquet")
+
 PAGE: Final = 10_000
 MOST: Final = 50_000
 """Most rows of one page: as Parquet it is encoded as a whole."""
@@ -114,6 +116,18 @@ def extract(
         to_ms=None if until is None else instant("until", until, tz=zone),
         experiment_id=experiment_id,
         scope="share" if consent == "share" else "analyze",
+    )
+
+
+def page_format(text: str) -> PageFormat:
+    """Return the format of a page that `text` names; raises `Invalid`."""
+    for name in FORMATS:
+        if name == text:
+            return name
+    raise Invalid(
+        f"format is '{text[:40]}'; expected one of {', '.join(FORMATS)}",
+        found=text[:40],
+        expected=list(FORMATS),
     )
 
 

@@ -19,7 +19,7 @@ from litestar.response import Stream
 from loopwright.catalog.routes import Catalogued
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import Invalid
-from loopwright.core.principal import Principal
+from loopwright.core.principal import OWN_TENANT, Principal
 from loopwright.trust import Trust, TrustSummary
 from loopwright.warehouse import Warehouse
 from loopwright.warehouse.period import Period, period
@@ -126,7 +126,7 @@ def asked_period(
 
 def _tenant_of(request: Request[Any, Any, Any], principal: Principal) -> str:
     named = request.path_params.get("of_tenant") or request.query_params.get("tenant_id")
-    return named or principal.tenant_id
+    return principal.tenant_id if named in (None, "", OWN_TENANT) else named
 
 
 Asked = NamedDependency[SkipValidation[Period]]

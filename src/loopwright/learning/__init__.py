@@ -5,8 +5,9 @@ State is a projection of the log: it carries its own offset and can be had again
 
 from __future__ import annotations
 
+from loopwright.core.status import ArmStatus, SnapshotInfo, Status
+
 from .loop import Learner, Pace
 from .replay import replay
-from .status import ArmStatus, SnapshotInfo, Status
 
 __all__ = ["ArmStatus", "Learner", "Pace", "SnapshotInfo", "Status", "replay"]

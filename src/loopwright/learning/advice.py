@@ -7,17 +7,11 @@ keeps silent until there is enough to judge by.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from loopwright import policies
 from loopwright.core.experiment import Experiment
-
-from .status import RewardPart, Status
-
-Severity = Literal["info", "warning", "critical"]
-Figure = float | str
+from loopwright.core.status import Advice, RewardPart, Severity, Status
 
 LEAST_FEEDBACK_RATE: Final = 0.05
 ENOUGH_DECISIONS: Final = 200
@@ -32,15 +26,6 @@ STARVING_REWARDS: Final = 10
 FED_REWARDS: Final = 100
 FOR_CONTINUOUS: Final = frozenset({"GaussianThompson", "MOSS", "MOSSAnytime", "UCB1Tuned"})
 """Context-free policies that estimate a spread, which a 0-or-1 reward already determines."""
-
-
-class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to know: a stable code, how urgent it is, a sentence, and its figures by name."""
-
-    code: str
-    severity: Severity
-    sentence: str
-    figures: dict[str, Figure] = {}
 
 
 def advise(status: Status, experiment: Experiment) -> list[Advice]:

@@ -16,9 +16,8 @@ import msgspec
 import numpy as np
 
 from loopwright.core.reward import BOUND
+from loopwright.core.status import RewardPart
 from loopwright.policies.exact import readable
-
-from .status import RewardPart
 
 MAX_BUCKETS: Final = 64
 _GRID: Final = float(1 << 24)

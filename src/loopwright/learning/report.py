@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from loopwright.core.experiment import Experiment
+from loopwright.core.status import ArmStatus, LearnerState, SnapshotInfo, Status
 from loopwright.policies import ArmSummary, policy_of
 
-from .status import ArmStatus, LearnerState, SnapshotInfo, Status
 from .store import Snapshot
 from .tally import Reason, Tally
 from .trainer import Trainer

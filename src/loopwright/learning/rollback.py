@@ -9,10 +9,10 @@ from typing import Final
 from loopwright.core.clock import Clock
 from loopwright.core.errors import Broken, Conflict
 from loopwright.core.events import RolledBack
+from loopwright.core.status import SnapshotInfo
 from loopwright.eventlog import Writer
 
 from .checkpoints import Checkpoints
-from .status import SnapshotInfo
 from .store import Snapshot
 from .trainer import Trainer, read_state
 from .views import Views

@@ -15,10 +15,10 @@ from litestar.params import FromPath, SkipValidation
 
 from loopwright.catalog.routes import Catalogued
 from loopwright.core.errors import NotFound
+from loopwright.core.status import Advice, SnapshotInfo, Status
 from loopwright.web import TENANT, Acting, Asking, needs, problems
 
-from .advice import Advice, advise
-from .status import SnapshotInfo, Status
+from .advice import advise
 
 APPLY_S: Final = 2.0
 """How long a rollback waits to be served before it answers; it takes effect anyway."""

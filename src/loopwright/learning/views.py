@@ -7,13 +7,13 @@ from collections.abc import Callable
 from threading import RLock
 
 from loopwright.core.errors import Conflict, NotFound
+from loopwright.core.status import SnapshotInfo, Status
 
 from .checkpoints import Checkpoints
 from .group import Key
 from .places import Places
 from .publisher import Publisher
 from .report import drafted, info_of, inspected, reported
-from .status import SnapshotInfo, Status
 from .trainer import Trainer
 
 

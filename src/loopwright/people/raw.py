@@ -24,7 +24,13 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.clock import DAY_MS, Clock
-from loopwright.core.errors import Broken, LoopError, NotFound
+from loopwright.core.errors import (
+    LoopError,
+    RawDamaged,
+    RawErased,
+    RawExpired,
+    RawNotKept,
+)
 from loopwright.core.events import Changed
 from loopwright.core.ports import Database
 from loopwright.core.schema import apply_schema
@@ -68,30 +74,6 @@ SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 OFF: Final = "raw copies are off and there are none; the setting raw_copies makes them from then on"
 
 logger = logging.getLogger(__name__)
-
-
-class RawNotKept(NotFound):
-    """There is no raw copy under this event id."""
-
-    code = "raw_not_kept"
-
-
-class RawExpired(NotFound):
-    """The raw copy's time to live is over."""
-
-    code = "raw_expired"
-
-
-class RawErased(NotFound):
-    """The person of the raw copy was erased, or withdrew the consent to store."""
-
-    code = "raw_erased"
-
-
-class RawDamaged(Broken):
-    """The raw copy does not match its seal: it was changed, or moved from another place."""
-
-    code = "raw_damaged"
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,13 +12,14 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, SkipValidation
 
+from loopwright.core.errors import RawNotKept
 from loopwright.core.feedback import ConsentScope
 from loopwright.web import Asking, needs, problems
 
 from .consent import Append, change_consent
 from .erasure import CountRows, Erasure, Scrub, erase_person
 from .people import People
-from .raw import OFF, RawCopies, RawCopy, RawNotKept
+from .raw import OFF, RawCopies, RawCopy
 
 
 class Quarantined(Protocol):

@@ -71,6 +71,17 @@ class Selection(msgspec.Struct, frozen=True, gc=False):
     rule: str | None = None
     """The rule of the experiment's gate that applied, `schedule` or `rollout`; None when none did."""
 
+    # A client may fall back to a local default; code that asks must run without a server too.
+    @property
+    def is_fallback(self) -> bool:
+        """Whether a local default stands in for an answer: never, without a server between."""
+        return False
+
+    @property
+    def reason(self) -> str | None:
+        """Why a local default stands in: None, as none does."""
+        return None
+
 
 class Selector:
     """Chooses arms from published snapshots.

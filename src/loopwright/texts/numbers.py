@@ -17,13 +17,20 @@ _PINS: Final = frozenset({"==", ">=", "<=", "~=", "!=", "^="})
 # Without leading zeros: some systems read 010 as octal, so its meaning is open.
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
+# What is surely a number of its own, where a dash and more digits would else say that a card goes on.
+_WHOLE: Final = r"""(?:
+      \(?[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[ .-][0-9]{4}(?![0-9])
+      |0[1-9][0-9]{0,4}[ /-][0-9]{2,8}
+      |[0-9]{4}(?:[ -]?[0-9]{4}){3}(?![0-9])
+    )"""
+
 # A number that stands behind `2,` or `2:` is one column, key or line further on; behind `2.` it is a fraction. A card
 # or an address proves itself, so little may forbid it. A phone number is a guess: what is behind it must not go on.
 _SHAPES: Final = rf"""(?:
       (?P<ip>{_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z]))
       |%s(?P<card>[0-9]{{14,19}}
         |[0-9]{{4}}(?P<c4>[ -])[0-9]{{4}}(?P=c4)[0-9]{{4}}(?P=c4)[0-9]{{4}}(?:(?P=c4)[0-9]{{3}})?
-        |[0-9]{{4}}(?P<c6>[ -])[0-9]{{6}}(?P=c6)[0-9]{{4,5}})(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|\.[0-9]|@)
+        |[0-9]{{4}}(?P<c6>[ -])[0-9]{{6}}(?P=c6)[0-9]{{4,5}})(?:(?=-{_WHOLE})|(?![-_]?[0-9A-Za-z_]|/[A-Za-z_]|\.[0-9]|@))
       |%s(?:
         (?P<nanp>(?:1[ .-])?(?:\([2-9][0-9]{{2}}\)[ ]?|[2-9][0-9]{{2}}(?P<n>[ .-]))
           [2-9][0-9]{{2}}(?(n)(?P=n)|[ .-])[0-9]{{4}})
@@ -112,6 +119,8 @@ _DIAL: Final = _Word(
     ),
 )
 _LOOKBACK: Final = 32
+_LISTED: Final = re.compile(r"(?: ?[,;/|&] ?| (?:or|and|oder|und|ou|et|y|o) )(?=[0-9])")
+_RUN: Final = re.compile(r"[0-9 ().\-/]{5,}(?<=[0-9])")
 _CALLED: Final = re.compile(r"[0-9]+(?:[ ./-][0-9]+)*")
 
 
@@ -133,8 +142,8 @@ def number(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
             spans.append(("PHONE", start - 1, *dialled))
             start = dialled[0]
     elif start >= done and (called := _called(text, start, end)):
-        spans.append(called)
-        start = called[2]
+        spans += _listed(text, called)
+        start = spans[-1][2]
     # Without a plus or a word before it, fewer than ten digits are mostly an amount or an id, and plain digits below
     # fourteen a timestamp.
     elif (count < 10 and not may_be_address) or (count == end - start < 14):
@@ -249,10 +258,30 @@ _LENGTHS: Final = {
 }  # fmt: skip
 
 
+def behind(text: str, start: int) -> Span | None:
+    """Prove a card or phone number that begins at `start`, where a find ended; what stands before forbids nothing."""
+    found = _BEHIND.match(text, start)
+    return _PROVE_NUMBER[found.lastgroup or ""](text, found) if found else None
+
+
 def _called(text: str, start: int, end: int) -> Span | None:
     """Prove digits of any shape when the word before says that they are a phone number."""
-    if not _DIAL.precedes(text, start):
-        return None
+    return _dialable(text, start, end) if _DIAL.precedes(text, start) else None
+
+
+def _listed(text: str, called: Span) -> list[Span]:
+    """Return a number that was called a phone number, and those that are listed behind it: the word is for all."""
+    spans = [called]
+    while between := _LISTED.match(text, spans[-1][2]):
+        run = _RUN.match(text, between.end())
+        if run is None or (found := _dialable(text, *run.span())) is None:
+            break
+        spans.append(found)
+    return spans
+
+
+def _dialable(text: str, start: int, end: int) -> Span | None:
+    """Prove digits of any shape that were said to be a phone number."""
     found = _CALLED.match(text, start, end)
     assert found is not None
     end = _shorten(text, start, found.end(), most=12)
@@ -276,9 +305,21 @@ def _shorten(text: str, start: int, end: int, *, most: int) -> int:
         # The trunk 0 in `+44 (0)20` is not dialled from abroad and does not count.
         count += 0 if group[0] == "0" and text[group.start() - 1] == "(" else len(group[0])
         if count > most:
-            return kept if text[kept] in " /" else max(start, text.rfind(" ", start, kept))
+            if text[kept] in " /" or _begins_another(text, kept):
+                return kept
+            return max(start, text.rfind(" ", start, kept))
         kept = group.end()
     return kept
+
+
+def _begins_another(text: str, at: int) -> bool:
+    """Say whether a dash at `at` parts two numbers: what stands behind it is long enough for one with a trunk 0."""
+    found = _PARTED.match(text, at)
+    # With and without further groups: those may belong to a third number.
+    return found is not None and any(10 <= len(_digits(part)) <= 12 for part in found.group(0, 1))
+
+
+_PARTED: Final = re.compile(r"(-0[1-9][0-9]{0,4}[ /][0-9]{2,8})(?:[ -][0-9]{2,8}){0,2}(?![0-9])")
 
 
 def _before_trunk(text: str, start: int, end: int, *, least: int) -> int | None:

@@ -23,7 +23,7 @@ from loopwright.core.text import Redacted, Span
 from . import addresses, numbers, payments, secrets
 from .fold import DASHES, fold
 
-VERSION: Final = "rules-3"
+VERSION: Final = "rules-4"
 
 
 class Rules:
@@ -193,10 +193,29 @@ def _scan(has_at: bool, has_colons: bool, has_secrets: bool, /) -> re.Pattern[st
     return re.compile(f"[{anchors}](?:{_DIGITS}{rest})", re.VERBOSE)
 
 
+# The last label of a domain has letters only (RFC 3696, section 2), or begins with xn--.
+_GLUED: Final = re.compile(r"\.[^\W\d_]{2,}(?=[0-9][\w-]*\Z)")
+
+
+def _email(text: str, candidate: re.Match[str], done: int) -> Sequence[Span]:
+    """Prove an address, and a number that follows its domain without a space."""
+    spans = addresses.email(text, candidate, done)
+    glued = _GLUED.search(candidate[0]) if spans else None
+    if glued is None:
+        return spans
+    end = candidate.start() + glued.end()
+    # Proved first: a label such as `org2` alone stays in the address, where no part of it can be left over.
+    following = numbers.behind(text, end)
+    ((kind, start, _, _),) = spans
+    return (
+        spans if following is None else ((kind, start, end, text[start:end].casefold()), following)
+    )
+
+
 _PROVE: Final[dict[str, Callable[[str, re.Match[str], int], Sequence[Span]]]] = {
     "number": numbers.number,
     "iban": payments.iban,
-    "email": addresses.email,
+    "email": _email,
     "ipv6": addresses.ipv6,
     "github": secrets.secret(3),
     "pat": secrets.secret(10),

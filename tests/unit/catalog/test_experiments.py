@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from loopwright.backends.sqlite import SqliteDatabase
-from loopwright.catalog import Amendment, ArmChange, Catalog
+from loopwright.catalog import Catalog
 from loopwright.catalog.outbox import Append
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import (
     Conflict,
     Invalid,

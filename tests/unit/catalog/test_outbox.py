@@ -11,8 +11,9 @@ import pytest
 
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.backends.sqlite_log import SqliteEventLog
-from loopwright.catalog import ArmChange, Catalog
+from loopwright.catalog import Catalog
 from loopwright.catalog.outbox import Outbox
+from loopwright.core.amendment import ArmChange
 from loopwright.core.errors import DiskFull, NotInForce, Unauthenticated
 from loopwright.core.events import Changed, ExperimentChanged, Fact, KeyChanged
 from loopwright.core.experiment import Arm, Experiment

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from loopwright.catalog.rules import Amendment, ArmChange, amended, difference, extended, moved
+from loopwright.catalog.rules import amended, difference, extended, moved
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import Conflict
 from loopwright.core.experiment import Arm, Experiment
 

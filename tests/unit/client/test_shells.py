@@ -150,8 +150,8 @@ def test_a_child_that_closes_an_inherited_asynchronous_client_leaves_the_parents
 def test_an_id_with_a_slash_stays_one_segment(server: ScriptedServer) -> None:
     server.otherwise = Act(200, {})
     with Client(server.url) as client:
-        client.experiments.status("team/greeting")
-    assert server.seen[0][1] == "/api/v1/experiments/team%2Fgreeting/status"
+        client.keys.revoke("team/greeting")
+    assert server.seen[0][1] == "/api/v1/keys/team%2Fgreeting/revoke"
 
 
 def test_feedback_survives_a_connection_that_breaks(server: ScriptedServer) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from loopwright.core.experiment import Arm, Experiment
 from loopwright.core.reward import RewardSpec
-from loopwright.learning.advice import Advice, advise
-from loopwright.learning.status import ArmStatus, RewardPart, Status
+from loopwright.core.status import Advice, ArmStatus, RewardPart, Status
+from loopwright.learning.advice import advise
 
 
 def experiment(**reward: Any) -> Experiment:

@@ -14,7 +14,15 @@ from tests.unit.feedback.world import World
 
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.core.clock import DAY_MS
-from loopwright.core.errors import LoopError, NotFound, Overloaded
+from loopwright.core.errors import (
+    LoopError,
+    NotFound,
+    Overloaded,
+    RawDamaged,
+    RawErased,
+    RawExpired,
+    RawNotKept,
+)
 from loopwright.core.events import Changed, Fact
 from loopwright.core.ports import Committed
 from loopwright.core.token import Signer
@@ -22,10 +30,6 @@ from loopwright.feedback import Prepared
 from loopwright.people import change_consent, erase_person
 from loopwright.people.raw import (
     RawCopies,
-    RawDamaged,
-    RawErased,
-    RawExpired,
-    RawNotKept,
     census,
 )
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from loopwright.texts.numbers import number
-from loopwright.texts.redact import find
+from loopwright.texts.redact import Rules, find
 
 RUN = re.compile(r"[0-9][0-9 ()./-]*[0-9]")
 
@@ -99,3 +99,37 @@ def test_a_number_right_behind_another_find_is_found(name: str, behind: str) -> 
         if len(find(text := FINDS[name] + between + behind)) != 2
     ]
     assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("0151 23456789-030 12345678", "PHONE-PHONE"),
+        ("0151 23456789-030 12345678-0151 98765432", "PHONE-PHONE-PHONE"),
+        ("4111 1111 1111 1111-212-555-0123", "CARD-PHONE"),
+        ("4111111111111111-0151 23456789", "CARD-PHONE"),
+        ("4111-1111-1111-1111-212-555-0123", "CARD-PHONE"),
+        ("4111 1111 1111 1111-5500 0000 0000 0004", "CARD-CARD"),
+        ("jane@ex.org0151 23456789", "EMAILPHONE"),
+        ("jane@ex.org212-555-0123", "EMAILPHONE"),
+        ("jane@ex.org4111 1111 1111 1111", "EMAILCARD"),
+        ("tel 5550123, 5550124", "tel PHONE, PHONE"),
+        ("tel 5550123, 5550124, 5550125", "tel PHONE, PHONE, PHONE"),
+        ("phone: 555-0123 / 555-0124", "phone: PHONE / PHONE"),
+        ("Tel. 5550123 oder 5550124; 3 Stück", "Tel. PHONE oder PHONE; 3 Stück"),
+    ],
+)
+def test_numbers_that_stand_together_are_found_apart(text: str, kinds: str) -> None:
+    assert re.sub("<([A-Z]+):[0-9a-f]{10}>", r"\1", Rules().redact(text, bytes(32)).text) == kinds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["5550123, 5550124", "tel: see page 12, 5550124", "4111-1111-1111-1111-2", "a 0151-0301-1"],
+)
+def test_lists_and_dashes_alone_make_no_number(text: str) -> None:
+    assert Rules().redact(text, bytes(32)).text == text
+
+
+def test_a_list_behind_a_phone_number_ends_where_no_number_follows() -> None:
+    assert Rules().redact("tel 5550123, 2027 units", bytes(32)).text.endswith(", 2027 units")

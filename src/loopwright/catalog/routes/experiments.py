@@ -10,8 +10,9 @@ from litestar import Controller, Response, get, patch, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, QueryParameter
 
-from loopwright.catalog.rules import Amendment, ArmChange, Move
+from loopwright.catalog.rules import Move
 from loopwright.catalog.service import Catalog
+from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.experiment import (
     Arm,
     Caps,

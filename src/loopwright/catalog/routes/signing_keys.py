@@ -55,7 +55,7 @@ class SigningKeysController(Controller):
     )
     def list(self, signing_ring: Ring) -> SigningKeys:
         """Return the ids in the ring; never a secret."""
-        return _signing_keys(signing_ring)
+        return signing_keys(signing_ring)
 
     @post(
         "/rotate",
@@ -68,7 +68,7 @@ class SigningKeysController(Controller):
     def rotate(self, signing_ring: Ring) -> SigningKeys:
         """Sign with a fresh key from now on. Tokens that are out there stay valid."""
         signing_ring.rotate()
-        return _signing_keys(signing_ring)
+        return signing_keys(signing_ring)
 
     @delete(
         "/{key_id:str}",
@@ -85,9 +85,10 @@ class SigningKeysController(Controller):
         if key_id not in known:
             raise NotFound(f"there is no signing key '{key_id}'; the ring holds {', '.join(known)}")
         signing_ring.retire(known[key_id])
-        return _signing_keys(signing_ring)
+        return signing_keys(signing_ring)
 
 
-def _signing_keys(ring: SigningRing) -> SigningKeys:
+def signing_keys(ring: SigningRing) -> SigningKeys:
+    """Return the ids of a ring, and which of them signs."""
     ids = [*ring.ids()]
     return SigningKeys(ids=sorted(ids), active=ids[-1])

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from loopwright.core.errors import LoopError, NotFound, Unauthenticated
 from loopwright.core.events import Decided, Erased, Received, Reported
-from loopwright.learning.status import Status
+from loopwright.core.status import Status
 from loopwright.people.scrubbing import REMAINS
 
 from .parts import TENANT

@@ -1,4 +1,4 @@
-"""What the learner says about one experiment: plain values that routes, the CLI and advice read.
+"""What the learner says about one experiment: plain values that both doors, the CLI and advice read.
 
 Everything here is known from the log up to one offset, so two replays of the same log give the same status.
 """
@@ -9,8 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from loopwright.core.experiment import ArmState, ExperimentState
+from .experiment import ArmState, ExperimentState
 
+Severity = Literal["info", "warning", "critical"]
+Figure = float | str
 LearnerState = Literal["learning", "paused", "degraded"]
 
 
@@ -118,3 +120,12 @@ class SnapshotInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this is the state that is served now."""
     arms: tuple[ArmStatus, ...] = ()
     """The arms as this snapshot sees them; filled when one snapshot is asked for."""
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to know: a stable code, how urgent it is, a sentence, and its figures by name."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    figures: dict[str, Figure] = {}
