@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loopwright.core.errors import LoopError, NotFound, Unauthenticated
-from loopwright.core.events import Decided, Erased, Received, Reported
+from loopwright.core.errors import LoopError, NotFound, TokenKeyRetired, Unauthenticated
+from loopwright.core.events import Consented, Decided, Erased, Received, Reported
 from loopwright.core.status import Status
 from loopwright.people.scrubbing import REMAINS
 
 from .parts import TENANT
-from .world import Violated, World
+from .recount import recount
+from .world import Violated, World, key_of
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,7 @@ def stored_once(world: World) -> None:
 
 def learned_once(world: World) -> None:
     """A running experiment has learned each stored reward once, counted from the log by other code than its own."""
-    rewards: dict[str, dict[str, tuple[str, float]]] = {}
-    for _, fact in world.parts.facts():
-        if not isinstance(fact, Received):
-            continue
-        decision = fact.decision
-        of = rewards.setdefault(decision.experiment_id, {})
-        said = (decision.arm_id, float(fact.feedback.value))
-        # The two rules for repeated rewards, written again here so that a fault in the learner's own code is
-        # not repeated.
-        if decision.experiment_id == "latest":
-            of[decision.id] = said
-        else:
-            of.setdefault(decision.id, said)
+    lessons = recount(world.parts.facts(), untaught=world.book.untaught)
     for experiment in world.parts.experiments():
         # A window may still be open, and a paused experiment does not learn; `replay_is_state` covers both.
         if experiment.state != "running" or experiment.reward.window_s is not None:
@@ -81,10 +70,7 @@ def learned_once(world: World) -> None:
         status = world.loop.experiments.status(experiment.id)
         if _is_given_up(world, status):
             continue
-        counts: dict[str, list[float]] = {}
-        for arm_id, reward in rewards.get(experiment.id, {}).values():
-            counts.setdefault(arm_id, []).append(reward)
-        expected = {arm: (len(said), round(sum(said), 6)) for arm, said in counts.items()}
+        expected = lessons.get(experiment.id, {})
         found = {
             arm.arm_id: (arm.n, round(arm.n * (arm.mean or 0.0), 6)) for arm in status.arms if arm.n
         }
@@ -135,6 +121,21 @@ def revoked_is_refused(world: World) -> None:
         world.parts.catalog.authenticate(secret)
 
 
+def retired_is_refused(world: World) -> None:
+    """A token of a retired signing key is refused, any other is read."""
+    book, now_ms = world.book, world.clock.now_ms()
+    for selection in book.selections:
+        key_id = key_of(selection.request_id)
+        try:
+            world.parts.ring.signer.verify(selection.request_id, now_ms=now_ms)
+        except TokenKeyRetired as error:
+            if key_id in book.retiring:
+                continue
+            raise Violated("retired = refused", expected="a decision", found=error) from error
+        if key_id in book.retired:
+            raise Violated("retired = refused", expected="a refusal", found=f"key {key_id}")
+
+
 def erased_is_gone(world: World) -> None:
     """Nothing leads to an erased person, their facts say nothing, and no raw copy of what they said can be read."""
     parts = world.parts
@@ -167,6 +168,8 @@ def report_is_recount(world: World) -> None:
     world.kernel.nap(1.0)
     facts = world.parts.facts()
     erased = {fact.person for _, fact in facts if isinstance(fact, Erased)}
+    # The latest consent of a person holds for all they ever said.
+    consents = {fact.person: fact.scopes for _, fact in facts if isinstance(fact, Consented)}
     expected: Counter[str] = Counter()
     for _, fact in facts:
         if isinstance(fact, Decided):
@@ -174,6 +177,10 @@ def report_is_recount(world: World) -> None:
         elif isinstance(fact, Received) and not fact.derived:
             expected["feedback outcome"] += 1
         elif isinstance(fact, Reported) and _person(fact) not in erased:
+            allowed = consents.get(_person(fact), fact.note.consent)
+            if not {"store", "analyze"} <= set(allowed):
+                expected["withheld feedback"] += 1
+                continue
             expected[f"feedback {fact.feedback.__struct_config__.tag}"] += 1
     try:
         found = dict(world.parts.counted())
@@ -211,6 +218,7 @@ INVARIANTS: Final = (
     Invariant("acknowledged = learned once", learned_once),
     Invariant("replay = state", replay_is_state),
     Invariant("revoked = refused", revoked_is_refused),
+    Invariant("retired = refused", retired_is_refused),
     Invariant("erased = gone", erased_is_gone),
     Invariant("report = recount", report_is_recount),
 )

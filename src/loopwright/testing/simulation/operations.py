@@ -9,13 +9,32 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from loopwright.core.errors import Conflict, LoopError, NotFound, Unauthenticated
+from loopwright.core.errors import (
+    Conflict,
+    LoopError,
+    NotFound,
+    TokenForged,
+    TokenKeyRetired,
+    TokenMalformed,
+)
+from loopwright.core.feedback import CONSENT_SCOPES
 from loopwright.core.reward import RewardSpec
 
-from .parts import TENANT
-from .world import Sent, Violated, World
+from .changes import (
+    change_arms,
+    change_consent,
+    create,
+    make_key,
+    move,
+    retire_signing_key,
+    revoke_key,
+    roll_back,
+    rotate_signing_key,
+    take_snapshot,
+)
+from .world import Sent, Violated, World, key_of
 
 Apply = Callable[[World, random.Random], None]
 
@@ -82,9 +101,23 @@ def report_typed(world: World, rng: random.Random) -> None:
         "user_id": user_id,
         "message": "write to jane@example.com",
     }
-    results = world.loop.feedback.send([item])
-    if results[0].status == 201:
-        world.book.reported[event_id] = user_id
+    _say(world, item)
+
+
+def report_outcome(world: World, rng: random.Random) -> None:
+    """Send what a decision earned as typed feedback of a person, who may have withdrawn consent."""
+    if not world.book.selections:
+        return
+    chosen = rng.choice(world.book.selections)
+    item = {
+        "event_id": world.new_id("t"),
+        "kind": "outcome",
+        "metric": RewardSpec().metric,
+        "value": rng.randint(0, 1),
+        "request_id": chosen.request_id,
+        "user_id": f"user-{rng.randint(1, 3)}",
+    }
+    _say(world, item)
 
 
 def erase(world: World, rng: random.Random) -> None:
@@ -97,69 +130,6 @@ def erase(world: World, rng: random.Random) -> None:
     except NotFound:
         return
     world.book.erased[person] = user_id
-
-
-def move(world: World, rng: random.Random) -> None:
-    """Pause or resume an experiment."""
-    book, experiment_id = world.book, rng.choice(sorted(world.book.states))
-    action, after = ("pause", "paused") if rng.random() < 0.5 else ("resume", "running")
-    others = book.moving.setdefault(experiment_id, [])
-    mine = {"overlaps": bool(others)}
-    for other in others:
-        other["overlaps"] = True
-    others.append(mine)
-    # Before the call: a crash within it leaves both states possible.
-    book.states[experiment_id] = book.states[experiment_id] | {after}
-    try:
-        getattr(world.loop.experiments, action)(experiment_id)
-    except Conflict:
-        # It may not be moved there, or another client moved it at this moment.
-        return
-    finally:
-        others.remove(mine)
-    # Of two changes at once nobody knows which came last.
-    if not mine["overlaps"]:
-        book.states[experiment_id] = {after}
-
-
-def create(world: World, rng: random.Random) -> None:
-    """Create an experiment and start it."""
-    experiment_id = world.new_id("x")
-    world.loop.experiments.create(experiment_id, arms=["a", "b"], policy="beta_thompson")
-    world.book.states[experiment_id] = {"running"}
-
-
-def change_arms(world: World, rng: random.Random) -> None:
-    """Add an arm to an experiment."""
-    experiment_id = rng.choice(sorted(world.book.states))
-    try:
-        world.loop.experiments.add_arm(experiment_id, world.new_id("arm"))
-    except Conflict:
-        return
-
-
-def make_key(world: World, rng: random.Random) -> None:
-    """Make an API key and use it."""
-    issued = world.parts.catalog.keys.create(TENANT, ["select"], name="client")
-    world.book.keys[issued.key.id] = issued.secret
-    # Used at once, so that a cache holds it when it is revoked.
-    world.parts.catalog.authenticate(issued.secret)
-
-
-def revoke_key(world: World, rng: random.Random) -> None:
-    """Revoke a key that was made; from then on it is refused."""
-    if not world.book.keys:
-        return
-    key_id = rng.choice(sorted(world.book.keys))
-    secret = world.book.keys.pop(key_id)
-    world.parts.catalog.keys.revoke(TENANT, key_id)
-    # Only after the answer: an unanswered revocation promises nothing.
-    world.book.revoked.append(secret)
-    try:
-        world.parts.catalog.authenticate(secret)
-    except Unauthenticated:
-        return
-    raise Violated("revoked = refused", expected="a refusal at once", found="a principal")
 
 
 def ask_report(world: World, rng: random.Random) -> None:
@@ -224,12 +194,18 @@ OPERATIONS: Final = (
     Operation("feedback_batch", feedback_batch, 1),
     Operation("retry", retry, 1.5),
     Operation("report_typed", report_typed, 0.7),
+    Operation("report_outcome", report_outcome, 0.7),
+    Operation("change_consent", change_consent, 0.5),
     Operation("erase", erase, 0.3),
     Operation("move", move, 2.5),
-    Operation("create", create, 0.2),
+    Operation("create", create, 0.4),
     Operation("change_arms", change_arms, 0.2),
+    Operation("take_snapshot", take_snapshot, 0.5),
+    Operation("roll_back", roll_back, 0.5),
     Operation("make_key", make_key, 0.3),
     Operation("revoke_key", revoke_key, 0.4),
+    Operation("rotate_signing_key", rotate_signing_key, 0.3),
+    Operation("retire_signing_key", retire_signing_key, 0.3),
     Operation("wait", wait, 1.5, by="controller"),
     Operation("jump", jump, 0.3, by="controller"),
     Operation("break_engine", break_engine, 0.5, by="controller"),
@@ -244,6 +220,7 @@ REPORTING: Final = (
     Operation("select", select, 4),
     Operation("feedback", feedback, 4),
     Operation("report_typed", report_typed, 1),
+    Operation("change_consent", change_consent, 0.5),
     Operation("erase", erase, 0.3),
     Operation("ask_report", ask_report, 6),
     Operation("project", project, 5),
@@ -253,6 +230,25 @@ REPORTING: Final = (
     Operation("restart", restart, 0.2, by="controller"),
 )
 """What happens in the few schedules that use the engine of reports, which takes ten times as long as all else."""
+
+
+def _say(world: World, item: dict[str, Any]) -> None:
+    """Send typed feedback of a person, and note what their consent says of it."""
+    book, user_id = world.book, item["user_id"]
+    said = book.consents.get(user_id)
+    # An erased person who comes again is another one, without that consent.
+    allowed = CONSENT_SCOPES if said is None or user_id in book.erasures else said
+    if "train" not in allowed:
+        book.untaught.add(item["event_id"])
+    (result,) = world.loop.feedback.send([item])
+    if book.consents.get(user_id) is not said or user_id in book.erasures:
+        # It changed meanwhile, so either may have held.
+        book.untaught.discard(item["event_id"])
+        allowed = CONSENT_SCOPES
+    if result.status == 201:
+        if "store" not in allowed:
+            raise Violated("withdrawn = withheld", expected="a refusal", found=item)
+        book.reported[item["event_id"]] = user_id
 
 
 def _reward(world: World, rng: random.Random) -> Sent:
@@ -279,10 +275,26 @@ def _send(world: World, batch: list[Sent]) -> None:
         {"request_id": sent.request_id, "reward": sent.reward, "event_id": sent.event_id}
         for sent in batch
     ]
+    # Before the call: what is retired while it runs may still be accepted.
+    refused = [key_of(sent.request_id) in world.book.retired for sent in batch]
     answers = world.loop.agent.feedback_batch(items).results
-    for sent, answer in zip(batch, answers, strict=True):
+    first: LoopError | None = None
+    for sent, answer, is_refused in zip(batch, answers, refused, strict=True):
         if isinstance(answer, LoopError):
-            raise answer
+            _check_refusal(world, sent, answer)
+            first = first or answer
+        elif is_refused:
+            raise Violated("retired = refused", expected=f"{sent.event_id} refused", found=answer)
         # A duplicate was acknowledged before, or by another sender; it promises nothing new.
-        if not answer.duplicate:
+        elif not answer.duplicate:
             sent.is_acknowledged = True
+    if first is not None:
+        raise first
+
+
+def _check_refusal(world: World, sent: Sent, answer: LoopError) -> None:
+    """Raise `Violated` when a token is refused that a key made which nobody retired."""
+    is_retired = key_of(sent.request_id) in world.book.retiring
+    is_refused = isinstance(answer, TokenMalformed | TokenForged | TokenKeyRetired)
+    if is_refused and not is_retired:
+        raise Violated("old tokens are accepted", expected=sent.event_id, found=answer.message)

@@ -11,9 +11,10 @@ from loopwright.app.settings import Settings
 from loopwright.app.wiring import Services
 from loopwright.catalog import DEFAULT_TENANT
 from loopwright.core.clock import Clock
-from loopwright.core.events import Fact
+from loopwright.core.events import ExperimentChanged, Fact
 from loopwright.core.experiment import Experiment
 from loopwright.learning.replay import replay
+from loopwright.people.consent import change_consent
 from loopwright.people.erasure import erase_person
 
 TENANT = DEFAULT_TENANT
@@ -29,6 +30,7 @@ class Parts:
         self.catalog, self.people, self.raw = truth.catalog, truth.people, truth.raw
         self.reader, self.writer, self.log = truth.reader, truth.writer, truth.log
         self.learner = self.services.learner
+        self.ring = self.services.door.ring
 
     def start(self) -> None:
         """Begin the background work."""
@@ -50,6 +52,15 @@ class Parts:
     def experiments(self) -> Sequence[Experiment]:
         """Return every experiment of the tenant."""
         return self.catalog.experiments.all(TENANT)
+
+    def is_told(self) -> bool:
+        """Whether the log tells of each experiment what the catalog holds: nothing waits in the outbox."""
+        told = {
+            fact.experiment.id: fact.experiment.state
+            for _, fact in self.facts()
+            if isinstance(fact, ExperimentChanged)
+        }
+        return all(told.get(known.id) == known.state for known in self.experiments())
 
     def replayed(self) -> Mapping[tuple[str, str], bytes]:
         """Return what each experiment that has started learns from the log alone, to where the learner has read."""
@@ -74,6 +85,18 @@ class Parts:
             scrub=self.services.eraser.scrub,
         )
         return erased.person
+
+    def consent(self, user_id: str, scopes: Sequence[str]) -> None:
+        """Set what a person allows."""
+        change_consent(
+            self.people,
+            partial(self.writer.append, timeout_s=30.0),
+            tenant_id=TENANT,
+            id=user_id,
+            scopes=scopes,
+            at_ms=self.people.now_ms(),
+            forget_raw=None if self.raw is None else self.raw.forget,
+        )
 
     def counted(self) -> Mapping[str, int]:
         """Return how many facts of each kind the warehouse counts over all time."""

@@ -18,7 +18,7 @@ from .kernel import Deadlock, Kernel
 from .machine import Machine
 from .operations import EXPERIMENTS, OPERATIONS, REPORTING, Operation
 from .substitution import Substitution
-from .world import _CRASHED, Book, Violated, World, clean
+from .world import _CRASHED, KEYS_FILE, Book, Violated, World, clean
 
 REPORTING_SHARE: Final = 0.01
 """Share of schedules that use the engine of reports."""
@@ -119,6 +119,7 @@ class Simulation:
         self._settings = load_settings(data_dir=Path(self._folder.name), raw_copies=True)
         self._substitution.__enter__()
         self._begun = self._template()
+        self._keys = (self._settings.data_dir / KEYS_FILE).read_bytes()
         return self
 
     def __exit__(
@@ -153,7 +154,7 @@ class Simulation:
         kernel = Kernel(random.Random(rng.getrandbits(64)), restlessness=schedule.restlessness)
         kernel.trace = trace
         machine = kernel.machine = Machine(self._begun)
-        clean(self._settings.data_dir)
+        clean(self._settings.data_dir, self._keys)
         world = World(kernel, machine, self._settings, rng, _book())
         found: list[Violated] = []
 

@@ -6,6 +6,7 @@ threads of it, and checks invariants. What clients were told is kept in `Book`, 
 
 from __future__ import annotations
 
+import base64
 import random
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from loopwright.app.keyring import write_private
 from loopwright.app.settings import Settings
 from loopwright.core.errors import LoopError
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 _BEGAN_MS: Final = 1_750_000_000_000
 _STARTS_AT_MOST: Final = 6
+KEYS_FILE: Final = "keys.json"
 _PATIENCE: Final = 15
 """Naps of 5 s after which a loop whose engines work has to have learned everything."""
 
@@ -80,8 +83,20 @@ class Book:
     """Secrets of keys in use, by their id."""
     states: dict[str, set[str]] = field(default_factory=dict)
     """States that an experiment may be in, by its id: one, or more while a change is not answered."""
+    retired: set[int] = field(default_factory=set)
+    """Signing keys whose retirement was acknowledged, by id."""
+    retiring: set[int] = field(default_factory=set)
+    """Signing keys whose retirement was asked for, whatever came of it."""
+    snapshots: list[tuple[str, int]] = field(default_factory=list)
+    """Snapshots that were acknowledged: the experiment, and the version."""
     moving: dict[str, list[dict[str, bool]]] = field(default_factory=dict)
     """Changes of an experiment's state that are not answered yet, and whether another came meanwhile."""
+    consents: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    """What each user allows, by an acknowledged change; None while a change is not answered, and after two at once."""
+    consenting: dict[str, int] = field(default_factory=dict)
+    """Number of the latest change of each user's consent that was asked for."""
+    untaught: set[str] = field(default_factory=set)
+    """Event ids of outcomes sent while their user's consent did not allow to learn."""
     erasures: set[str] = field(default_factory=set)
     """User ids whose erasure was asked for, whatever came of it."""
     erased: dict[str, str] = field(default_factory=dict)
@@ -291,6 +306,10 @@ class World:
 
     def _is_settled(self) -> bool:
         try:
+            # A change that the log refused is answered as refused and told by the outbox later: until then the learner
+            # rightly goes by what was before.
+            if not self.is_undisturbed and not self.parts.is_told():
+                return False
             return bool(self.loop.wait_until_learned(60.0))
         except LoopError:
             return False
@@ -334,6 +353,11 @@ class World:
             self.machine.lose_power(self.rng)
 
 
+def key_of(request_id: str) -> int:
+    """Return the id of the key that made a token: its second byte."""
+    return base64.urlsafe_b64decode(request_id[:4])[1]
+
+
 class _Crashed:
     """The answer of a process that crashed."""
 
@@ -341,9 +365,10 @@ class _Crashed:
 _CRASHED: Final = _Crashed()
 
 
-def clean(folder: Path) -> None:
-    """Remove what a process left in its data folder, but for the keys that every schedule starts with."""
+def clean(folder: Path, keys: bytes) -> None:
+    """Remove what a process left in its data folder, and put back the signing keys that every schedule starts with."""
     for path in folder.iterdir():
-        # Made once with the template: other keys could not read what the copied machine holds.
-        if path.name not in ("keys.json", "admin.key"):
+        # Made once with the template: another key could not sign in to the copied machine.
+        if path.name != "admin.key":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_private(folder / KEYS_FILE, keys)
