@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from loopwright.core.errors import Conflict, LoopError, NotFound, Unauthenticated
+from loopwright.core.errors import Conflict, LoopError, NotFound
 from loopwright.core.reward import RewardSpec
 
-from .parts import TENANT
-from .world import Sent, Violated, World
+from .changes import change_arms, create, make_key, move, revoke_key
+from .world import Sent, World
 
 Apply = Callable[[World, random.Random], None]
 
@@ -99,69 +99,6 @@ def erase(world: World, rng: random.Random) -> None:
     world.book.erased[person] = user_id
 
 
-def move(world: World, rng: random.Random) -> None:
-    """Pause or resume an experiment."""
-    book, experiment_id = world.book, rng.choice(sorted(world.book.states))
-    action, after = ("pause", "paused") if rng.random() < 0.5 else ("resume", "running")
-    others = book.moving.setdefault(experiment_id, [])
-    mine = {"overlaps": bool(others)}
-    for other in others:
-        other["overlaps"] = True
-    others.append(mine)
-    # Before the call: a crash within it leaves both states possible.
-    book.states[experiment_id] = book.states[experiment_id] | {after}
-    try:
-        getattr(world.loop.experiments, action)(experiment_id)
-    except Conflict:
-        # It may not be moved there, or another client moved it at this moment.
-        return
-    finally:
-        others.remove(mine)
-    # Of two changes at once nobody knows which came last.
-    if not mine["overlaps"]:
-        book.states[experiment_id] = {after}
-
-
-def create(world: World, rng: random.Random) -> None:
-    """Create an experiment and start it."""
-    experiment_id = world.new_id("x")
-    world.loop.experiments.create(experiment_id, arms=["a", "b"], policy="beta_thompson")
-    world.book.states[experiment_id] = {"running"}
-
-
-def change_arms(world: World, rng: random.Random) -> None:
-    """Add an arm to an experiment."""
-    experiment_id = rng.choice(sorted(world.book.states))
-    try:
-        world.loop.experiments.add_arm(experiment_id, world.new_id("arm"))
-    except Conflict:
-        return
-
-
-def make_key(world: World, rng: random.Random) -> None:
-    """Make an API key and use it."""
-    issued = world.parts.catalog.keys.create(TENANT, ["select"], name="client")
-    world.book.keys[issued.key.id] = issued.secret
-    # Used at once, so that a cache holds it when it is revoked.
-    world.parts.catalog.authenticate(issued.secret)
-
-
-def revoke_key(world: World, rng: random.Random) -> None:
-    """Revoke a key that was made; from then on it is refused."""
-    if not world.book.keys:
-        return
-    key_id = rng.choice(sorted(world.book.keys))
-    secret = world.book.keys.pop(key_id)
-    world.parts.catalog.keys.revoke(TENANT, key_id)
-    # Only after the answer: an unanswered revocation promises nothing.
-    world.book.revoked.append(secret)
-    try:
-        world.parts.catalog.authenticate(secret)
-    except Unauthenticated:
-        return
-    raise Violated("revoked = refused", expected="a refusal at once", found="a principal")
-
-
 def ask_report(world: World, rng: random.Random) -> None:
     """Ask the warehouse for a report."""
     world.reports += 1
@@ -226,7 +163,7 @@ OPERATIONS: Final = (
     Operation("report_typed", report_typed, 0.7),
     Operation("erase", erase, 0.3),
     Operation("move", move, 2.5),
-    Operation("create", create, 0.2),
+    Operation("create", create, 0.4),
     Operation("change_arms", change_arms, 0.2),
     Operation("make_key", make_key, 0.3),
     Operation("revoke_key", revoke_key, 0.4),
