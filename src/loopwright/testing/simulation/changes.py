@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from loopwright.core.errors import Conflict, Unauthenticated
+from loopwright.core.errors import Conflict, NotFound, Unauthenticated
 
 from .parts import TENANT
 from .world import Violated, World
@@ -57,6 +57,36 @@ def change_arms(world: World, rng: random.Random) -> None:
         world.loop.experiments.add_arm(experiment_id, world.new_id("arm"))
     except Conflict:
         return
+
+
+def take_snapshot(world: World, rng: random.Random) -> None:
+    """Keep what an experiment has learned."""
+    experiment_id = rng.choice(sorted(world.book.states))
+    try:
+        kept = world.parts.learner.take_snapshot(TENANT, experiment_id)
+    except NotFound:
+        # The learner has not read yet that it was created, or an engine refused to keep the snapshot.
+        return
+    world.book.snapshots.append((experiment_id, kept.version))
+
+
+def roll_back(world: World, rng: random.Random) -> None:
+    """Put an experiment back to a snapshot that was kept; no crash takes such a snapshot away."""
+    if not world.book.snapshots:
+        return
+    experiment_id, version = rng.choice(world.book.snapshots)
+    learner = world.parts.learner
+    try:
+        learner.roll_back(TENANT, experiment_id, version=version, actor="simulation")
+    except Conflict:
+        # It has ended.
+        return
+    except NotFound as error:
+        found = f"{error.message}, {learner.status(TENANT, experiment_id).learner}"
+        if world.is_undisturbed:
+            raise Violated(
+                "snapshots are kept", expected=f"{experiment_id} at {version}", found=found
+            ) from error
 
 
 def make_key(world: World, rng: random.Random) -> None:

@@ -16,6 +16,7 @@ from loopwright.core.status import Status
 from loopwright.people.scrubbing import REMAINS
 
 from .parts import TENANT
+from .recount import recount
 from .world import Violated, World
 
 
@@ -61,19 +62,7 @@ def stored_once(world: World) -> None:
 
 def learned_once(world: World) -> None:
     """A running experiment has learned each stored reward once, counted from the log by other code than its own."""
-    rewards: dict[str, dict[str, tuple[str, float]]] = {}
-    for _, fact in world.parts.facts():
-        if not isinstance(fact, Received):
-            continue
-        decision = fact.decision
-        of = rewards.setdefault(decision.experiment_id, {})
-        said = (decision.arm_id, float(fact.feedback.value))
-        # The two rules for repeated rewards, written again here so that a fault in the learner's own code is
-        # not repeated.
-        if decision.experiment_id == "latest":
-            of[decision.id] = said
-        else:
-            of.setdefault(decision.id, said)
+    lessons = recount(world.parts.facts())
     for experiment in world.parts.experiments():
         # A window may still be open, and a paused experiment does not learn; `replay_is_state` covers both.
         if experiment.state != "running" or experiment.reward.window_s is not None:
@@ -81,10 +70,7 @@ def learned_once(world: World) -> None:
         status = world.loop.experiments.status(experiment.id)
         if _is_given_up(world, status):
             continue
-        counts: dict[str, list[float]] = {}
-        for arm_id, reward in rewards.get(experiment.id, {}).values():
-            counts.setdefault(arm_id, []).append(reward)
-        expected = {arm: (len(said), round(sum(said), 6)) for arm, said in counts.items()}
+        expected = lessons.get(experiment.id, {})
         found = {
             arm.arm_id: (arm.n, round(arm.n * (arm.mean or 0.0), 6)) for arm in status.arms if arm.n
         }

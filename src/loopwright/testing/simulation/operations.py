@@ -14,7 +14,7 @@ from typing import Final, Literal
 from loopwright.core.errors import Conflict, LoopError, NotFound
 from loopwright.core.reward import RewardSpec
 
-from .changes import change_arms, create, make_key, move, revoke_key
+from .changes import change_arms, create, make_key, move, revoke_key, roll_back, take_snapshot
 from .world import Sent, World
 
 Apply = Callable[[World, random.Random], None]
@@ -165,6 +165,8 @@ OPERATIONS: Final = (
     Operation("move", move, 2.5),
     Operation("create", create, 0.4),
     Operation("change_arms", change_arms, 0.2),
+    Operation("take_snapshot", take_snapshot, 0.5),
+    Operation("roll_back", roll_back, 0.5),
     Operation("make_key", make_key, 0.3),
     Operation("revoke_key", revoke_key, 0.4),
     Operation("wait", wait, 1.5, by="controller"),

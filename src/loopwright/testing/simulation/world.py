@@ -80,6 +80,8 @@ class Book:
     """Secrets of keys in use, by their id."""
     states: dict[str, set[str]] = field(default_factory=dict)
     """States that an experiment may be in, by its id: one, or more while a change is not answered."""
+    snapshots: list[tuple[str, int]] = field(default_factory=list)
+    """Snapshots that were acknowledged: the experiment, and the version."""
     moving: dict[str, list[dict[str, bool]]] = field(default_factory=dict)
     """Changes of an experiment's state that are not answered yet, and whether another came meanwhile."""
     erasures: set[str] = field(default_factory=set)
