@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ import msgspec
 from loopwright.core.errors import Conflict, NotFound, SettingsInvalid
 from loopwright.core.token import MIN_KEY_BYTES, Signer
 
-_FILE: Final = "keys.json"
+KEYS_FILE: Final = "keys.json"
 ADMIN_KEY_FILE: Final = "admin.key"
 """Where the first start puts the first API key."""
 
@@ -32,47 +33,53 @@ class KeyRing:
     """Signing keys by id. The newest signs; every key in the ring verifies."""
 
     def __init__(self, folder: Path, *, max_age_s: float | None = None) -> None:
-        self._path = folder / _FILE
+        self._path = folder / KEYS_FILE
         self._max_age_s = max_age_s
         self._listeners: list[Callable[[Signer], None]] = []
+        # Held from the choice of an id until the file is replaced: of two changes at once, none may undo the other.
+        self._lock = threading.Lock()
         if self._path.exists():
             self._ring = self._load()
         else:
             self._ring = _Ring(active=1, keys={1: _new_key()})
-            self._save()
+            self._save(self._ring)
         self.signer = self._make_signer()
 
     def ids(self) -> list[int]:
         """Return the ids of the keys in the ring; the last one signs."""
-        rest = sorted(key_id for key_id in self._ring.keys if key_id != self._ring.active)
-        return [*rest, self._ring.active]
+        ring = self._ring
+        return [*sorted(key_id for key_id in ring.keys if key_id != ring.active), ring.active]
 
     def rotate(self) -> int:
         """Add a fresh key, make it the one that signs, and return its id. Older tokens stay valid."""
-        free = [i for i in _after(self._ring.active) if i not in self._ring.keys]
-        if not free:
-            raise Conflict("the ring holds 256 keys; retire some before rotating")
-        self._ring.keys[free[0]] = _new_key()
-        self._ring.active = free[0]
-        self._apply()
-        return free[0]
+        with self._lock:
+            ring = self._ring
+            free = next((i for i in _after(ring.active) if i not in ring.keys), None)
+            if free is None:
+                raise Conflict("the ring holds 256 keys; retire some before rotating")
+            self._apply(_Ring(active=free, keys={**ring.keys, free: _new_key()}))
+        return free
 
     def retire(self, key_id: int) -> None:
         """Take a key out of the ring: decisions it signed can no longer take feedback."""
-        if key_id not in self._ring.keys:
-            raise NotFound(f"there is no signing key {key_id}; the ring holds {self.ids()}")
-        if key_id == self._ring.active:
-            raise Conflict(f"signing key {key_id} is the one that signs; rotate first")
-        del self._ring.keys[key_id]
-        self._apply()
+        with self._lock:
+            ring = self._ring
+            if key_id not in ring.keys:
+                raise NotFound(f"there is no signing key {key_id}; the ring holds {self.ids()}")
+            if key_id == ring.active:
+                raise Conflict(f"signing key {key_id} is the one that signs; rotate first")
+            left = {other: key for other, key in ring.keys.items() if other != key_id}
+            self._apply(_Ring(active=ring.active, keys=left))
 
     def subscribe(self, listener: Callable[[Signer], None]) -> None:
         """Call `listener` with the new signer after every change."""
         self._listeners.append(listener)
 
-    def _apply(self) -> None:
-        # Saved first: no token may be signed by a key that a crash can lose.
-        self._save()
+    def _apply(self, ring: _Ring) -> None:
+        # Saved first: no token may be signed by a key that a crash can lose, and a disk that refuses leaves the ring
+        # as it was, in memory too.
+        self._save(ring)
+        self._ring = ring
         self.signer = self._make_signer()
         for listener in self._listeners:
             listener(self.signer)
@@ -95,8 +102,8 @@ class KeyRing:
             )
         return ring
 
-    def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(self._ring))
+    def _save(self, ring: _Ring) -> None:
+        write_private(self._path, msgspec.json.encode(ring))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -61,3 +61,22 @@ def test_a_ring_that_others_can_read_or_that_is_damaged_is_refused(tmp_path: Pat
     path.write_text("{")
     with pytest.raises(SettingsInvalid, match="cannot be read"):
         KeyRing(tmp_path)
+
+
+def test_a_disk_that_refuses_leaves_the_ring_as_it_was(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path)
+    old = ring.signer.sign(DECISION)
+    ring.rotate()
+    # A folder in the place of the scratch file: the ring cannot be written.
+    scratch = tmp_path / "keys.json.new"
+    scratch.mkdir()
+    with pytest.raises(OSError, match=r"keys\.json\.new"):
+        ring.retire(1)
+    with pytest.raises(OSError, match=r"keys\.json\.new"):
+        ring.rotate()
+    assert ring.ids() == [1, 2]
+    scratch.rmdir()
+    ring.retire(1)
+    assert ring.rotate() == 3
+    with pytest.raises(TokenKeyRetired):
+        ring.signer.verify(old, now_ms=0)

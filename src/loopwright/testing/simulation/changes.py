@@ -111,3 +111,23 @@ def revoke_key(world: World, rng: random.Random) -> None:
     except Unauthenticated:
         return
     raise Violated("revoked = refused", expected="a refusal at once", found="a principal")
+
+
+def rotate_signing_key(world: World, rng: random.Random) -> None:
+    """Sign with a fresh key from now on."""
+    world.parts.ring.rotate()
+
+
+def retire_signing_key(world: World, rng: random.Random) -> None:
+    """Take a key out of the ring; from then on its tokens are refused."""
+    *old, _ = world.parts.ring.ids()
+    if not old:
+        return
+    key_id = rng.choice(old)
+    world.book.retiring.add(key_id)
+    try:
+        world.parts.ring.retire(key_id)
+    except NotFound:
+        # Another client was faster, and may not have been answered yet.
+        return
+    world.book.retired.add(key_id)

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loopwright.core.errors import LoopError, NotFound, Unauthenticated
+from loopwright.core.errors import LoopError, NotFound, TokenKeyRetired, Unauthenticated
 from loopwright.core.events import Decided, Erased, Received, Reported
 from loopwright.core.status import Status
 from loopwright.people.scrubbing import REMAINS
 
 from .parts import TENANT
 from .recount import recount
-from .world import Violated, World
+from .world import Violated, World, key_of
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,21 @@ def revoked_is_refused(world: World) -> None:
         world.parts.catalog.authenticate(secret)
 
 
+def retired_is_refused(world: World) -> None:
+    """A token of a retired signing key is refused, any other is read."""
+    book, now_ms = world.book, world.clock.now_ms()
+    for selection in book.selections:
+        key_id = key_of(selection.request_id)
+        try:
+            world.parts.ring.signer.verify(selection.request_id, now_ms=now_ms)
+        except TokenKeyRetired as error:
+            if key_id in book.retiring:
+                continue
+            raise Violated("retired = refused", expected="a decision", found=error) from error
+        if key_id in book.retired:
+            raise Violated("retired = refused", expected="a refusal", found=f"key {key_id}")
+
+
 def erased_is_gone(world: World) -> None:
     """Nothing leads to an erased person, their facts say nothing, and no raw copy of what they said can be read."""
     parts = world.parts
@@ -197,6 +212,7 @@ INVARIANTS: Final = (
     Invariant("acknowledged = learned once", learned_once),
     Invariant("replay = state", replay_is_state),
     Invariant("revoked = refused", revoked_is_refused),
+    Invariant("retired = refused", retired_is_refused),
     Invariant("erased = gone", erased_is_gone),
     Invariant("report = recount", report_is_recount),
 )

@@ -42,6 +42,9 @@ _REAL_FOLDERS: Final = ("warehouse",)
 
 _translated: Final = getattr(files, "translated", nullcontext)
 
+SIGNING_KEYS: Final = "signing keys"
+"""A real file, replaced whole."""
+
 _DATABASE_REFUSALS: Final = REFUSALS[:2]
 """What an engine that translates its errors may raise."""
 
@@ -94,11 +97,12 @@ class Machine:
         """Calls that were refused so far."""
 
     def engines(self) -> list[tuple[Sequence[str], tuple[Refusal, ...]]]:
-        """Return the names of the logs, the databases and the blob stores, each kind with what it may raise."""
+        """Return the names of the logs, the databases and the blob stores, and the file of signing keys: each kind with what it may raise."""
         return [
             (sorted(self.logs), _DATABASE_REFUSALS),
             (sorted(self.tables), _DATABASE_REFUSALS),
             (sorted({*self.blobs, *_REAL_FOLDERS}), REFUSALS),
+            ([SIGNING_KEYS], REFUSALS[2:]),
         ]
 
     def refuse(self, engine: str, refusal: Refusal, *, calls: int) -> None:

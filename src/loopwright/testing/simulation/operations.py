@@ -11,11 +11,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from loopwright.core.errors import Conflict, LoopError, NotFound
+from loopwright.core.errors import (
+    Conflict,
+    LoopError,
+    NotFound,
+    TokenForged,
+    TokenKeyRetired,
+    TokenMalformed,
+)
 from loopwright.core.reward import RewardSpec
 
-from .changes import change_arms, create, make_key, move, revoke_key, roll_back, take_snapshot
-from .world import Sent, World
+from .changes import (
+    change_arms,
+    create,
+    make_key,
+    move,
+    retire_signing_key,
+    revoke_key,
+    roll_back,
+    rotate_signing_key,
+    take_snapshot,
+)
+from .world import Sent, Violated, World, key_of
 
 Apply = Callable[[World, random.Random], None]
 
@@ -169,6 +186,8 @@ OPERATIONS: Final = (
     Operation("roll_back", roll_back, 0.5),
     Operation("make_key", make_key, 0.3),
     Operation("revoke_key", revoke_key, 0.4),
+    Operation("rotate_signing_key", rotate_signing_key, 0.3),
+    Operation("retire_signing_key", retire_signing_key, 0.3),
     Operation("wait", wait, 1.5, by="controller"),
     Operation("jump", jump, 0.3, by="controller"),
     Operation("break_engine", break_engine, 0.5, by="controller"),
@@ -218,10 +237,26 @@ def _send(world: World, batch: list[Sent]) -> None:
         {"request_id": sent.request_id, "reward": sent.reward, "event_id": sent.event_id}
         for sent in batch
     ]
+    # Before the call: what is retired while it runs may still be accepted.
+    refused = [key_of(sent.request_id) in world.book.retired for sent in batch]
     answers = world.loop.agent.feedback_batch(items).results
-    for sent, answer in zip(batch, answers, strict=True):
+    first: LoopError | None = None
+    for sent, answer, is_refused in zip(batch, answers, refused, strict=True):
         if isinstance(answer, LoopError):
-            raise answer
+            _check_refusal(world, sent, answer)
+            first = first or answer
+        elif is_refused:
+            raise Violated("retired = refused", expected=f"{sent.event_id} refused", found=answer)
         # A duplicate was acknowledged before, or by another sender; it promises nothing new.
-        if not answer.duplicate:
+        elif not answer.duplicate:
             sent.is_acknowledged = True
+    if first is not None:
+        raise first
+
+
+def _check_refusal(world: World, sent: Sent, answer: LoopError) -> None:
+    """Raise `Violated` when a token is refused that a key made which nobody retired."""
+    is_retired = key_of(sent.request_id) in world.book.retiring
+    is_refused = isinstance(answer, TokenMalformed | TokenForged | TokenKeyRetired)
+    if is_refused and not is_retired:
+        raise Violated("old tokens are accepted", expected=sent.event_id, found=answer.message)

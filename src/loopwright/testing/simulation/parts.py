@@ -29,6 +29,7 @@ class Parts:
         self.catalog, self.people, self.raw = truth.catalog, truth.people, truth.raw
         self.reader, self.writer, self.log = truth.reader, truth.writer, truth.log
         self.learner = self.services.learner
+        self.ring = self.services.door.ring
 
     def start(self) -> None:
         """Begin the background work."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from loopwright.app.keyring import KEYS_FILE
 from loopwright.app.settings import load_settings
 
 from .invariants import INVARIANTS, Invariant
@@ -119,6 +120,7 @@ class Simulation:
         self._settings = load_settings(data_dir=Path(self._folder.name), raw_copies=True)
         self._substitution.__enter__()
         self._begun = self._template()
+        self._keys = (self._settings.data_dir / KEYS_FILE).read_bytes()
         return self
 
     def __exit__(
@@ -153,7 +155,7 @@ class Simulation:
         kernel = Kernel(random.Random(rng.getrandbits(64)), restlessness=schedule.restlessness)
         kernel.trace = trace
         machine = kernel.machine = Machine(self._begun)
-        clean(self._settings.data_dir)
+        clean(self._settings.data_dir, self._keys)
         world = World(kernel, machine, self._settings, rng, _book())
         found: list[Violated] = []
 

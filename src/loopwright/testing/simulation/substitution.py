@@ -16,12 +16,14 @@ import threading
 import time
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 
+from loopwright.app import keyring
 from loopwright.backends import files, sqlite, sqlite_log
 
 from .kernel import active, simulated
-from .machine import SimulatedLock, blobs_of, database_of, log_of
+from .machine import SIGNING_KEYS, SimulatedLock, blobs_of, database_of, log_of
 from .threads import Executor, Threading
 
 _OURS: Final = "loopwright.testing"
@@ -112,8 +114,20 @@ class Substitution:
                 (sqlite.SqliteDatabase, lambda *a, **k: database_of(simulated().machine, *a, **k)),
                 (files.FolderBlobStore, lambda *a, **k: blobs_of(simulated().machine, *a, **k)),
                 (files.DirectoryLock, SimulatedLock),
+                (keyring.write_private, _write_private),
             )
         }
+
+
+# Named here: while a substitution is entered, the module's own name stands for `_write_private`.
+_really_write: Final = keyring.write_private
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Replace a private file of a real folder, with a point before it and one after."""
+    simulated().machine.call(SIGNING_KEYS, "write")
+    _really_write(path, content)
+    simulated().point(f"{SIGNING_KEYS} write")
 
 
 def _remembered(make: Callable[..., Any]) -> Callable[..., Any]:

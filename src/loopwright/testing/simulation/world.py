@@ -6,6 +6,7 @@ threads of it, and checks invariants. What clients were told is kept in `Book`, 
 
 from __future__ import annotations
 
+import base64
 import random
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from loopwright.app.keyring import KEYS_FILE, write_private
 from loopwright.app.settings import Settings
 from loopwright.core.errors import LoopError
 
@@ -80,6 +82,10 @@ class Book:
     """Secrets of keys in use, by their id."""
     states: dict[str, set[str]] = field(default_factory=dict)
     """States that an experiment may be in, by its id: one, or more while a change is not answered."""
+    retired: set[int] = field(default_factory=set)
+    """Signing keys whose retirement was acknowledged, by id."""
+    retiring: set[int] = field(default_factory=set)
+    """Signing keys whose retirement was asked for, whatever came of it."""
     snapshots: list[tuple[str, int]] = field(default_factory=list)
     """Snapshots that were acknowledged: the experiment, and the version."""
     moving: dict[str, list[dict[str, bool]]] = field(default_factory=dict)
@@ -336,6 +342,11 @@ class World:
             self.machine.lose_power(self.rng)
 
 
+def key_of(request_id: str) -> int:
+    """Return the id of the key that made a token: its second byte."""
+    return base64.urlsafe_b64decode(request_id[:4])[1]
+
+
 class _Crashed:
     """The answer of a process that crashed."""
 
@@ -343,9 +354,10 @@ class _Crashed:
 _CRASHED: Final = _Crashed()
 
 
-def clean(folder: Path) -> None:
-    """Remove what a process left in its data folder, but for the keys that every schedule starts with."""
+def clean(folder: Path, keys: bytes) -> None:
+    """Remove what a process left in its data folder, and put back the signing keys that every schedule starts with."""
     for path in folder.iterdir():
-        # Made once with the template: other keys could not read what the copied machine holds.
-        if path.name not in ("keys.json", "admin.key"):
+        # Made once with the template: another key could not sign in to the copied machine.
+        if path.name != "admin.key":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_private(folder / KEYS_FILE, keys)
