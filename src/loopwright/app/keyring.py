@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from loopwright.backends.files import refusal
 from loopwright.core.errors import Conflict, NotFound, SettingsInvalid
 from loopwright.core.token import MIN_KEY_BYTES, Signer
 
@@ -51,7 +52,10 @@ class KeyRing:
         return [*sorted(key_id for key_id in ring.keys if key_id != ring.active), ring.active]
 
     def rotate(self) -> int:
-        """Add a fresh key, make it the one that signs, and return its id. Older tokens stay valid."""
+        """Add a fresh key, make it the one that signs, and return its id. Older tokens stay valid.
+
+        Raises `DiskFull` or `Unavailable` when the file cannot be written; the ring is then as it was.
+        """
         with self._lock:
             ring = self._ring
             free = next((i for i in _after(ring.active) if i not in ring.keys), None)
@@ -61,7 +65,10 @@ class KeyRing:
         return free
 
     def retire(self, key_id: int) -> None:
-        """Take a key out of the ring: decisions it signed can no longer take feedback."""
+        """Take a key out of the ring: decisions it signed can no longer take feedback.
+
+        Raises `NotFound`, `Conflict` for the key that signs, and as `rotate` does.
+        """
         with self._lock:
             ring = self._ring
             if key_id not in ring.keys:
@@ -103,7 +110,11 @@ class KeyRing:
         return ring
 
     def _save(self, ring: _Ring) -> None:
-        write_private(self._path, msgspec.json.encode(ring))
+        try:
+            write_private(self._path, msgspec.json.encode(ring))
+        except OSError as error:
+            said = f"the signing keys in {self._path}: {error.strerror or error}"
+            raise refusal(error.errno, said) from error
 
 
 def write_private(path: Path, content: bytes) -> None:
