@@ -6,6 +6,7 @@ import random
 from typing import Final
 
 from loopwright.core.errors import Conflict, NotFound, Unauthenticated
+from loopwright.core.feedback import CONSENT_SCOPES
 
 from .parts import TENANT
 from .world import Violated, World
@@ -131,3 +132,16 @@ def retire_signing_key(world: World, rng: random.Random) -> None:
         # Another client was faster, and may not have been answered yet.
         return
     world.book.retired.add(key_id)
+
+
+def change_consent(world: World, rng: random.Random) -> None:
+    """Let a person withdraw or give consent."""
+    book, user_id = world.book, f"user-{rng.randint(1, 3)}"
+    scopes = rng.choice((("store", "analyze"), ("store", "train"), ("analyze",), CONSENT_SCOPES))
+    # A number for each change: one that finds another's there when it is answered does not know which came last.
+    book.consenting[user_id] = mine = book.consenting.get(user_id, 0) + 1
+    is_alone = book.consents.get(user_id, ()) is not None
+    book.consents[user_id] = None
+    world.parts.consent(user_id, scopes)
+    if is_alone and book.consenting[user_id] == mine:
+        book.consents[user_id] = tuple(scopes)

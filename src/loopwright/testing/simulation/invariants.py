@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loopwright.core.errors import LoopError, NotFound, TokenKeyRetired, Unauthenticated
-from loopwright.core.events import Decided, Erased, Received, Reported
+from loopwright.core.events import Consented, Decided, Erased, Received, Reported
 from loopwright.core.status import Status
 from loopwright.people.scrubbing import REMAINS
 
@@ -62,7 +62,7 @@ def stored_once(world: World) -> None:
 
 def learned_once(world: World) -> None:
     """A running experiment has learned each stored reward once, counted from the log by other code than its own."""
-    lessons = recount(world.parts.facts())
+    lessons = recount(world.parts.facts(), untaught=world.book.untaught)
     for experiment in world.parts.experiments():
         # A window may still be open, and a paused experiment does not learn; `replay_is_state` covers both.
         if experiment.state != "running" or experiment.reward.window_s is not None:
@@ -168,6 +168,8 @@ def report_is_recount(world: World) -> None:
     world.kernel.nap(1.0)
     facts = world.parts.facts()
     erased = {fact.person for _, fact in facts if isinstance(fact, Erased)}
+    # The latest consent of a person holds for all they ever said.
+    consents = {fact.person: fact.scopes for _, fact in facts if isinstance(fact, Consented)}
     expected: Counter[str] = Counter()
     for _, fact in facts:
         if isinstance(fact, Decided):
@@ -175,6 +177,10 @@ def report_is_recount(world: World) -> None:
         elif isinstance(fact, Received) and not fact.derived:
             expected["feedback outcome"] += 1
         elif isinstance(fact, Reported) and _person(fact) not in erased:
+            allowed = consents.get(_person(fact), fact.note.consent)
+            if not {"store", "analyze"} <= set(allowed):
+                expected["withheld feedback"] += 1
+                continue
             expected[f"feedback {fact.feedback.__struct_config__.tag}"] += 1
     try:
         found = dict(world.parts.counted())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from loopwright.core.errors import (
     Conflict,
@@ -19,10 +19,12 @@ from loopwright.core.errors import (
     TokenKeyRetired,
     TokenMalformed,
 )
+from loopwright.core.feedback import CONSENT_SCOPES
 from loopwright.core.reward import RewardSpec
 
 from .changes import (
     change_arms,
+    change_consent,
     create,
     make_key,
     move,
@@ -99,9 +101,23 @@ def report_typed(world: World, rng: random.Random) -> None:
         "user_id": user_id,
         "message": "write to jane@example.com",
     }
-    results = world.loop.feedback.send([item])
-    if results[0].status == 201:
-        world.book.reported[event_id] = user_id
+    _say(world, item)
+
+
+def report_outcome(world: World, rng: random.Random) -> None:
+    """Send what a decision earned as typed feedback of a person, who may have withdrawn consent."""
+    if not world.book.selections:
+        return
+    chosen = rng.choice(world.book.selections)
+    item = {
+        "event_id": world.new_id("t"),
+        "kind": "outcome",
+        "metric": RewardSpec().metric,
+        "value": rng.randint(0, 1),
+        "request_id": chosen.request_id,
+        "user_id": f"user-{rng.randint(1, 3)}",
+    }
+    _say(world, item)
 
 
 def erase(world: World, rng: random.Random) -> None:
@@ -178,6 +194,8 @@ OPERATIONS: Final = (
     Operation("feedback_batch", feedback_batch, 1),
     Operation("retry", retry, 1.5),
     Operation("report_typed", report_typed, 0.7),
+    Operation("report_outcome", report_outcome, 0.7),
+    Operation("change_consent", change_consent, 0.5),
     Operation("erase", erase, 0.3),
     Operation("move", move, 2.5),
     Operation("create", create, 0.4),
@@ -202,6 +220,7 @@ REPORTING: Final = (
     Operation("select", select, 4),
     Operation("feedback", feedback, 4),
     Operation("report_typed", report_typed, 1),
+    Operation("change_consent", change_consent, 0.5),
     Operation("erase", erase, 0.3),
     Operation("ask_report", ask_report, 6),
     Operation("project", project, 5),
@@ -211,6 +230,25 @@ REPORTING: Final = (
     Operation("restart", restart, 0.2, by="controller"),
 )
 """What happens in the few schedules that use the engine of reports, which takes ten times as long as all else."""
+
+
+def _say(world: World, item: dict[str, Any]) -> None:
+    """Send typed feedback of a person, and note what their consent says of it."""
+    book, user_id = world.book, item["user_id"]
+    said = book.consents.get(user_id)
+    # An erased person who comes again is another one, without that consent.
+    allowed = CONSENT_SCOPES if said is None or user_id in book.erasures else said
+    if "train" not in allowed:
+        book.untaught.add(item["event_id"])
+    (result,) = world.loop.feedback.send([item])
+    if book.consents.get(user_id) is not said or user_id in book.erasures:
+        # It changed meanwhile, so either may have held.
+        book.untaught.discard(item["event_id"])
+        allowed = CONSENT_SCOPES
+    if result.status == 201:
+        if "store" not in allowed:
+            raise Violated("withdrawn = withheld", expected="a refusal", found=item)
+        book.reported[item["event_id"]] = user_id
 
 
 def _reward(world: World, rng: random.Random) -> Sent:

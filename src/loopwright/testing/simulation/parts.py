@@ -14,6 +14,7 @@ from loopwright.core.clock import Clock
 from loopwright.core.events import Fact
 from loopwright.core.experiment import Experiment
 from loopwright.learning.replay import replay
+from loopwright.people.consent import change_consent
 from loopwright.people.erasure import erase_person
 
 TENANT = DEFAULT_TENANT
@@ -75,6 +76,18 @@ class Parts:
             scrub=self.services.eraser.scrub,
         )
         return erased.person
+
+    def consent(self, user_id: str, scopes: Sequence[str]) -> None:
+        """Set what a person allows."""
+        change_consent(
+            self.people,
+            partial(self.writer.append, timeout_s=30.0),
+            tenant_id=TENANT,
+            id=user_id,
+            scopes=scopes,
+            at_ms=self.people.now_ms(),
+            forget_raw=None if self.raw is None else self.raw.forget,
+        )
 
     def counted(self) -> Mapping[str, int]:
         """Return how many facts of each kind the warehouse counts over all time."""

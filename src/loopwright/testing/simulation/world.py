@@ -90,6 +90,12 @@ class Book:
     """Snapshots that were acknowledged: the experiment, and the version."""
     moving: dict[str, list[dict[str, bool]]] = field(default_factory=dict)
     """Changes of an experiment's state that are not answered yet, and whether another came meanwhile."""
+    consents: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    """What each user allows, by an acknowledged change; None while a change is not answered, and after two at once."""
+    consenting: dict[str, int] = field(default_factory=dict)
+    """Number of the latest change of each user's consent that was asked for."""
+    untaught: set[str] = field(default_factory=set)
+    """Event ids of outcomes sent while their user's consent did not allow to learn."""
     erasures: set[str] = field(default_factory=set)
     """User ids whose erasure was asked for, whatever came of it."""
     erased: dict[str, str] = field(default_factory=dict)
