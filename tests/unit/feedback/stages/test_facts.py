@@ -87,6 +87,24 @@ def test_nobody_trains_who_does_not_allow_it(rated: World) -> None:
     assert len(rated.take(item).facts) == 1
 
 
+def test_an_outcome_carries_the_consent_of_its_person_because_it_is_learned_from_the_log(
+    world: World,
+) -> None:
+    token = SIGNER.sign(world.decision())
+    item = {"kind": "outcome", "metric": "reward", "value": 1, "user_id": "u", "request_id": token}
+    outcomes = [{"name": "reward", "value": 1}]
+    call = {"request_id": token, "id": "call", "user_id": "u", "outcomes": outcomes}
+    assert "train" in world.fact(item).note.consent
+    person = world.people.find("acme", "u").id
+    world.people.consent("acme", person, ("store", "analyze"))
+    inner = world.take(call, path="interaction").facts[1]
+    assert isinstance(inner, Reported)
+    assert (world.fact(item).note.consent, inner.note.consent) == (("store", "analyze"),) * 2
+    # A person's own consent overrides that of the fact the other way, too.
+    world.people.consent("acme", person, ("store", "train"))
+    assert "train" in world.fact({**item, "consent": ["store"]}).note.consent
+
+
 def test_feedback_inside_an_interaction_is_a_reward_too(rated: World) -> None:
     decision = rated.decision()
     item = {
