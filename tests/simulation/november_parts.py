@@ -9,6 +9,7 @@ from loopwright.feedback.people import erase_person
 from loopwright.app.embedded import Loop
 from loopwright.app.wiring import Services
 from loopwright.catalog import DEFAULT_TENANT
+from loopwright.core.errors import Conflict
 from loopwright.learning.replay import replay
 
 TENANT = DEFAULT_TENANT
@@ -20,7 +21,7 @@ class Parts:
         self.loop = Loop(services, TENANT)
         self.catalog, self.people, self.raw = services.catalog, services.people, services.raw
         self.reader, self.writer, self.log = services.reader, services.writer, services.log
-        self.learner = services.learner
+        self.learner, self.ring = services.learner, services.ring
 
     def start(self) -> None:
         self.services.start()
@@ -36,6 +37,12 @@ class Parts:
 
     def experiments(self):
         return self.catalog.experiments(TENANT)
+
+    def is_told(self) -> bool:
+        return True
+
+    def consent(self, user_id: str, scopes) -> None:
+        raise Conflict("the simulation does not change consent in this code")
 
     def replayed(self):
         positions = self.learner.positions()

@@ -20,7 +20,7 @@ from loopwright.backends.files import refusal
 from loopwright.core.errors import Conflict, NotFound, SettingsInvalid
 from loopwright.core.token import MIN_KEY_BYTES, Signer
 
-KEYS_FILE: Final = "keys.json"
+_FILE: Final = "keys.json"
 ADMIN_KEY_FILE: Final = "admin.key"
 """Where the first start puts the first API key."""
 
@@ -34,7 +34,7 @@ class KeyRing:
     """Signing keys by id. The newest signs; every key in the ring verifies."""
 
     def __init__(self, folder: Path, *, max_age_s: float | None = None) -> None:
-        self._path = folder / KEYS_FILE
+        self._path = folder / _FILE
         self._max_age_s = max_age_s
         self._listeners: list[Callable[[Signer], None]] = []
         # Held from the choice of an id until the file is replaced: of two changes at once, none may undo the other.

@@ -45,7 +45,11 @@ def facts_of(
     for draft, identity in zip(drafts, identities, strict=True):
         feedback, note, decision = draft.feedback, draft.note, draft.target.decision
         own = own_consent.get(draft.user_id)
-        if own is not None and decision is not None and ("train" in own) != ("train" in note.consent):
+        if (
+            own is not None
+            and decision is not None
+            and ("train" in own) != ("train" in note.consent)
+        ):
             # An outcome is learned from the log, where the learner sees the fact and not the person.
             note = draft.note = replace(note, consent=tuple(own))
         experiment = None if decision is None else find(tenant_id, decision.experiment_id)

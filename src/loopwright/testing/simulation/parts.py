@@ -11,7 +11,7 @@ from loopwright.app.settings import Settings
 from loopwright.app.wiring import Services
 from loopwright.catalog import DEFAULT_TENANT
 from loopwright.core.clock import Clock
-from loopwright.core.events import Fact
+from loopwright.core.events import ExperimentChanged, Fact
 from loopwright.core.experiment import Experiment
 from loopwright.learning.replay import replay
 from loopwright.people.consent import change_consent
@@ -52,6 +52,15 @@ class Parts:
     def experiments(self) -> Sequence[Experiment]:
         """Return every experiment of the tenant."""
         return self.catalog.experiments.all(TENANT)
+
+    def is_told(self) -> bool:
+        """Whether the log tells of each experiment what the catalog holds: nothing waits in the outbox."""
+        told = {
+            fact.experiment.id: fact.experiment.state
+            for _, fact in self.facts()
+            if isinstance(fact, ExperimentChanged)
+        }
+        return all(told.get(known.id) == known.state for known in self.experiments())
 
     def replayed(self) -> Mapping[tuple[str, str], bytes]:
         """Return what each experiment that has started learns from the log alone, to where the learner has read."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from loopwright.app.keyring import KEYS_FILE
 from loopwright.app.settings import load_settings
 
 from .invariants import INVARIANTS, Invariant
@@ -19,7 +18,7 @@ from .kernel import Deadlock, Kernel
 from .machine import Machine
 from .operations import EXPERIMENTS, OPERATIONS, REPORTING, Operation
 from .substitution import Substitution
-from .world import _CRASHED, Book, Violated, World, clean
+from .world import _CRASHED, KEYS_FILE, Book, Violated, World, clean
 
 REPORTING_SHARE: Final = 0.01
 """Share of schedules that use the engine of reports."""

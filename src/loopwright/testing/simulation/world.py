@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from loopwright.app.keyring import KEYS_FILE, write_private
+from loopwright.app.keyring import write_private
 from loopwright.app.settings import Settings
 from loopwright.core.errors import LoopError
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _BEGAN_MS: Final = 1_750_000_000_000
 _STARTS_AT_MOST: Final = 6
+KEYS_FILE: Final = "keys.json"
 _PATIENCE: Final = 15
 """Naps of 5 s after which a loop whose engines work has to have learned everything."""
 
@@ -305,6 +306,10 @@ class World:
 
     def _is_settled(self) -> bool:
         try:
+            # A change that the log refused is answered as refused and told by the outbox later: until then the learner
+            # rightly goes by what was before.
+            if not self.is_undisturbed and not self.parts.is_told():
+                return False
             return bool(self.loop.wait_until_learned(60.0))
         except LoopError:
             return False
