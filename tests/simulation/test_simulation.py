@@ -121,3 +121,14 @@ def test_a_kept_snapshot_outlasts_a_loss_of_power(simulation: Simulation) -> Non
     # The seed of the kill is one that takes what was not synced.
     steps = "seed=298 restlessness=0.3 take_snapshot#15960790 kill#93911 roll_back#6675694"
     assert simulation.run(Schedule.read(steps)) is None
+
+
+def test_what_a_person_withdrew_is_not_learned_and_a_retired_key_is_refused(
+    simulation: Simulation,
+) -> None:
+    # The seeds let the outcome come from the very person who allows only to store and to analyze.
+    consent = "seed=1 restlessness=0.0 select#1 change_consent#1 report_outcome#0"
+    assert simulation.run(Schedule.read(consent)) is None
+    keys = "seed=1 restlessness=0.0 select#1 rotate_signing_key#1 feedback#2"
+    retired = f"{keys} retire_signing_key#3 feedback#4 kill#5 feedback#6"
+    assert simulation.run(Schedule.read(retired)) is None
