@@ -48,11 +48,12 @@ def test_the_wall_clock_jumps_and_timeouts_do_not_notice() -> None:
     assert clock.now_ms() == began - 88_500
 
 
-def test_a_clean_folder_keeps_the_keys_alone(tmp_path: Path) -> None:
+def test_a_clean_folder_has_the_first_keys_alone(tmp_path: Path) -> None:
     for name in ("keys.json", "admin.key", "log.db"):
         (tmp_path / name).write_text("x")
     (tmp_path / "warehouse" / "feedback").mkdir(parents=True)
-    clean(tmp_path)
+    clean(tmp_path, b"first")
+    assert (tmp_path / "keys.json").read_bytes() == b"first"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["admin.key", "keys.json"]
 
 
