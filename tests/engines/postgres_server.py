@@ -30,7 +30,10 @@ def programs() -> Path | None:
 
 
 def _version(initdb: Path) -> float:
-    return float(initdb.parent.parent.name)
+    try:
+        return float(initdb.parent.parent.name)
+    except ValueError:
+        return 0.0  # one on the path, as /usr/local/bin/initdb
 
 
 class PostgresServer:
@@ -44,10 +47,11 @@ class PostgresServer:
         self._numbers = count(1)
         self._init()
 
-    def url(self, *, password: str = PASSWORD, port: int | None = None) -> str:
-        return (
-            f"postgresql://{USER}:{quote(password, safe='')}@127.0.0.1:{port or self.port}/postgres"
-        )
+    def url(
+        self, *, password: str = PASSWORD, port: int | None = None, database: str = "postgres"
+    ) -> str:
+        secret = quote(password, safe="")
+        return f"postgresql://{USER}:{secret}@127.0.0.1:{port or self.port}/{database}"
 
     def schema(self) -> str:
         """Return a name that no schema has yet."""
@@ -58,7 +62,7 @@ class PostgresServer:
             "fsync=off",
             f"port={self.port}",
             "listen_addresses=127.0.0.1",
-            "max_connections=40",
+            "max_connections=100",
         )
         given = [part for option in options for part in ("-c", option)]
         log = (self._folder / "server.log").open("ab")
