@@ -115,6 +115,15 @@ def test_a_server_that_is_away_at_the_start_is_one_sentence(
     assert "wrong" not in refused.value.message
 
 
+def test_a_second_data_directory_on_the_same_database_is_refused(
+    address: str, tmp_path: Path
+) -> None:
+    opened(tmp_path / "one", ManualClock(), address).close()
+    with pytest.raises(LoopError, match="the tables of another data directory"):
+        opened(tmp_path / "two", ManualClock(), address)
+    opened(tmp_path / "one", ManualClock(), address).close()
+
+
 def test_a_server_that_goes_away_and_comes_back_costs_errors_and_no_fact(
     postgres: PostgresServer, address: str, tmp_path: Path
 ) -> None:

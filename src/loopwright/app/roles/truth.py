@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final, Literal
 
+from loopwright.app.installation import bind
 from loopwright.app.keyring import ADMIN_KEY_FILE, write_private
 from loopwright.app.settings import Settings, addresses
 from loopwright.app.usage import UsageCount
@@ -39,6 +40,8 @@ class Truth:
         self.log = resolve.event_log(self.at.log)
         opened.callback(self.log.close)
         self.catalog_database = self.database("catalog", opened)
+        if settings.database is not None:
+            bind(self.folder, self.catalog_database, new_id=ids())
         # FULL, though the log rebuilds checkpoints and positions: it does not rebuild a snapshot that a client was told
         # is kept, and rolls back to later. A checkpoint comes once in a while, so its fsync costs little.
         self.state_database = self.database("state", opened)
