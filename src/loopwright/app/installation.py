@@ -6,6 +6,7 @@ given the tables of another would learn from one log with the offsets of another
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,12 @@ FILE: Final = "installation"
 _SCHEMA: Final = (("CREATE TABLE installation (id TEXT PRIMARY KEY)",),)
 
 
-def bind(folder: Path, database: Database, *, new_id: str) -> None:
+def bind(folder: Path, database: Database) -> None:
     """Tie a data directory to its tables, the first time; raises `SettingsInvalid` for those of another directory."""
     path = folder / FILE
     # The file first: a crash before the row leaves a directory that claims the tables at its next start.
     if not path.exists():
-        write_private(path, f"{new_id}\n".encode())
+        write_private(path, f"{secrets.token_hex(16)}\n".encode())
     own = path.read_text("utf-8").strip()
     apply_schema(database, "installation", _SCHEMA)
     with database.transaction() as session:

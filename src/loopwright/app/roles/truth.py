@@ -41,7 +41,7 @@ class Truth:
         opened.callback(self.log.close)
         self.catalog_database = self.database("catalog", opened)
         if settings.database is not None:
-            bind(self.folder, self.catalog_database, new_id=ids())
+            bind(self.folder, self.catalog_database)
         # FULL, though the log rebuilds checkpoints and positions: it does not rebuild a snapshot that a client was told
         # is kept, and rolls back to later. A checkpoint comes once in a while, so its fsync costs little.
         self.state_database = self.database("state", opened)
