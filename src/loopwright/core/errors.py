@@ -12,6 +12,7 @@ document (RFC 9457).
     ├── Unauthenticated · Forbidden
     ├── TokenForged · TokenKeyRetired · TokenExpired · TokenForeign
     ├── NotFound
+    │   └── RawNotKept · RawExpired · RawErased
     ├── Conflict               it contradicts what is there
     │   └── StaleVersion · ExperimentClosed · NoArms · EventConflict
     ├── QuotaExceeded          the tenant has used up what the operator allows
@@ -20,7 +21,7 @@ document (RFC 9457).
     └── Broken                 the installation itself: data, disk, settings
         ├── LogCorrupt · PartCorrupt · DirectoryLocked · DiskFull · Unavailable
         ├── DatabaseUnavailable · CommitUnclear
-        ├── NotInForce
+        ├── NotInForce · RawDamaged
         └── SettingsInvalid
 """
 
