@@ -74,6 +74,18 @@ BOUNDS: Final = (
     Bound("report", "bytes_per_event", "size of an event in the warehouse", "printed"),
     Bound("erase", "left", "finds of an erased person in any file", "at most", 0),
     Bound("erase", "seconds", "erasure of one person among a million facts, s", "at most", 60),
+    Bound("gates", "aa_false", "A/A promotions, looking all the time", "at most", 0.0707, 0.0963),
+    Bound("gates", "aa_clustered", "the same, 20 events per unit", "at most", 0.0707, 0.0963),
+    Bound(
+        "gates", "late_outcomes_false", "the same, arms of unequal speed", "at most", 0.0707, 0.0963
+    ),
+    Bound("gates", "power", "promoted of .10 → .12 within 10,000 units", "at least", 0.76, 0.67),
+    Bound("gates", "median_n", "units when promoted (fixed sample: 6,039)", "printed"),
+    Bound("gates", "rollback_median", "ratings until a drop of 0.10 is seen", "at most", 150),
+    Bound("gates", "false_alarm", "promotions taken back without a drop", "at most", 0.01),
+    Bound("gates", "peeking_z_false", "A/A promotions of a z-test at each look", "printed"),
+    Bound("gates", "by_event_false", "A/A, 20 events per unit, by event", "printed"),
+    Bound("gates", "unsettled_false", "A/A, unequal speed, all that came counts", "printed"),
     Bound("trust", "ds_ratio", "Dawid-Skene ÷ crowd-kit's time", "at most", 0.35),
     Bound("trust", "ds_accuracy", "accuracy of Dawid-Skene", "printed"),
     Bound("trust", "majority_accuracy", "accuracy of the majority vote", "printed"),
