@@ -26,7 +26,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.rollout.gates import Evidence, Gate, Primary, Side, judge
+from loopwright.core.gate import Gate, Primary
+from loopwright.rollout.gates import Evidence, Side, judge
 from loopwright.rollout.watch import DROP, Watch
 from loopwright.stats.sequential import Moments
 

@@ -18,7 +18,9 @@ from loopwright.core.amendment import Amendment, ArmChange
 from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm
 
-GROUPS = ("agent", "experiments", "exports", "feedback", "keys", "tenants")
+GROUPS = (
+    "agent", "experiments", "exports", "feedback", "keys", "rollouts", "tenants", "versions",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,18 @@ def released(door: Door) -> Any:
     return made.note, made.withdrawn_by, withdrawn.withdrawn_by is None
 
 
+def rolled_out(door: Door) -> Any:
+    door("experiments").create("sticky", arms=["a", "b"], gate={"sticky": True}, exists_ok=True)
+    rollouts = door("rollouts")
+    # Both clients talk to one server.
+    id = f"r{len(rollouts.list().items)}"
+    begun = rollouts.begin(id, experiment_id="sticky", champion="a", challenger="b")
+    told = rollouts.report(id)
+    states = [rollouts.hold(id).state, rollouts.resume(id).state, rollouts.cancel(id).state]
+    assert told.verdict is not None
+    return begun.stages, told.verdict.outcome, told.next, states
+
+
 CALLS: dict[str, Callable[[Door], Any]] = {
     "select": lambda door: (token(door) != "", door("agent").select("x").arm.id in "ab"),
     "feedback": twice,
@@ -199,6 +213,22 @@ CALLS: dict[str, Callable[[Door], Any]] = {
         (result.status, (result.problem or {}).get("code"))
         for result in door("feedback").send([{"kind": "rating", "scale": "stars", "value": 9}, {}])
     ],
+    "a version": lambda door: (
+        door("versions").add("v1", kind="prompt", content="a").digest,
+        door("versions").add("v1", kind="prompt", content="a").digest,
+        door("versions").list(kind="prompt").items[0].id,
+    ),
+    "a version that is another": lambda door: (
+        door("versions").add("v1", kind="prompt", content="a")
+        and door("versions").add("v1", kind="prompt", content="b")
+    ),
+    "a version of no kind": lambda door: door("versions").add("v", kind="poem", content="a"),
+    "no such version": lambda door: door("versions").lineage("nope"),
+    "a rollout": lambda door: rolled_out(door),
+    "a rollout of nothing": lambda door: door("rollouts").begin(
+        "r", experiment_id="nope", champion="a", challenger="b"
+    ),
+    "no such rollout": lambda door: door("rollouts").report("nope"),
     "a zone": lambda door: door("feedback").set_timezone("Europe/Berlin"),
     "no zone": lambda door: door("feedback").set_timezone("Mars/Phobos"),
 }
@@ -261,6 +291,12 @@ ANSWERS: dict[str, Callable[[Door], Any]] = {
     "signing key": lambda door: door("keys").rotate_signing(),
     "tenants": lambda door: door("tenants").list(),
     "usage": lambda door: door("tenants").usage(),
+    "versions": lambda door: (
+        door("versions").add("v9", kind="tool", content=1),
+        door("versions").list(),
+        door("versions").diff("v9", "v9"),
+        door("versions").lineage("v9"),
+    ),
 }
 
 

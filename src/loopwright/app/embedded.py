@@ -31,6 +31,7 @@ from .experimenting import Experiments
 from .exporting import Exporting, Exports
 from .hearing import Feedback
 from .keyholding import Keys
+from .rolling import Rollouts, Versions
 from .settings import load_settings
 from .tenancy import Tenancy
 from .wiring import Services
@@ -60,6 +61,8 @@ class Loop(Exporting):
         self.tenants = Tenancy(self._opened, tenant_id)
         self.keys = Keys(self._opened, tenant_id)
         self.exports = Exports(self._opened, tenant_id)
+        self.versions = Versions(self._opened, tenant_id)
+        self.rollouts = Rollouts(self._opened, tenant_id)
 
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""

@@ -25,6 +25,7 @@ from loopwright.people.consent import Append as Commit
 from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
+from loopwright.rollout import Rollouts, Versions
 from loopwright.signals.calibration import Calibrator
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
@@ -57,6 +58,8 @@ class Given:
     calibrator: Calibrator
     clearances: Clearances
     clearing: Clearing
+    versions: Versions
+    rollouts: Rollouts
     columnar: Columnar
     """Writes the tables that people export."""
     count_rows: CountRows
@@ -94,6 +97,8 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         ),
         clearances=reports.clearances,
         clearing=reports.clearing,
+        versions=reports.versions,
+        rollouts=reports.rollouts,
         columnar=truth.columnar,
         count_rows=reports.rows_of,
         scrub=services.eraser.scrub,

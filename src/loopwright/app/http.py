@@ -23,6 +23,7 @@ from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
+from loopwright.rollout.routes import RolloutController, VersionController
 from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
 from loopwright.web import Guard, needs
@@ -48,6 +49,8 @@ CONTROLLERS: Final = (
     ExportController,
     ClearanceController,
     SurrogateController,
+    VersionController,
+    RolloutController,
 )
 
 _TAGS: Final = {
@@ -55,6 +58,7 @@ _TAGS: Final = {
     "feedback": "Feedback of every kind, calls and steps; raw copies; surrogates.",
     "insights": "What people read: quality, trust, statistics, sessions, exports.",
     "experiments": "Experiments and their arms.",
+    "rollouts": "Versions, and challengers that move through stages by their evidence.",
     "learning": "What was learned: status, snapshots, rollback.",
     "people": "Consent and erasure.",
     "quarantine": "What was refused, and its replay.",

@@ -76,7 +76,13 @@ class Services:
         self.reports = Reports(self.truth, opened, loader=self.keeper.loader)
         self.eraser = Eraser(self.truth, door=self.door, keeper=self.keeper, reports=self.reports)
         self.supervisor = Supervisor(
-            [*learner_tasks(self.learner), *self.keeper.tasks(), self.eraser.task()], clock=clock
+            [
+                *learner_tasks(self.learner),
+                *self.keeper.tasks(),
+                self.eraser.task(),
+                self.reports.task(),
+            ],
+            clock=clock,
         )
         keep_private(settings.data_dir)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from loopwright.core.principal import Key
 
+from .journal import Journal
 from .quotas import Counted, Meters, Quotas, Usage
 from .secret import IssuedKey
 from .service import Catalog
@@ -18,6 +19,7 @@ __all__ = [
     "Catalog",
     "Counted",
     "IssuedKey",
+    "Journal",
     "Key",
     "Meters",
     "Quotas",

@@ -47,13 +47,14 @@ class Catalog:
         what the log holds of a tenant that has a quota.
         """
         apply_schema(database, "catalog", store.SCHEMA)
-        self._journal = Journal(database, clock=clock, ids=ids, append=append, applied=applied)
+        self.journal = Journal(database, clock=clock, ids=ids, append=append, applied=applied)
+        """For slices that keep tables in the same database: their change and the fact about it are one transaction."""
         access = Access(clock)
         self.meters = Meters(clock, counted)
-        self.tenants = Tenants(database, self._journal, meters=self.meters)
-        self.zones = Zones(database, self._journal, tenants=self.tenants)
-        self.keys = Keys(database, self._journal, access=access, tenants=self.tenants)
-        self.experiments = Experiments(database, self._journal, tenants=self.tenants)
+        self.tenants = Tenants(database, self.journal, meters=self.meters)
+        self.zones = Zones(database, self.journal, tenants=self.tenants)
+        self.keys = Keys(database, self.journal, access=access, tenants=self.tenants)
+        self.experiments = Experiments(database, self.journal, tenants=self.tenants)
         # Bound once: every request authenticates, and a method in between would only hand it on.
         self.authenticate = access.authenticate
 
@@ -63,28 +64,28 @@ class Catalog:
         `stands_at` has the offsets at which paused and ended experiments had stopped learning. Returns how many
         facts there are; none the second time.
         """
-        with self._journal.writing, self._journal.transaction() as session:
+        with self.journal.writing, self.journal.transaction() as session:
             facts = [*self.experiments.adopt(session, stands_at), *self.keys.adopt()]
-            self._journal.put(session, *facts)
+            self.journal.put(session, *facts)
             store.mark_told(session)
         return len(facts)
 
     def record(self, change: Changed) -> None:
         """Keep the audit of a change that another slice made, until the event log has it."""
-        with self._journal.transaction() as session:
-            self._journal.put(session, change)
-        self._journal.try_relay()
+        with self.journal.transaction() as session:
+            self.journal.put(session, change)
+        self.journal.try_relay()
 
     def relay(self) -> int:
         """Append to the event log what waits for it; return an offset that is not below any of it.
 
         Raises why the log takes nothing; what waits is kept. Call it at start-up, and now and then.
         """
-        return self._journal.relay()
+        return self.journal.relay()
 
     def follow(self, fact: Fact) -> None:
         """Take over a change that another process made, by the fact about it; an older value changes nothing."""
-        with self._journal.writing:
+        with self.journal.writing:
             match fact:
                 case ExperimentChanged(experiment=after):
                     self.experiments.follow(after)

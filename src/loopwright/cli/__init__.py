@@ -1,5 +1,5 @@
 """The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`,
-`tenants`, `timezone`, `doctor`.
+`tenants`, `timezone`, `versions`, `rollouts`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -45,6 +45,11 @@ _COMMANDS: Final = {
         "timezone:timezone",
         "Show or set the time zone in which the days of reports begin.",
     ),
+    "versions": (
+        "versions:app",
+        "Register versions of prompts, models and tools, and see where they come from.",
+    ),
+    "rollouts": ("rollouts:app", "Roll a challenger out by evidence, or take it back."),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
 

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from . import calls, control
+from . import calls, control, rolling
 from .exchange import Call, Done, Terms
 
 P = ParamSpec("P")
@@ -150,6 +150,29 @@ class _Tenants:
     usage = method(control.tenant_usage)
 
 
+class _Versions:
+    """Register versions, compare them, see where they come from."""
+
+    add = method(rolling.add_version)
+    get = method(rolling.get_version)
+    list = method(rolling.list_versions)
+    diff = method(rolling.diff_versions)
+    lineage = method(rolling.version_lineage)
+
+
+class _Rollouts:
+    """Begin rollouts, see how they stand, move them by hand."""
+
+    begin = method(rolling.begin_rollout)
+    list = method(rolling.list_rollouts)
+    report = method(rolling.rollout_report)
+    hold = method(rolling.hold_rollout)
+    resume = method(rolling.resume_rollout)
+    approve = method(rolling.approve_rollout)
+    roll_back = method(rolling.roll_back)
+    cancel = method(rolling.cancel_rollout)
+
+
 class Agent(_Agent, Group):
     """Select arms and send feedback."""
 
@@ -196,3 +219,19 @@ class Tenants(_Tenants, Group):
 
 class AsyncTenants(_Tenants, AsyncGroup):
     """Create tenants, set their quotas, see what they use."""
+
+
+class Versions(_Versions, Group):
+    """Register versions, compare them, see where they come from."""
+
+
+class AsyncVersions(_Versions, AsyncGroup):
+    """Register versions, compare them, see where they come from."""
+
+
+class Rollouts(_Rollouts, Group):
+    """Begin rollouts, see how they stand, move them by hand."""
+
+
+class AsyncRollouts(_Rollouts, AsyncGroup):
+    """Begin rollouts, see how they stand, move them by hand."""

@@ -25,12 +25,16 @@ from .groups import (
     AsyncExports,
     AsyncFeedback,
     AsyncKeys,
+    AsyncRollouts,
     AsyncTenants,
+    AsyncVersions,
     Experiments,
     Exports,
     Feedback,
     Keys,
+    Rollouts,
     Tenants,
+    Versions,
 )
 
 T = TypeVar("T")
@@ -107,6 +111,8 @@ class Client(_Shell):
         self.keys = Keys(self._terms, self._run)
         self.tenants = Tenants(self._terms, self._run)
         self.exports = Exports(self._terms, self._run)
+        self.versions = Versions(self._terms, self._run)
+        self.rollouts = Rollouts(self._terms, self._run)
 
     def buffered(
         self,
@@ -236,6 +242,8 @@ class AsyncClient(_Shell):
         self.keys = AsyncKeys(self._terms, self._run)
         self.tenants = AsyncTenants(self._terms, self._run)
         self.exports = AsyncExports(self._terms, self._run)
+        self.versions = AsyncVersions(self._terms, self._run)
+        self.rollouts = AsyncRollouts(self._terms, self._run)
 
     def buffered(
         self,

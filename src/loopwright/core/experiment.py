@@ -32,6 +32,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Least share of the traffic, whatever the policy thinks."""
     max_share: Share = 1.0
     """Largest share of the traffic, whatever the policy thinks."""
+    version: Slug | None = None
+    """The registered version that it serves."""
 
 
 class PolicyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

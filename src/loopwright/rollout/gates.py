@@ -9,73 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from loopwright.core.clock import DAY_MS
+from loopwright.core.gate import (
+    Better,
+    Finding,
+    Gate,
+    GateOutcome,
+    Guardrail,
+    Primary,
+    Safety,
+    Verdict,
+)
 from loopwright.stats import sequential
 from loopwright.stats.sequential import Difference, Moments
-
-Outcome = Literal["pass", "fail", "wait"]
-Better = Literal["higher", "lower"]
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
 SAMPLE_RATIO_ALPHA: Final = 0.001
 MOST_MIXED: Final = 0.01
 """Largest share of units that may have met both arms; beyond it the assignment is broken."""
-
-
-class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one metric that has to become better."""
-
-    metric: Name = "reward"
-    better: Better = "higher"
-
-
-class Guardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A metric that must not become worse by more than `margin`, in its own units."""
-
-    metric: Name
-    margin: Annotated[float, Meta(gt=0)]
-    better: Better = "higher"
-
-
-class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A scanner's finding that the challenger must not have, whatever else people like about it.
-
-    `metric` is a measurement or an annotation of a scanner that is above 0 when it found something.
-    """
-
-    metric: Name
-    most: Annotated[int, Meta(ge=0)] = 0
-    """Findings that are put up with."""
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a challenger must show before it moves on."""
-
-    primary: Primary | None = Primary()
-    """None asks only for no harm, as a first small share does."""
-    guardrails: tuple[Guardrail, ...] = ()
-    safety: tuple[Safety, ...] = ()
-    suite: Name | None = None
-    """The evaluation suite that the challenger must have passed."""
-    least_units: Annotated[int, Meta(ge=2)] = 100
-    """Units per arm before anything is judged: below some hundred the statistics are not exact."""
-    planned_units: Annotated[int, Meta(ge=10)] = sequential.PLANNED
-    """Units of both arms at which the bounds are narrowest."""
-    most_units: Annotated[int, Meta(ge=10)] | None = None
-    """Units of both arms after which a challenger that has not passed fails; None waits for ever."""
-    whole_weeks: Annotated[int, Meta(ge=0, le=52)] = 0
-    """Weeks that the evidence must span."""
-    alpha: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
-    """Probability of promoting what is no better, over all looks together."""
-    rollback_alpha: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
-    """Probability of taking back what does no harm, for each guardrail."""
-    candidates: Annotated[int, Meta(ge=1)] = 1
-    """How many challengers are tried against one champion; alpha is divided among them."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,31 +57,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     suites: dict[str, bool] = {}
     """Which evaluation suites the challenger has run, and whether it passed."""
     offset: int = 0
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One criterion and how it stands."""
-
-    criterion: str
-    outcome: Outcome
-    sentence: str
-    figures: dict[str, float | None] = {}
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Pass when every criterion holds, fail when one cannot any more, else wait."""
-
-    outcome: Outcome
-    findings: tuple[Finding, ...]
-    is_harmful: bool = False
-    """Whether a guardrail or a scanner shows harm: then the challenger is taken back, at any stage."""
-    more_units: int | None = None
-    """Units of both arms that are still needed, if everything goes on as it did; None when that cannot be said."""
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """The sentences that decide: of a pass all, else those of the criteria that do not hold."""
-        return tuple(f.sentence for f in self.findings if f.outcome == self.outcome)
 
 
 def judge(gate: Gate, seen: Evidence) -> Verdict:
@@ -175,7 +104,7 @@ def judge(gate: Gate, seen: Evidence) -> Verdict:
     )
 
 
-def _together(findings: list[Finding]) -> Outcome:
+def _together(findings: list[Finding]) -> GateOutcome:
     outcomes = {found.outcome for found in findings}
     return "fail" if "fail" in outcomes else "wait" if "wait" in outcomes else "pass"
 
@@ -269,7 +198,7 @@ def _enough(gate: Gate, seen: Evidence) -> list[Finding]:
 
 
 def _primary(of: Primary, gate: Gate, seen: Evidence) -> tuple[Finding, int | None]:
-    def tell(better: Difference) -> tuple[Outcome, str]:
+    def tell(better: Difference) -> tuple[GateOutcome, str]:
         if better.low > 0:
             return "pass", "better"
         return "wait", "not yet shown to be better"
@@ -290,7 +219,7 @@ def _guardrail(rail: Guardrail, gate: Gate, seen: Evidence) -> tuple[Finding, in
     # Harm has its own alpha: the two errors cost differently.
     harm = _difference(rail.metric, rail.better, gate, seen, alpha=gate.rollback_alpha)
 
-    def tell(better: Difference) -> tuple[Outcome, str]:
+    def tell(better: Difference) -> tuple[GateOutcome, str]:
         if harm is not None and harm.high < -rail.margin:
             return "fail", f"worse by more than the margin of {rail.margin:g}"
         if better.low > -rail.margin:
@@ -332,7 +261,7 @@ def _compared(
     seen: Evidence,
     *,
     alpha: float,
-    tell: Callable[[Difference], tuple[Outcome, str]],
+    tell: Callable[[Difference], tuple[GateOutcome, str]],
     aim: float,
 ) -> tuple[Finding, int | None]:
     """Return a finding about one metric, and how many units of both arms it takes until it may pass."""

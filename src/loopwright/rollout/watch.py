@@ -18,6 +18,11 @@ DROP: Final = 0.01
 """Probability of an alarm without a drop, over the whole life of a promotion."""
 
 
+DECAY: Final = 0.99
+"""The stake follows the last hundred values or so: a drop after 2,000 good ratings is seen after 230 more, and not after
+790 (bench gates, its law of ratings)."""
+
+
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """A bet that values in [0, 1] lie below `least` on average."""
 
@@ -35,7 +40,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
                 f"the watch begins at {least:g}; a mean in [0, 1] less its margin must lie between 0 and 1"
             )
         # `least - value` is what is bet on: it is never below `least - 1`.
-        return cls(least=least, wealth=Wealth(floor=1 - least), alpha=alpha)
+        return cls(least=least, wealth=Wealth(floor=1 - least, decay=DECAY), alpha=alpha)
 
     def after(self, value: float) -> Watch:
         """Return the watch once `value` has come. Raises `Invalid` outside [0, 1]."""

@@ -20,9 +20,7 @@ from typing import Final
 import msgspec
 
 from loopwright.core.errors import Invalid
-
-PLANNED: Final = 5000
-"""Units at which a confidence sequence is tuned to be narrowest; it is valid before and after."""
+from loopwright.core.gate import PLANNED_UNITS
 
 _LEAST_VARIANCE: Final = 1e-12
 
@@ -87,7 +85,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a unit's earlier value was taken off (CUPED); 0 when there is none."""
 
 
-def half_width(units: int, variance: float, *, alpha: float, planned: int = PLANNED) -> float:
+def half_width(units: int, variance: float, *, alpha: float, planned: int = PLANNED_UNITS) -> float:
     """Return the width of a one-sided asymptotic confidence sequence; infinite below two units.
 
     `variance` is per unit. Proposition 2.7 of Waudby-Smith et al. (2024), with the boundary tuned for `planned` units.
@@ -102,7 +100,7 @@ def half_width(units: int, variance: float, *, alpha: float, planned: int = PLAN
 
 
 def difference(
-    champion: Moments, challenger: Moments, *, alpha: float, planned: int = PLANNED
+    champion: Moments, challenger: Moments, *, alpha: float, planned: int = PLANNED_UNITS
 ) -> Difference:
     """Return how much the challenger's mean lies above the champion's, at the unit of assignment.
 
@@ -134,7 +132,7 @@ def difference(
 
 
 def units_until(
-    distance: float, variance: float, *, alpha: float, planned: int = PLANNED
+    distance: float, variance: float, *, alpha: float, planned: int = PLANNED_UNITS
 ) -> int | None:
     """Return at how many units the width falls below `distance`, were it and the variance to stay; None if beyond 10^9."""
     if not (distance > 0 and math.isfinite(variance)):
@@ -161,7 +159,12 @@ class Wealth(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     floor: float
+    decay: float = 1.0
+    """How much of the sums is kept from one value to the next: below 1, a change after long good times is seen soon,
+    as the stake follows what came last."""
     n: int = 0
+    weight: float = 0.0
+    """Number of values, those of long ago counting less."""
     total: float = 0.0
     squares: float = 0.0
     log_e: float = 0.0
@@ -177,9 +180,11 @@ class Wealth(msgspec.Struct, frozen=True, kw_only=True):
         log_e = self.log_e + math.log1p(self.stake * value)
         return Wealth(
             floor=self.floor,
+            decay=self.decay,
             n=self.n + 1,
-            total=self.total + value,
-            squares=self.squares + value * value,
+            weight=self.decay * self.weight + 1,
+            total=self.decay * self.total + value,
+            squares=self.decay * self.squares + value * value,
             log_e=log_e,
             highest=max(self.highest, log_e),
         )
@@ -188,8 +193,8 @@ class Wealth(msgspec.Struct, frozen=True, kw_only=True):
     def stake(self) -> float:
         """The share of the wealth that is bet on the next value, per unit of it."""
         # One imagined value of 0 and a variance of a quarter of the range squared: the first stakes are small.
-        mean = self.total / (self.n + 1)
-        square = (self.squares + self.floor * self.floor / 4) / (self.n + 1)
+        mean = self.total / (self.weight + 1)
+        square = (self.squares + self.floor * self.floor / 4) / (self.weight + 1)
         # Half of what would lose all at one blow: the usual truncation.
         return min(max(mean, 0.0) / square, 0.5 / self.floor)
 

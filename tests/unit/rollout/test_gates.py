@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 
 from loopwright.core.clock import DAY_MS
-from loopwright.rollout.gates import (
-    Evidence,
-    Gate,
-    Guardrail,
-    Primary,
-    Safety,
-    Side,
-    Verdict,
-    judge,
-)
+from loopwright.core.gate import Gate, Guardrail, Primary, Safety, Verdict
+from loopwright.rollout.gates import Evidence, Side, judge
 from loopwright.stats.sequential import Moments, moments
 
 

@@ -16,6 +16,14 @@ def test_a_drop_is_seen_within_some_hundred_ratings():
     assert watch.has_dropped
 
 
+def test_a_drop_after_long_good_times_is_seen_as_well():
+    rng = np.random.default_rng(3)
+    watch = Watch.over(0.8, margin=0.01)
+    for value in (*rng.binomial(4, 0.85, size=3000), *rng.binomial(4, 0.65, size=300)):
+        watch = watch.after(float(value) / 4)
+    assert watch.has_dropped
+
+
 def test_without_a_drop_there_is_hardly_ever_an_alarm():
     rng = np.random.default_rng(4)
     alarms = 0

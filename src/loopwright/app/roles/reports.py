@@ -5,13 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
+from loopwright.app.supervise import Pace, Task
 from loopwright.backends import resolve
+from loopwright.rollout import Rollouts, Versions
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
 from loopwright.warehouse import FOLDER, Loader, Warehouse
 
 from .truth import Truth
+
+LOOK: Final = Pace(every_s=0.5, retry_at_most_s=5.0)
+"""How often open rollouts are judged: harm is taken back within a second of its evidence."""
 
 
 class Reports:
@@ -32,6 +38,23 @@ class Reports:
             find=truth.find,
             audit=truth.catalog.record,
         )
+        self.versions = Versions(
+            truth.catalog_database,
+            truth.catalog.journal,
+            experiments=truth.catalog.experiments.all,
+        )
+        self.rollouts = Rollouts(
+            truth.catalog_database,
+            truth.catalog.journal,
+            experiments=truth.catalog.experiments,
+            versions=self.versions,
+            warehouse=lambda: self.warehouse,
+            head=truth.log.head,
+        )
+
+    def task(self) -> Task:
+        """Return the background work of this role: rollouts move by their evidence."""
+        return Task(name="rollouts", run=self.rollouts.run, pace=LOOK)
 
     @property
     def warehouse(self) -> Warehouse:
