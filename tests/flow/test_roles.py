@@ -34,6 +34,10 @@ NOBODY: Final = {
     "of_tenant": "acme",
     "tenant": "acme",
     "table": "decisions",
+    "version_id": "none",
+    "other_id": "none",
+    "rollout_id": "none",
+    "order": "hold",
 }
 """Values for the parameters in paths: things that are not there, in the caller's own tenant."""
 BRIEF: Final = {"GET /api/v1/feedback/insights/{of_tenant}": {"include": "joins"}}
@@ -177,7 +181,15 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         snapshot = await sent(
             f"POST {API}/experiments/{{experiment_id}}/snapshots", None, experiment_id="theirs"
         )
+        prompt = {"id": "v", "kind": "prompt", "content": "x"}
+        await sent(f"POST {API}/versions", prompt)
+        begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
+        await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
         return {
+            "version_id": "v",
+            "other_id": "v",
+            "rollout_id": "r",
+            "order": "hold",
             "item_id": refused["quarantine_id"],
             "release_id": released["id"],
             "version": str(snapshot["version"]),
