@@ -35,10 +35,10 @@ demo: $(VENV)/.run ## start the server and watch it learn from real data
 	@$(BIN)/loopwright demo $(if $(DEMO_EXIT),--exit)
 
 test: check ## format, lint, import contracts, types, then every test
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile $(MEASURE)
 
-coverage: check ## every test, and fail when too few branches are covered; servers that tests start count too
-	@$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+coverage: MEASURE = --cov --cov-report=term:skip-covered
+coverage: test ## the same, and fail when too few branches are covered; servers that tests start count too
 
 check: $(VENV)/.dev ## everything that needs no test run
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

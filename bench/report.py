@@ -148,7 +148,9 @@ class Shifted(Reader):
         super().__init__(log)
         self._base = base
 
-    def facts(self, after: int, *, limit: int) -> list[tuple[int, Fact]]:
+    def facts(
+        self, after: int, *, limit: int, through: int | None = None
+    ) -> list[tuple[int, Fact]]:
         """Return the facts beyond `after`."""
         found = super().facts(after - self._base, limit=limit)
         return [(self._base + offset, fact) for offset, fact in found]

@@ -7,7 +7,8 @@ is split.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +29,13 @@ WITHOUT_NAMESAKE: Final[frozenset[str]] = frozenset()
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def trees() -> Iterator[tuple[str, ast.Module, int]]:
-    """Yield path, syntax tree and number of lines of every module."""
-    for path in sorted(SRC.rglob("*.py")):
-        text = path.read_text()
-        yield path.relative_to(SRC).as_posix(), ast.parse(text), text.count("\n")
+@cache
+def trees() -> list[tuple[str, ast.Module, int]]:
+    """Return path, syntax tree and number of lines of every module, parsed once."""
+    return [
+        (path.relative_to(SRC).as_posix(), ast.parse(text := path.read_text()), text.count("\n"))
+        for path in sorted(SRC.rglob("*.py"))
+    ]
 
 
 def over(found: dict[str, int], limit: int) -> dict[str, int]:
@@ -130,3 +133,65 @@ def test_no_test_reads_a_private_attribute() -> None:
         reads.visit(ast.parse(path.read_text()))
         found += [f"{path.relative_to(ROOT)}:{read}" for read in reads.found]
     assert found == [], "use a public name"
+
+
+COUNTS: Final = ("eventlog", "backends", "testing")
+"""Packages that may count with offsets: a log in partitions has an order, but no distances."""
+
+_OFFSET: Final = re.compile(
+    r"(^|_)(offset|after|through|head|applied|watermark|stands_at|position|as_of)$"
+)
+"""Names under which the code keeps offsets."""
+
+OTHERS: Final = {
+    "cli/simulate_limits.py": {"position * _WIDTH"},
+    "feedback/identity.py": {"head + place.to_bytes(4, 'big')"},
+    "insights/course.py": {"position + 1"},
+    "stats/trend.py": {"after - before", "after ** 2"},
+    "warehouse/period.py": {
+        "self.wall_ms(after) - after",
+        "offset // timedelta(milliseconds=1)",
+        "after - before",
+        "before + after",
+    },
+}
+"""Arithmetic of such names that are no offsets of the log: bytes, places in lists, instants, offsets of time zones."""
+
+
+def operands(node: ast.AST) -> list[ast.expr]:
+    """Return what a node computes with."""
+    match node:
+        case ast.BinOp(left=left, op=op, right=right) if not isinstance(op, ast.BitOr):
+            return [left, right]
+        case ast.AugAssign(target=target):
+            return [target]
+        case ast.Call(func=ast.Name(id="int" | "range" | "Offset"), args=args):
+            return args
+        case _:
+            return []
+
+
+def named_last(node: ast.expr) -> str:
+    """Return the last name of an expression: `head` of `self.log.head()`, `log_offset` of `row["log_offset"]`."""
+    match node:
+        case ast.Call(func=ast.Name(id="min" | "max"), args=[ast.expr() as first, *_]):
+            return named_last(first)
+        case ast.Call(func=func):
+            return named_last(func)
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name
+        case _:
+            return ""
+
+
+def test_only_the_log_counts_with_offsets() -> None:
+    found: dict[str, set[str]] = {}
+    for name, tree, _ in trees():
+        if name.split("/")[0] in COUNTS:
+            continue
+        for node in ast.walk(tree):
+            if any(_OFFSET.search(named_last(operand)) for operand in operands(node)):
+                found.setdefault(name, set()).add(ast.unparse(node))
+    assert found == OTHERS, "ask `eventlog.Reader` for `at`, `pick`, `newest` or `count`"

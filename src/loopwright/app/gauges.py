@@ -63,11 +63,7 @@ def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
 
 def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:
     metrics.watch("loopwright_learner_offset", lambda: _one(learner.offset))
-    metrics.watch(
-        # The head is read first, and the learner may pass it before its own offset is read: never below 0.
-        "loopwright_learner_lag_events",
-        lambda: _one(max(0, truth.log.head() - learner.offset)),
-    )
+    metrics.watch("loopwright_learner_lag_events", lambda: _one(truth.reader.count(learner.offset)))
     metrics.watch("loopwright_learner_published_total", lambda: _one(learner.published))
     metrics.watch(
         "loopwright_learner_expected_rewards", lambda: by_experiment(learner.views.expected())

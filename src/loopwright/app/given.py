@@ -83,7 +83,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         learner=services.learner,
         signing_ring=door.ring,
         typed_intake=door.typed_intake,
-        as_sent=AsSent(lambda after, limit: truth.reader.facts(after, limit=limit)),
+        as_sent=AsSent(truth.reader.pick),
         append=append,
         commit=partial(truth.writer.append, timeout_s=COMMIT_TIMEOUT_S),
         people=truth.people,

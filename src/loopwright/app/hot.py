@@ -236,22 +236,19 @@ class FeedbackBatch:
         duplicates, rejected = 0, len(results) - len(facts)
         if facts:
             committed = await self._append(facts, keys)
-            offset = committed.first_offset
-            for n, (place, duplicate, fact) in enumerate(
-                zip(places, committed.duplicates, facts, strict=True)
+            for n, (place, offset, fact) in enumerate(
+                zip(places, committed.offsets(), facts, strict=True)
             ):
                 ids = (stored_id(committed, n, fact.event_id), fact.decision.id)
                 flags = self._flags_of(fact)
                 if n in committed.conflicts:
                     conflict = EventConflict(fact.event_id)
                     results[place] = RewardResult(conflict.status, problem=document_of(conflict))
-                elif duplicate:
+                elif offset is None:
                     duplicates += 1
                     results[place] = RewardResult(200, *ids, True, flags=flags)
-                elif offset is not None:
+                else:
                     results[place] = RewardResult(201, *ids, False, offset, flags=flags)
-                    # The new facts of one commit have consecutive offsets, in the order handed over.
-                    offset += 1
             rejected += len(committed.conflicts)
         accepted = len(results) - rejected - duplicates
         count = self._metrics.feedback

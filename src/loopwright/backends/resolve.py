@@ -26,6 +26,7 @@ from loopwright.core.ports import (
 if TYPE_CHECKING:
     from loopwright.core.ports import Keys
 
+    from .postgres_check import Examined
     from .sqlite_log import Verified
 
 LOADER_MEMORY: Final = "512MB"
@@ -136,8 +137,20 @@ def loading_engine(url: str, name: str) -> Callable[[], QueryEngine]:
     return opened
 
 
+def examined(url: str, *, now_ms: int) -> Examined | None:
+    """Return what the server at `url` is like, without changing it; None for engines that are files.
+
+    Raises `SettingsInvalid` or `DatabaseUnavailable` when it cannot be reached.
+    """
+    if _scheme(url) not in ("postgresql", "postgres"):
+        return None
+    from .postgres_check import examine
+
+    return examine(url, now_ms=now_ms)
+
+
 def is_absent(url: str, name: str | None = None) -> bool:
-    """Return whether an SQLite file is not there yet: opening it would make it."""
+    """Return whether an SQLite file is not there yet: opening it would make it. False for a server."""
     path = path_of(url) if name is None else path_of(url) / f"{name}.db"
     return _scheme(url) == "sqlite" and not path.exists()
 

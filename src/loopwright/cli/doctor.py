@@ -24,6 +24,7 @@ from .show import FAILED, console, put_json, table
 
 if TYPE_CHECKING:
     from loopwright.app.settings import Addresses
+    from loopwright.backends.postgres_check import Examined
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -194,12 +195,61 @@ def _segments(data: Path) -> Iterator[Finding]:
 def _databases(data: Path) -> Iterator[Finding]:
     from loopwright.backends import resolve
 
+    server = resolve.examined(_at(data).database, now_ms=SystemClock().now_ms())
+    if server is not None:
+        yield from _server(server)
+        return
     for name in ("catalog", "state"):
         if resolve.is_absent(_at(data).database, name):
             yield Finding(f"{name}.db", "ok", "none yet")
             continue
         damage = resolve.damage(_at(data).database, name)
         yield Finding(f"{name}.db", "failed" if damage else "ok", damage or "intact")
+
+
+def _server(found: Examined) -> Iterator[Finding]:
+    """Yield what a database server is like; it was asked and not changed."""
+    from loopwright.backends.postgres_check import LEAST_VERSION
+
+    is_old = found.major < LEAST_VERSION
+    yield Finding(
+        "database server",
+        "failed" if is_old else "ok",
+        f"{found.place}, version {found.version}"
+        + (f"; at least {LEAST_VERSION} is needed" if is_old else ""),
+    )
+    yield Finding(
+        "server durability",
+        "ok" if found.is_synced else "failed",
+        "fsync and full_page_writes are on"
+        if found.is_synced
+        else "fsync or full_page_writes is off: what was acknowledged can be lost; switch them on",
+    )
+    if found.encoding != "UTF8":
+        yield Finding("server encoding", "failed", f"{found.encoding}; UTF8 is needed")
+    away_s = found.ahead_ms / 1000
+    is_off = abs(away_s) > FUTURE_S
+    yield Finding(
+        "server clock",
+        "warning" if is_off else "ok",
+        f"{away_s:+.1f} s from this machine's" + ("; set both by NTP" if is_off else ""),
+    )
+    locked = sorted(name for name, may_write in found.schemas.items() if not may_write)
+    if locked:
+        yield Finding(
+            "schemas",
+            "failed",
+            f"the user may not write in {', '.join(locked)}; grant USAGE, CREATE",
+        )
+    elif not found.schemas and not found.may_create:
+        yield Finding(
+            "schemas",
+            "failed",
+            "none yet, and the user may make none; grant CREATE on the database",
+        )
+    else:
+        names = ", ".join(found.schemas) or "none yet"
+        yield Finding("schemas", "ok", f"{names}; the user may write")
 
 
 def _at(data: Path) -> Addresses:
@@ -215,7 +265,10 @@ def _raw_copies(data: Path) -> Iterator[Finding]:
 
     settings = load_settings(data_dir=data)
     state = f"on, for {settings.raw_ttl_days} days" if settings.raw_copies else "off"
-    if resolve.is_absent(_at(data).database, "raw"):
+    server = resolve.examined(_at(data).database, now_ms=SystemClock().now_ms())
+    # Opening would make the schema, and this changes nothing.
+    lacks_schema = server is not None and "loopwright_raw" not in server.schemas
+    if lacks_schema or resolve.is_absent(_at(data).database, "raw"):
         yield Finding("raw copies", "ok", f"{state}; none yet")
         return
     database = resolve.database(_at(data).database, "raw")
@@ -245,20 +298,17 @@ def _clock(data: Path) -> Iterator[Finding]:
 
 def _newest_fact_ms(data: Path) -> int:
     from loopwright.backends import resolve
-    from loopwright.core import upcast
-    from loopwright.core.ports import Offset
+    from loopwright.eventlog import Reader
 
     url = _at(data).log
     if resolve.is_absent(url):
         return 0
     log = resolve.event_log(url)
     try:
-        # The last batch alone: the check must not read a log of gigabytes a second time for one time stamp.
-        batches = log.read(Offset(max(log.head() - 1, 0)), limit=1)
+        # The newest alone: the check must not read a log of gigabytes a second time for one time stamp.
+        return max((fact.at_ms for fact in Reader(log).newest()), default=0)
     finally:
         log.close()
-    facts = [fact for batch in batches for fact in upcast.decode(batch.body, version=batch.version)]
-    return max((fact.at_ms for fact in facts), default=0)
 
 
 CHECKS: Final = (

@@ -99,6 +99,16 @@ class Committed(msgspec.Struct, frozen=True):
     known: Mapping[int, bytes] = {}
     """For duplicates of marks that revise, by place: the `Mark.id` of the fact that was stored before."""
 
+    def offsets(self) -> list[Offset | None]:
+        """Return the offset of each submitted fact; None for those that were not stored."""
+        following = self.first_offset or START
+        found: list[Offset | None] = []
+        for is_duplicate in self.duplicates:
+            found.append(None if is_duplicate else Offset(following))
+            # Facts of one commit, and only those, are numbered without gaps.
+            following += not is_duplicate
+        return found
+
 
 Fresh = Sequence[bytes] | Mapping[bytes, bytes | None]
 """Keys to be stored, with what is kept beside each; a bare sequence keeps nothing beside them."""

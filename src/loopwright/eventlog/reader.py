@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from time import monotonic
 from typing import Final
@@ -19,6 +19,7 @@ POLL_S: Final = 0.05
 """How often `wait` looks at the log by itself, for facts that another process wrote."""
 
 _REPLAY_CHUNK: Final = 10_000
+_PICKED_AT_ONCE: Final = 4096
 
 
 class Reader:
@@ -36,12 +37,18 @@ class Reader:
         # another offset.
         self._latest: tuple[int, list[Fact]] = (START, [])
 
-    def facts(self, after: int, *, limit: int) -> list[tuple[int, Fact]]:
-        """Return at most `limit` facts beyond offset `after`, each with its offset, without gaps.
+    def facts(
+        self, after: int, *, limit: int, through: int | None = None
+    ) -> list[tuple[int, Fact]]:
+        """Return at most `limit` facts beyond offset `after`, and not beyond `through`, each with its offset, without gaps.
 
         Raises `LogCorrupt` when the log ends before `after`, or when the fact that follows it is neither in
         the log nor in a sealed segment.
         """
+        if through is not None:
+            limit = min(limit, through - after)
+            if limit <= 0:
+                return []
         batches = self._log.read(Offset(after), limit=limit)
         if not batches:
             head = self._log.head()
@@ -70,6 +77,34 @@ class Reader:
             after = batch.last
         del found[limit:]
         return found
+
+    def at(self, offset: int) -> Fact | None:
+        """Return the fact at `offset`; None at the start, where there is none."""
+        found = self.facts(offset - 1, limit=1) if offset else []
+        return found[0][1] if found else None
+
+    def pick(self, offsets: Collection[int]) -> Iterator[Fact]:
+        """Yield the facts at `offsets`, in their order, in one pass from the first to the last."""
+        if not offsets:
+            return
+        # They lie close together, and a search for each would decode a batch each time.
+        after, last = min(offsets) - 1, max(offsets)
+        while after < last and (found := self.facts(after, limit=_PICKED_AT_ONCE)):
+            yield from (fact for offset, fact in found if offset in offsets)
+            after = found[-1][0]
+
+    def newest(self) -> list[Fact]:
+        """Return the facts of the newest batch, at least one unless the log is empty, without reading the others."""
+        head = self._log.head()
+        batches = self._log.read(Offset(head - 1), limit=1) if head else []
+        return [fact for batch in batches for fact in self._decode(batch)]
+
+    def count(self, after: int, through: int | None = None) -> int:
+        """Return how many records lie beyond `after`, to `through` or to the end; never below 0.
+
+        It is exact in a log whose offsets have no gaps, and an estimate in another.
+        """
+        return max(0, (self._log.head() if through is None else through) - after)
 
     def forget(self) -> None:
         """Drop the facts held in memory: an erasure has rewritten the log."""

@@ -84,9 +84,8 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
     for place, refusal in prepared.refusals.items():
         error = _error_of(refusal)
         results[place] = TypedResult(error.status, problem=document_of(error))
-    offset = committed.first_offset or 0
-    for n, (fact, place, duplicate) in enumerate(
-        zip(prepared.facts, prepared.places, committed.duplicates, strict=True)
+    for n, (fact, place, offset) in enumerate(
+        zip(prepared.facts, prepared.places, committed.offsets(), strict=True)
     ):
         # The first fact of an item speaks for it.
         if results[place] is _PENDING:
@@ -95,10 +94,9 @@ def _by_place(prepared: Prepared, committed: Committed) -> list[TypedResult]:
                 error = _conflict_of(fact)
                 results[place] = TypedResult(error.status, problem=document_of(error))
             else:
-                results[place] = _result(fact, None if duplicate else offset, flags)
+                results[place] = _result(fact, offset, flags)
             if n in committed.known:
                 results[place] = _known(results[place], committed.known[n].hex())
-        offset += not duplicate
     return results
 
 

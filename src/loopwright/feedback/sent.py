@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from loopwright.core.events import Fact, Received, Reported
 from loopwright.core.feedback import Outcome
@@ -12,32 +12,20 @@ from .times import iso_time
 from .wire import restore
 from .wire.shape import INNER
 
-Facts = Callable[[int, int], Sequence[tuple[int, Fact]]]
-"""Returns up to so many facts behind an offset of the log, each with its own offset."""
-
-_CHUNK: Final = 4096
+Picked = Callable[[Collection[int]], Iterable[Fact]]
+"""Returns the facts at offsets of the log, in their order."""
 
 
 class AsSent:
     """Reads the facts that rows were made of and writes them in the shapes that they came in."""
 
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
+    def __init__(self, picked: Picked) -> None:
+        self._picked = picked
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the items of `rows`, which are in the order of the log, each with the time at which it came."""
-        wanted = {int(row["log_offset"]) for row in rows}
-        return [item for fact in self._read(wanted) if (item := item_of(fact)) is not None]
-
-    def _read(self, wanted: set[int]) -> Iterator[Fact]:
-        if not wanted:
-            return
-        # One pass: the rows of a page lie close together in the log, and a search for each would decode a
-        # batch each time.
-        after, last = min(wanted) - 1, max(wanted)
-        while after < last and (found := self._facts(after, _CHUNK)):
-            yield from (fact for offset, fact in found if offset in wanted)
-            after = found[-1][0]
+        wanted = {row["log_offset"] for row in rows}
+        return [item for fact in self._picked(wanted) if (item := item_of(fact)) is not None]
 
 
 def item_of(fact: Fact) -> dict[str, Any] | None:

@@ -135,8 +135,7 @@ class Places:
             course = self.apart[key]
             goal = self.controls[key].goal
             end = self.main.offset if goal is None else min(goal, self.main.offset)
-            size = min(limit, end - course.offset)
-            facts = self._reader.facts(course.offset, limit=size) if size > 0 else []
+            facts = self._reader.facts(course.offset, limit=limit, through=end)
             changed |= self._learn(course, facts)
             read += len(facts)
             self.main.touched.add(key)
@@ -243,7 +242,7 @@ class Places:
         return Course(
             offset,
             event_ms,
-            peek=self._fact_at,
+            peek=self._reader.at,
             expel=self._halt,
             before_rollback=self._keep,
             control=control,
@@ -273,10 +272,6 @@ class Places:
         again = Trainer(experiment, self._store.shelf(key), saved, event_ms=position[1])
         again.current = trainer.current
         self._set_apart(again, position)
-
-    def _fact_at(self, offset: int) -> Fact | None:
-        found = self._reader.facts(offset - 1, limit=1) if offset else []
-        return found[0][1] if found else None
 
 
 def saved_states(

@@ -12,7 +12,7 @@ from loopwright.core import upcast
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import LogCorrupt
 from loopwright.core.events import Fact, Received, Ticked
-from loopwright.core.ports import Offset
+from loopwright.core.ports import Batch, Offset
 from loopwright.eventlog import Reader, Sealer, Segments, Writer
 
 
@@ -107,3 +107,53 @@ def test_waiting_notices_facts_that_nobody_announced() -> None:
     waiter_started.set()
     assert reader.wait(0, timeout_s=10.0) is True
     writer.join()
+
+
+def test_facts_end_where_they_are_to_end() -> None:
+    reader = Reader(filled())
+    assert [offset for offset, _ in reader.facts(3, limit=100, through=6)] == [4, 5, 6]
+    assert reader.facts(3, limit=100, through=3) == []
+    assert reader.facts(3, limit=100, through=2) == []
+    assert [offset for offset, _ in reader.facts(3, limit=2, through=9)] == [4, 5]
+
+
+def test_a_fact_is_found_by_its_offset() -> None:
+    reader = Reader(filled())
+    assert reader.at(7) == Ticked(7)
+    assert reader.at(0) is None
+
+
+class Counting(MemoryEventLog):
+    """A log that counts its reads."""
+
+    reads = 0
+
+    def read(self, after: Offset, *, limit: int) -> list[Batch]:
+        self.reads += 1
+        return super().read(after, limit=limit)
+
+
+def test_facts_are_picked_in_one_pass() -> None:
+    log = Counting()
+    append(log, *(Ticked(n) for n in range(1, 51)))
+    reader = Reader(log)
+    assert list(reader.pick({40, 3, 17})) == [Ticked(3), Ticked(17), Ticked(40)]
+    assert log.reads == 1
+    assert list(reader.pick(set())) == []
+    assert list(reader.pick({49, 60})) == [Ticked(49)]
+
+
+def test_the_newest_facts_are_read_without_the_others() -> None:
+    log = Counting()
+    assert Reader(log).newest() == []
+    append(log, *(Ticked(n) for n in range(1, 6)))
+    append(log, Ticked(6), Ticked(7))
+    assert Reader(log).newest() == [Ticked(6), Ticked(7)]
+    assert log.reads == 1
+
+
+def test_records_are_counted_and_never_below_none() -> None:
+    reader = Reader(filled())
+    assert reader.count(5) == 15
+    assert reader.count(5, 9) == 4
+    assert reader.count(25) == 0

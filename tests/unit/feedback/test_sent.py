@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from tests.unit.feedback.world import THUMB, World
@@ -13,16 +13,15 @@ from loopwright.feedback.sent import AsSent, item_of
 
 
 class Log:
-    """Facts at offsets, read in chunks; remembers where reading began."""
+    """The facts of a log by offset, and which were asked for."""
 
-    def __init__(self, facts: dict[int, Fact], chunk: int = 2) -> None:
-        self.facts = sorted(facts.items())
-        self.chunk = chunk
-        self.asked: list[int] = []
+    def __init__(self, facts: dict[int, Fact]) -> None:
+        self.facts = facts
+        self.asked: list[set[int]] = []
 
-    def __call__(self, after: int, limit: int) -> Sequence[tuple[int, Fact]]:
-        self.asked.append(after)
-        return [(at, fact) for at, fact in self.facts if at > after][: min(limit, self.chunk)]
+    def __call__(self, offsets: Collection[int]) -> Iterator[Fact]:
+        self.asked.append(set(offsets))
+        return (self.facts[at] for at in sorted(offsets) if at in self.facts)
 
 
 def rows(*offsets: int) -> list[dict[str, Any]]:
@@ -37,16 +36,14 @@ def test_items_come_back_in_the_order_of_the_log_and_others_are_left_out(world: 
     items = AsSent(log)(rows(4, 7, 9))
     assert [item["output_id"] for item in items] == ["o4", "o7", "o9"]
     assert all(item["value"] == 1 and item["created_at"] for item in items)
-    # It starts just before the first row, and stops once it has the last one.
-    assert log.asked == [3, 6]
+    assert log.asked == [{4, 7, 9}]
 
 
-def test_no_rows_read_nothing_and_rows_that_are_gone_end_the_reading(world: World) -> None:
+def test_no_rows_are_no_items_and_rows_that_are_gone_neither(world: World) -> None:
     log = Log({})
     assert AsSent(log)([]) == []
-    assert log.asked == []
     assert AsSent(log)(rows(5, 9)) == []
-    assert log.asked == [4]
+    assert log.asked == [set(), {5, 9}]
 
 
 def test_a_reward_has_its_decision_and_an_inner_fact_no_item_of_its_own(world: World) -> None:

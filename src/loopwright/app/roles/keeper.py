@@ -47,8 +47,16 @@ WATCH: Final = Pace(every_s=1.0, retry_at_most_s=5.0)
 class Traffic:
     """Measures how fast the log grows, over stretches of at least `stretch_s`. Any thread may ask."""
 
-    def __init__(self, head: Callable[[], int], clock: Clock, *, stretch_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        head: Callable[[], int],
+        clock: Clock,
+        *,
+        count: Callable[[int, int], int],
+        stretch_s: float = 5.0,
+    ) -> None:
         self._head = head
+        self._count = count
         self._now_ms = clock.now_ms
         self._stretch_ms = stretch_s * 1000
         self._lock = threading.Lock()
@@ -62,7 +70,7 @@ class Traffic:
             began_ms, began = self._since
             # Whole stretches only: between two batches of one client the log stands still for a moment.
             if now_ms - began_ms >= self._stretch_ms:
-                self._rate = (head - began) * 1000 / (now_ms - began_ms)
+                self._rate = self._count(began, head) * 1000 / (now_ms - began_ms)
                 self._since = (now_ms, head)
             return self._rate
 
@@ -123,7 +131,7 @@ class Keeper:
             consumed=consumers.slowest,
             keep=settings.seal_after_events,
         )
-        self._traffic = Traffic(truth.log.head, truth.clock)
+        self._traffic = Traffic(truth.log.head, truth.clock, count=truth.reader.count)
         # The jobs that compute for long take turns: two at once would take a second processor from serving.
         self._long_job = threading.Lock()
         # Runs while the catalog's database is open: callbacks run in the reverse order.
@@ -196,7 +204,7 @@ class Keeper:
             yield
 
     def _behind(self) -> int:
-        return self._truth.log.head() - self.consumers.position(WAREHOUSE)
+        return self._truth.reader.count(self.consumers.position(WAREHOUSE))
 
     def _has_time(self) -> bool:
         return self._traffic.rate() < QUIET or self._behind() >= PROJECT_AT_LATEST

@@ -56,7 +56,9 @@ def test_a_writer_whose_thread_has_ended_is_named() -> None:
 
 def test_traffic_is_the_rate_of_the_latest_whole_stretch() -> None:
     head, clock = [0], ManualClock()
-    traffic = Traffic(lambda: head[0], clock, stretch_s=5)
+    traffic = Traffic(
+        lambda: head[0], clock, count=lambda after, through: through - after, stretch_s=5
+    )
     head[0] = 1_000
     clock.advance(seconds=1)
     assert traffic.rate() == 0
