@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from loopwright.app.surrogates import calibrate, store
-from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from tests.data.feedback_2026_11 import send_burst, send_every_shape, send_personal
 from tests.flow.old_folder import FROM_MS
 
@@ -23,6 +22,7 @@ from loopwright.app.wiring import Services
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.catalog import SCOPES
 from loopwright.core.experiment import Caps, PolicyChoice
+from loopwright.core.gate import Condition, Fixed, Gate, Rule
 from loopwright.core.reward import RewardSpec
 from loopwright.eventlog import Sealer
 from loopwright.feedback import RawCopies
