@@ -37,6 +37,7 @@ NOBODY: Final = {
     "version_id": "none",
     "other_id": "none",
     "rollout_id": "none",
+    "limit_id": "none",
     "order": "hold",
 }
 """Values for the parameters in paths: things that are not there, in the caller's own tenant."""
@@ -185,7 +186,9 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         await sent(f"POST {API}/versions", prompt)
         begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
         await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
+        await sent(f"PUT {API}/limits/{{limit_id}}", {"prior": 5}, limit_id="theirs-too")
         return {
+            "limit_id": "theirs-too",
             "version_id": "v",
             "other_id": "v",
             "rollout_id": "r",

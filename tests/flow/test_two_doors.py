@@ -19,7 +19,7 @@ from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm
 
 GROUPS = (
-    "agent", "experiments", "exports", "feedback", "keys", "rollouts", "tenants", "versions",
+    "agent", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "versions",
 )  # fmt: skip
 
 
@@ -132,6 +132,15 @@ def released(door: Door) -> Any:
     return made.note, made.withdrawn_by, withdrawn.withdrawn_by is None
 
 
+def limited(door: Door) -> Any:
+    limits = door("limits")
+    made = limits.put("chat", prior=1, burst=2, least=0.5)
+    told = [limits.acquire("chat", key="ada").allowed for _ in range(3)]
+    limits.report("chat", overloaded=0.5)
+    found = limits.status("chat").limit.burst, [each.limit.id for each in limits.list().items]
+    return made.rate, told, found, limits.delete("chat")
+
+
 def rolled_out(door: Door) -> Any:
     door("experiments").create("sticky", arms=["a", "b"], gate={"sticky": True}, exists_ok=True)
     rollouts = door("rollouts")
@@ -224,6 +233,12 @@ CALLS: dict[str, Callable[[Door], Any]] = {
     ),
     "a version of no kind": lambda door: door("versions").add("v", kind="poem", content="a"),
     "no such version": lambda door: door("versions").lineage("nope"),
+    "a limit": lambda door: limited(door),
+    "a limit that contradicts itself": lambda door: door("limits").put("l", prior=1, most=0.5),
+    "a limit of nothing": lambda door: door("limits").put("l", prior=0),
+    "a name that is no id": lambda door: door("limits").put("a b", prior=1),
+    "no such limit": lambda door: door("limits").acquire("nope"),
+    "a cost of nothing": lambda door: door("limits").acquire("nope", cost=0),
     "a rollout": lambda door: rolled_out(door),
     "a rollout of nothing": lambda door: door("rollouts").begin(
         "r", experiment_id="nope", champion="a", challenger="b"
@@ -291,6 +306,11 @@ ANSWERS: dict[str, Callable[[Door], Any]] = {
     "signing key": lambda door: door("keys").rotate_signing(),
     "tenants": lambda door: door("tenants").list(),
     "usage": lambda door: door("tenants").usage(),
+    "limits": lambda door: (
+        door("limits").put("l9", prior=5),
+        door("limits").list(),
+        door("limits").acquire("l9"),
+    ),
     "versions": lambda door: (
         door("versions").add("v9", kind="tool", content=1),
         door("versions").list(),

@@ -31,6 +31,7 @@ from .experimenting import Experiments
 from .exporting import Exporting, Exports
 from .hearing import Feedback
 from .keyholding import Keys
+from .limiting import Limits
 from .rolling import Rollouts, Versions
 from .settings import load_settings
 from .tenancy import Tenancy
@@ -61,6 +62,7 @@ class Loop(Exporting):
         self.tenants = Tenancy(self._opened, tenant_id)
         self.keys = Keys(self._opened, tenant_id)
         self.exports = Exports(self._opened, tenant_id)
+        self.limits = Limits(self._opened, tenant_id)
         self.versions = Versions(self._opened, tenant_id)
         self.rollouts = Rollouts(self._opened, tenant_id)
 

@@ -21,6 +21,7 @@ from loopwright.core.principal import Principal
 from loopwright.feedback import AsSent, Quarantine, TypedIntake
 from loopwright.feedback.routes import Append
 from loopwright.learning import Learner
+from loopwright.limiting.limits import Limits
 from loopwright.people.consent import Append as Commit
 from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
@@ -58,6 +59,7 @@ class Given:
     calibrator: Calibrator
     clearances: Clearances
     clearing: Clearing
+    limits: Limits
     versions: Versions
     rollouts: Rollouts
     columnar: Columnar
@@ -97,6 +99,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         ),
         clearances=reports.clearances,
         clearing=reports.clearing,
+        limits=door.limits,
         versions=reports.versions,
         rollouts=reports.rollouts,
         columnar=truth.columnar,

@@ -22,6 +22,7 @@ from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
+from loopwright.limiting.routes import LimitController
 from loopwright.people import routes as people_routes
 from loopwright.rollout.routes import RolloutController, VersionController
 from loopwright.signals.routes import SurrogateController
@@ -49,6 +50,7 @@ CONTROLLERS: Final = (
     ExportController,
     ClearanceController,
     SurrogateController,
+    LimitController,
     VersionController,
     RolloutController,
 )
@@ -58,6 +60,7 @@ _TAGS: Final = {
     "feedback": "Feedback of every kind, calls and steps; raw copies; surrogates.",
     "insights": "What people read: quality, trust, statistics, sessions, exports.",
     "experiments": "Experiments and their arms.",
+    "limits": "Rate limits that follow overload and that ratings trim.",
     "rollouts": "Versions, and challengers that move through stages by their evidence.",
     "learning": "What was learned: status, snapshots, rollback.",
     "people": "Consent and erasure.",

@@ -81,6 +81,7 @@ class Services:
                 *self.keeper.tasks(),
                 self.eraser.task(),
                 self.reports.task(),
+                self.door.task(),
             ],
             clock=clock,
         )

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from . import calls, control, rolling
+from . import calls, control, limits, rolling
 from .exchange import Call, Done, Terms
 
 P = ParamSpec("P")
@@ -150,6 +150,17 @@ class _Tenants:
     usage = method(control.tenant_usage)
 
 
+class _Limits:
+    """Set limits, ask them, report overload."""
+
+    put = method(limits.put_limit)
+    status = method(limits.limit_status)
+    list = method(limits.list_limits)
+    delete = method(limits.delete_limit)
+    acquire = method(limits.acquire)
+    report = method(limits.report_load)
+
+
 class _Versions:
     """Register versions, compare them, see where they come from."""
 
@@ -219,6 +230,14 @@ class Tenants(_Tenants, Group):
 
 class AsyncTenants(_Tenants, AsyncGroup):
     """Create tenants, set their quotas, see what they use."""
+
+
+class Limits(_Limits, Group):
+    """Set limits, ask them, report overload."""
+
+
+class AsyncLimits(_Limits, AsyncGroup):
+    """Set limits, ask them, report overload."""
 
 
 class Versions(_Versions, Group):
