@@ -37,6 +37,7 @@ NOBODY: Final = {
     "version_id": "none",
     "other_id": "none",
     "rollout_id": "none",
+    "dataset_id": "none",
     "limit_id": "none",
     "order": "hold",
 }
@@ -187,7 +188,11 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
         await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
         await sent(f"PUT {API}/limits/{{limit_id}}", {"prior": 5}, limit_id="theirs-too")
+        fix = {"kind": "correction", "query": "q", "before": "this way", "after": "This way, now."}
+        await sent(f"POST {API}/feedback", fix | {"output_id": "o", "event_id": "fix"})
+        built = await sent(f"POST {API}/datasets", {"name": "p", "splits": {"train": 1.0}})
         return {
+            "dataset_id": built["id"],
             "limit_id": "theirs-too",
             "version_id": "v",
             "other_id": "v",

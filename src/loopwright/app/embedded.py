@@ -27,6 +27,7 @@ from loopwright.serving import Selection, SelectRequest
 
 from .appending import append
 from .arguments import Opened, Part, checked, report_of, rewards
+from .datasetting import Datasets
 from .experimenting import Experiments
 from .exporting import Exporting, Exports
 from .hearing import Feedback
@@ -62,6 +63,7 @@ class Loop(Exporting):
         self.tenants = Tenancy(self._opened, tenant_id)
         self.keys = Keys(self._opened, tenant_id)
         self.exports = Exports(self._opened, tenant_id)
+        self.datasets = Datasets(self._opened, tenant_id)
         self.limits = Limits(self._opened, tenant_id)
         self.versions = Versions(self._opened, tenant_id)
         self.rollouts = Rollouts(self._opened, tenant_id)

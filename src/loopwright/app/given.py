@@ -18,6 +18,7 @@ from loopwright.catalog import Catalog
 from loopwright.catalog.routes import SigningRing, UsageOf
 from loopwright.core.ports import Columnar
 from loopwright.core.principal import Principal
+from loopwright.datasets import Datasets
 from loopwright.feedback import AsSent, Quarantine, TypedIntake
 from loopwright.feedback.routes import Append
 from loopwright.learning import Learner
@@ -59,6 +60,7 @@ class Given:
     calibrator: Calibrator
     clearances: Clearances
     clearing: Clearing
+    datasets: Datasets
     limits: Limits
     versions: Versions
     rollouts: Rollouts
@@ -99,6 +101,7 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         ),
         clearances=reports.clearances,
         clearing=reports.clearing,
+        datasets=reports.datasets,
         limits=door.limits,
         versions=reports.versions,
         rollouts=reports.rollouts,

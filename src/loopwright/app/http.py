@@ -18,6 +18,7 @@ import loopwright
 from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
 from loopwright.core.problem import document, in_json_types, unreadable
+from loopwright.datasets.routes import DatasetController
 from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
@@ -50,6 +51,7 @@ CONTROLLERS: Final = (
     ExportController,
     ClearanceController,
     SurrogateController,
+    DatasetController,
     LimitController,
     VersionController,
     RolloutController,
@@ -60,6 +62,7 @@ _TAGS: Final = {
     "feedback": "Feedback of every kind, calls and steps; raw copies; surrogates.",
     "insights": "What people read: quality, trust, statistics, sessions, exports.",
     "experiments": "Experiments and their arms.",
+    "datasets": "Training sets by recipes, with manifests.",
     "limits": "Rate limits that follow overload and that ratings trim.",
     "rollouts": "Versions, and challengers that move through stages by their evidence.",
     "learning": "What was learned: status, snapshots, rollback.",
