@@ -86,11 +86,14 @@ def show(id: Id, /, *, server: Server = HERE, json: AsJson = False) -> None:
 
 
 @app.command
-def delete(id: Id, /, *, server: Server = HERE) -> None:
+def delete(id: Id, /, *, server: Server = HERE, json: AsJson = False) -> None:
     """Remove a limit and its buckets."""
     with server.client() as client:
         client.limits.delete(id)
-    say(f"limit {id} is deleted")
+    if json:
+        put_json({"deleted": id})
+    else:
+        say(f"limit {id} is deleted")
 
 
 @app.command
