@@ -74,6 +74,7 @@ def _watch_limits(metrics: Metrics, door: Door) -> None:
         return spread
 
     def by_bucket(figure: Callable[[Limit, float, float], float]) -> list[Sample]:
+        # Bounded like experiments: each bucket is a series, and a tenant may set a thousand.
         # Tenants may use one id: a bucket is named by both, for a sample may occur once.
         return [
             ({"tenant": tenant, "bucket": id}, figure(*found))

@@ -88,6 +88,7 @@ def export(
     with server.client() as client:
         content = client.datasets.export(id, format=format, split=split)
     if out is None:
+        # Bytes, not text: Parquet would not survive an encoding.
         sys.stdout.buffer.write(content)
         return
     out.write_bytes(content)

@@ -45,6 +45,7 @@ def export_dataset(
 ) -> Call[bytes]:
     """Return the rows: as `rows`, `simple`, `trl`, `trl_conversational`, `openai`, `csv` or `parquet`."""
     query = {"format": format} | ({} if split is None else {"split": split})
+    # As bytes: a set may be Parquet, and the caller writes it to a file or hands it to a reader.
     return get(f"/datasets/{segment(id)}/rows?{urlencode(query)}", bytes)
 
 

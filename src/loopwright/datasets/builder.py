@@ -133,6 +133,7 @@ def split_of(recipe: Recipe, unit: str) -> str:
     digest = sha256(f"{recipe.salt}\0{unit}".encode("utf-8", "surrogatepass")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     edge = 0.0
+    # Sorted: a mapping keeps the order in which somebody wrote it, and that must not deal the units anew.
     for name in sorted(recipe.splits):
         edge += recipe.splits[name]
         if place < edge:
@@ -204,6 +205,7 @@ class _Writer:
     def add(self, split: str, example: Example) -> None:
         lines = self._lines.setdefault(split, [])
         lines.append(msgspec.json.encode(example, order="deterministic"))
+        # Handed over at once: what is in memory is at most one shard of each split.
         if len(lines) >= SHARD_ROWS:
             self._flush(split)
 
@@ -218,6 +220,7 @@ class _Writer:
         content = b"\n".join(lines) + b"\n"
         digest = sha256(content).hexdigest()
         number = sum(shard.split == split for shard in self._shards)
+        # The digest is in the name, so a name never stands for other bytes, whoever built them.
         name = f"{split}-{number:05}-{digest}.jsonl"
         self._keep(name, content)
         self._shards.append(

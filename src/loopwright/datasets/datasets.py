@@ -82,6 +82,7 @@ class Datasets:
         if not made.rows:
             raise Invalid(f"the recipe {recipe.name!r} selects no row: {_emptied(made)}")
         made = structs.replace(made, built_at_ms=now_ms, actor=actor)
+        # Last, after every shard: a build that is killed before leaves files that nobody names.
         with self._journal.transaction() as session:
             is_new = store.add(session, made)
             if is_new:

@@ -104,6 +104,7 @@ def _corrections(recipe: Recipe, rows: Sequence[Row], dropped: Counter[str]) -> 
 
 
 def _rated_pairs(recipe: Recipe, rows: Sequence[Row], dropped: Counter[str]) -> Iterator[Example]:
+    # By mean and then by text, so that equal means come in one order whatever the log had first.
     answers = sorted(_answers(rows, dropped), key=lambda answer: (-_mean(answer), answer.text))
     for n, better in enumerate(answers):
         for worse in answers[n + 1 :]:
@@ -127,6 +128,7 @@ def _distinct(pairs: Sequence[Example], dropped: Counter[str]) -> Iterator[Examp
     """Yield each pair once; of a pair and its reverse the earlier source, which weighs more, stays."""
     known: set[tuple[str | None, str | None]] = set()
     for pair in pairs:
+        # Corrections are listed before ratings, so of two that contradict each other the stronger stays.
         if (pair.chosen, pair.rejected) in known:
             dropped["duplicate"] += 1
         elif (pair.rejected, pair.chosen) in known:

@@ -66,6 +66,7 @@ class Limits(Standing):
 
         Raises `Invalid` for rates that contradict each other, `Conflict` beyond `MOST_LIMITS`.
         """
+        # Held until the change is read back: of two changes of one limit the second sees the first.
         with self._changing:
             known = self.courses.get((tenant_id, id))
             if known is None and self.count(tenant_id) >= MOST_LIMITS:

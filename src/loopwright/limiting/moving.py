@@ -94,6 +94,7 @@ class Mover:
         """Take over everything in the log that was not read yet."""
         moved: set[Key] = set()
         with self._reading:
+            # In chunks: the first reading after a long stop must not hold the whole log in memory.
             while found := self._reader.facts(self.position, limit=_CHUNK):
                 now_ms = self._now_ms()
                 for offset, fact in found:
@@ -142,6 +143,7 @@ class Mover:
         """Keep the states that moved, and how far nothing is needed again: ratings that wait are read once more."""
         courses = self._standing.courses
         for course in list(courses.values()):
+            # What waits for nothing needs nothing before this place again.
             if not course.waiting:
                 course.through = max(course.through, self.position)
         here = [(key, courses[key]) for key in moved if key in courses]
@@ -174,6 +176,7 @@ class Mover:
         control = course.closed(
             through=self.position, ended_s=now_s, utilisation=utilisation, overloaded=overloaded
         )
+        # The controller ignores a window that ends before the last one, after a clock was set back.
         if control is course.control:
             return None
         return RateMoved(

@@ -74,6 +74,7 @@ class Standing:
         if limit.mode == "off":
             return Admission(True, limit.burst, 0.0, 0.0, limit.prior, 0, True, "off")
         told = self._limiter.acquire(self._names[tenant_id, id], key, cost)
+        # Without a lock: two threads may now and then count one request less, and a window is a mean.
         traffic = self.traffic[tenant_id, id]
         if told.fits:
             traffic.admitted += 1

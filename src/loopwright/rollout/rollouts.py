@@ -79,6 +79,7 @@ class Rollouts:
         """
         experiment = self._experiments.get(tenant_id, new.experiment_id)
         made = stages.begun(new, experiment, now_ms=self._journal.now_ms(), actor=actor)
+        # Before anything is stored: a rollout of what nobody registered could not say what it promoted.
         for arm in experiment.arms:
             if arm.id in (new.challenger, new.champion) and arm.version is not None:
                 self._versions.get(tenant_id, arm.version)
@@ -219,6 +220,7 @@ class Rollouts:
     def _apply(self, rollout: Rollout) -> Rollout:
         """Give the experiment the shares of the rollout's place, and note that it has them."""
         experiment = self._experiments.get(rollout.tenant_id, rollout.experiment_id)
+        # An ended experiment serves nothing, so there is no share to give, and changing it is refused.
         if experiment.state != "ended":
             self._experiments.update(
                 rollout.tenant_id,
@@ -243,6 +245,7 @@ class Rollouts:
     def _new_watch(self, rollout: Rollout) -> Watched | None:
         """Return a watch from what the champion had in the last stage; None where the reward has no bounds."""
         experiment = self._experiments.get(rollout.tenant_id, rollout.experiment_id)
+        # The same measure as the watch has later: what arrived, without defaults for what did not.
         values = values_after(
             self._warehouse(),
             experiment,
