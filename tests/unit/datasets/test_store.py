@@ -35,7 +35,7 @@ def test_a_manifest_is_found_by_the_beginning_of_its_id(database: SqliteDatabase
     with pytest.raises(NotFound, match="several"):
         store.get(database, "t", "abc")
     assert store.get(database, "t", "abc2").built_at_ms == 6
-    for id in ("", "x", "%"):
+    for id in ("", "x", "%", "_", "abc%", "ABC1"):
         with pytest.raises(NotFound):
             store.get(database, "t", id)
 
