@@ -23,7 +23,12 @@ from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.people import routes as people_routes
-from loopwright.rollout.routes import RolloutController, VersionController
+from loopwright.rollout.routes import (
+    DeliveryController,
+    RolloutController,
+    TriggerController,
+    VersionController,
+)
 from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
 from loopwright.web import Guard, needs
@@ -51,6 +56,8 @@ CONTROLLERS: Final = (
     SurrogateController,
     VersionController,
     RolloutController,
+    TriggerController,
+    DeliveryController,
 )
 
 _TAGS: Final = {
@@ -59,6 +66,7 @@ _TAGS: Final = {
     "insights": "What people read: quality, trust, statistics, sessions, exports.",
     "experiments": "Experiments and their arms.",
     "rollouts": "Versions, and challengers that move through stages by their evidence.",
+    "triggers": "Standing conditions over feedback, and what they start.",
     "learning": "What was learned: status, snapshots, rollback.",
     "people": "Consent and erasure.",
     "quarantine": "What was refused, and its replay.",

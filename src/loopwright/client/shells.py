@@ -27,6 +27,7 @@ from .groups import (
     AsyncKeys,
     AsyncRollouts,
     AsyncTenants,
+    AsyncTriggers,
     AsyncVersions,
     Experiments,
     Exports,
@@ -34,6 +35,7 @@ from .groups import (
     Keys,
     Rollouts,
     Tenants,
+    Triggers,
     Versions,
 )
 
@@ -113,6 +115,7 @@ class Client(_Shell):
         self.exports = Exports(self._terms, self._run)
         self.versions = Versions(self._terms, self._run)
         self.rollouts = Rollouts(self._terms, self._run)
+        self.triggers = Triggers(self._terms, self._run)
 
     def buffered(
         self,
@@ -244,6 +247,7 @@ class AsyncClient(_Shell):
         self.exports = AsyncExports(self._terms, self._run)
         self.versions = AsyncVersions(self._terms, self._run)
         self.rollouts = AsyncRollouts(self._terms, self._run)
+        self.triggers = AsyncTriggers(self._terms, self._run)
 
     def buffered(
         self,
