@@ -49,6 +49,7 @@ class Receiver:
         if isinstance(answer, float):
             # A receiver that stalls: a header now and then, and never the last.
             to.send_response(200)
+            to.flush_headers()
             until = time.monotonic() + answer
             while time.monotonic() < until and not self.closing.wait(0.05):
                 try:

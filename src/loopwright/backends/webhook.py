@@ -150,6 +150,9 @@ class Webhooks:
             path = (target.path or "/") + (f"?{target.query}" if target.query else "")
             connection.request("POST", path, body=body, headers=headers)
             answer = connection.getresponse()
+            # Cut off in the middle of its headers, an answer looks like one that ended there.
+            if cut.is_set():
+                raise TimeoutError
             return _outcome(answer.status, answer.getheader("retry-after"))
         except (OSError, http.client.HTTPException, ValueError) as error:
             said = (

@@ -19,7 +19,12 @@ class Watched(Stand):
         """Let `n` people give so many stars."""
         for _ in range(n):
             self.users += 1
-            item = {"kind": "rating", "scale": "stars", "value": stars, "output_id": f"o{self.users}"}
+            item = {
+                "kind": "rating",
+                "scale": "stars",
+                "value": stars,
+                "output_id": f"o{self.users}",
+            }
             assert self.loop.feedback.send([item]).accepted == 1
 
     def watch(self, id: str = "t", **more: Any) -> None:
@@ -132,7 +137,7 @@ def test_a_disabled_trigger_does_not_fire_and_a_removed_one_leaves_its_firings(
 def test_a_trigger_that_fails_does_not_keep_others_from_firing(
     stand: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand.watch("a", condition={"kind": "metric", "metric": "thumbs_up_rate", "below": 0.5})
+    stand.watch("a", condition={"kind": "metric", "metric": "satisfaction", "below": 0.5})
     stand.watch("b")
     stand.rate(1)
     with monkeypatch.context() as patch:
