@@ -38,6 +38,8 @@ NOBODY: Final = {
     "other_id": "none",
     "rollout_id": "none",
     "order": "hold",
+    "trigger_id": "none",
+    "delivery_id": "none",
 }
 """Values for the parameters in paths: things that are not there, in the caller's own tenant."""
 BRIEF: Final = {"GET /api/v1/feedback/insights/{of_tenant}": {"include": "joins"}}
@@ -185,7 +187,14 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         await sent(f"POST {API}/versions", prompt)
         begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
         await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
+        full = {"id": "t", "condition": {"kind": "volume", "above": 0}}
+        await sent(f"POST {API}/triggers", full | {"actions": [{"kind": "github"}]})
+        await asyncio.to_thread(services.truth.writer.flush)
+        await asyncio.to_thread(services.reacting.triggers.look, "globex", "t")
+        (delivery,) = services.reacting.deliveries.list("globex").items
         return {
+            "trigger_id": "t",
+            "delivery_id": delivery.id,
             "version_id": "v",
             "other_id": "v",
             "rollout_id": "r",

@@ -363,14 +363,19 @@ class DeliveryController(Controller):
         principal: Asking,
         deliveries: Sending,
         trigger_id: OfTrigger = None,
-        state: Annotated[
+        # Under another name than its own: `state` is the framework's.
+        in_state: Annotated[
             DeliveryState | None,
-            QueryParameter(description="In this state only; `dead` ones were given up."),
+            QueryParameter(
+                name="state", description="In this state only; `dead` ones were given up."
+            ),
         ] = None,
         limit: Limit = 100,
     ) -> DeliveryPage:
         """Return deliveries, newest first, with their latest attempts."""
-        return deliveries.list(principal.tenant_id, trigger_id=trigger_id, state=state, limit=limit)
+        return deliveries.list(
+            principal.tenant_id, trigger_id=trigger_id, state=in_state, limit=limit
+        )
 
     @post(
         "/{delivery_id:str}/again",
