@@ -40,6 +40,8 @@ NOBODY: Final = {
     "dataset_id": "none",
     "limit_id": "none",
     "order": "hold",
+    "trigger_id": "none",
+    "delivery_id": "none",
 }
 """Values for the parameters in paths: things that are not there, in the caller's own tenant."""
 BRIEF: Final = {"GET /api/v1/feedback/insights/{of_tenant}": {"include": "joins"}}
@@ -191,9 +193,16 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         fix = {"kind": "correction", "query": "q", "before": "this way", "after": "This way, now."}
         await sent(f"POST {API}/feedback", fix | {"output_id": "o", "event_id": "fix"})
         built = await sent(f"POST {API}/datasets", {"name": "p", "splits": {"train": 1.0}})
+        full = {"id": "t", "condition": {"kind": "volume", "above": 0}}
+        await sent(f"POST {API}/triggers", full | {"actions": [{"kind": "github"}]})
+        await asyncio.to_thread(services.truth.writer.flush)
+        await asyncio.to_thread(services.reacting.triggers.look, "globex", "t")
+        (delivery,) = services.reacting.deliveries.list("globex").items
         return {
             "dataset_id": built["id"],
             "limit_id": "theirs-too",
+            "trigger_id": "t",
+            "delivery_id": delivery.id,
             "version_id": "v",
             "other_id": "v",
             "rollout_id": "r",

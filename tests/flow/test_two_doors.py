@@ -19,7 +19,8 @@ from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm
 
 GROUPS = (
-    "agent", "datasets", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "versions",
+    "agent", "datasets", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "triggers",
+    "versions",
 )  # fmt: skip
 
 
@@ -168,6 +169,27 @@ def rolled_out(door: Door) -> Any:
     return begun.stages, told.verdict.outcome, told.next, states
 
 
+def triggered(door: Door) -> Any:
+    triggers = door("triggers")
+    hourly = {"kind": "schedule", "every_s": 3600}
+    made = triggers.add("t", condition=hourly, actions=[{"kind": "github"}])
+    told = triggers.report("t")
+    states = [triggers.disable("t").is_enabled, triggers.enable("t").is_enabled]
+    secret = triggers.secret("t").secret[:6]
+    listed = [each.id for each in triggers.list().items]
+    found = triggers.firings(trigger_id="t").items, triggers.deliveries(trigger_id="t").items
+    return (
+        made.actions,
+        told.judged,
+        told.next,
+        states,
+        secret,
+        listed,
+        found,
+        triggers.remove("t").id,
+    )
+
+
 CALLS: dict[str, Callable[[Door], Any]] = {
     "select": lambda door: (token(door) != "", door("agent").select("x").arm.id in "ab"),
     "feedback": twice,
@@ -263,6 +285,24 @@ CALLS: dict[str, Callable[[Door], Any]] = {
         "r", experiment_id="nope", champion="a", challenger="b"
     ),
     "no such rollout": lambda door: door("rollouts").report("nope"),
+    "a trigger": triggered,
+    "a trigger twice": lambda door: [
+        door("triggers").add(id, condition={"kind": "schedule", "every_s": 3600})
+        for id in (f"twice{len(door('triggers').list().items)}",) * 2
+    ],
+    "a trigger of no kind": lambda door: door("triggers").add("t", condition={"kind": "moon"}),
+    "a trigger on a metric that is none": lambda door: door("triggers").add(
+        "t", condition={"kind": "metric", "metric": "nope", "below": 1}
+    ),
+    "a trigger that sends into the network": lambda door: door("triggers").add(
+        "t",
+        condition={"kind": "retrain"},
+        actions=[{"kind": "webhook", "url": "https://10.0.0.1/"}],
+    ),
+    "no such trigger": lambda door: door("triggers").report("nope"),
+    "no such delivery": lambda door: door("triggers").send_again("nope"),
+    "deliveries in no state": lambda door: door("triggers").deliveries(state="lost"),
+    "firings of none": lambda door: door("triggers").firings(limit=0),
     "a zone": lambda door: door("feedback").set_timezone("Europe/Berlin"),
     "no zone": lambda door: door("feedback").set_timezone("Mars/Phobos"),
 }

@@ -36,6 +36,7 @@ from .limiting import Limits
 from .rolling import Rollouts, Versions
 from .settings import load_settings
 from .tenancy import Tenancy
+from .triggering import Triggers
 from .wiring import Services
 
 _T = TypeVar("_T")
@@ -67,6 +68,7 @@ class Loop(Exporting):
         self.limits = Limits(self._opened, tenant_id)
         self.versions = Versions(self._opened, tenant_id)
         self.rollouts = Rollouts(self._opened, tenant_id)
+        self.triggers = Triggers(self._opened, tenant_id)
 
     def wait_until_learned(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything sent so far is in the served snapshots; False when `timeout_s` passes first."""

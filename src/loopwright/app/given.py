@@ -27,7 +27,8 @@ from loopwright.people.consent import Append as Commit
 from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
 from loopwright.people.raw import RawCopies
-from loopwright.rollout import Rollouts, Versions
+from loopwright.rollout import Deliveries, Rollouts, Triggers, Versions
+from loopwright.rollout.routes import SecretOf
 from loopwright.signals.calibration import Calibrator
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
@@ -64,6 +65,10 @@ class Given:
     limits: Limits
     versions: Versions
     rollouts: Rollouts
+    triggers: Triggers
+    deliveries: Deliveries
+    secret_of: SecretOf
+    """Returns what the webhooks of a trigger are signed with."""
     columnar: Columnar
     """Writes the tables that people export."""
     count_rows: CountRows
@@ -105,6 +110,9 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         limits=door.limits,
         versions=reports.versions,
         rollouts=reports.rollouts,
+        triggers=services.reacting.triggers,
+        deliveries=services.reacting.deliveries,
+        secret_of=services.reacting.secret,
         columnar=truth.columnar,
         count_rows=reports.rows_of,
         scrub=services.eraser.scrub,

@@ -25,7 +25,12 @@ from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
 from loopwright.limiting.routes import LimitController
 from loopwright.people import routes as people_routes
-from loopwright.rollout.routes import RolloutController, VersionController
+from loopwright.rollout.routes import (
+    DeliveryController,
+    RolloutController,
+    TriggerController,
+    VersionController,
+)
 from loopwright.signals.routes import SurrogateController
 from loopwright.trust.routes import ClearanceController
 from loopwright.web import Guard, needs
@@ -55,6 +60,8 @@ CONTROLLERS: Final = (
     LimitController,
     VersionController,
     RolloutController,
+    TriggerController,
+    DeliveryController,
 )
 
 _TAGS: Final = {
@@ -65,6 +72,7 @@ _TAGS: Final = {
     "datasets": "Training sets by recipes, with manifests.",
     "limits": "Rate limits that follow overload and that ratings trim.",
     "rollouts": "Versions, and challengers that move through stages by their evidence.",
+    "triggers": "Standing conditions over feedback, and what they start.",
     "learning": "What was learned: status, snapshots, rollback.",
     "people": "Consent and erasure.",
     "quarantine": "What was refused, and its replay.",

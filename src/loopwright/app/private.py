@@ -14,6 +14,7 @@ FILES: Final = (
     "*.db-wal",
     "*.db-shm",
     "keys.json",
+    "webhooks.key",
     "admin.key",
     "lock",
     "address",

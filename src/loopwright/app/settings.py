@@ -130,6 +130,14 @@ class Settings(BaseSettings):
     github_ref: str = Field("main", description="Branch or tag that it runs on.")
     github_url: str = Field("https://api.github.com", description="Address of GitHub's REST API.")
 
+    webhook_private: bool = Field(
+        False, description="Let webhooks go to this machine and private networks, and over http."
+    )
+    trigger_commands: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="Commands that triggers may start: a table of names, each with a list of words.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

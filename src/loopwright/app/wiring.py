@@ -15,7 +15,7 @@ from loopwright.policies import Snapshots
 
 from .health import Health
 from .private import keep_private
-from .roles import Door, Eraser, Keeper, Reports, Truth, build_learner, learner_tasks
+from .roles import Door, Eraser, Keeper, Reacting, Reports, Truth, build_learner, learner_tasks
 from .settings import Settings
 from .supervise import Supervisor
 
@@ -74,6 +74,12 @@ class Services:
             self.truth, settings, opened, stopping=lambda: self.supervisor.is_stopping
         )
         self.reports = Reports(self.truth, opened, loader=self.keeper.loader)
+        self.reacting = Reacting(
+            self.truth,
+            settings,
+            warehouse=lambda: self.reports.warehouse,
+            stopping=lambda: self.supervisor.is_stopping,
+        )
         self.eraser = Eraser(self.truth, door=self.door, keeper=self.keeper, reports=self.reports)
         self.supervisor = Supervisor(
             [
@@ -82,6 +88,7 @@ class Services:
                 self.eraser.task(),
                 self.reports.task(),
                 self.door.task(),
+                *self.reacting.tasks(),
             ],
             clock=clock,
         )

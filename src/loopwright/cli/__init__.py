@@ -1,5 +1,5 @@
 """The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`,
-`tenants`, `timezone`, `datasets`, `limits`, `versions`, `rollouts`, `doctor`.
+`tenants`, `timezone`, `datasets`, `limits`, `versions`, `rollouts`, `triggers`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -55,6 +55,7 @@ _COMMANDS: Final = {
         "Register versions of prompts, models and tools, and see where they come from.",
     ),
     "rollouts": ("rollouts:app", "Roll a challenger out by evidence, or take it back."),
+    "triggers": ("triggers:app", "Start something when quality drops; see what was started."),
     "doctor": ("doctor:doctor", "Check a data directory and this machine."),
 }
 

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from . import calls, control, datasets, limits, rolling
+from . import calls, control, datasets, limits, rolling, triggering
 from .exchange import Call, Done, Terms
 
 P = ParamSpec("P")
@@ -196,6 +196,21 @@ class _Rollouts:
     cancel = method(rolling.cancel_rollout)
 
 
+class _Triggers:
+    """Add triggers, see how they stand, what they started, and send again what failed."""
+
+    add = method(triggering.add_trigger)
+    list = method(triggering.list_triggers)
+    report = method(triggering.trigger_report)
+    remove = method(triggering.remove_trigger)
+    enable = method(triggering.enable_trigger)
+    disable = method(triggering.disable_trigger)
+    secret = method(triggering.trigger_secret)
+    firings = method(triggering.list_firings)
+    deliveries = method(triggering.list_deliveries)
+    send_again = method(triggering.send_again)
+
+
 class Agent(_Agent, Group):
     """Select arms and send feedback."""
 
@@ -274,3 +289,11 @@ class Rollouts(_Rollouts, Group):
 
 class AsyncRollouts(_Rollouts, AsyncGroup):
     """Begin rollouts, see how they stand, move them by hand."""
+
+
+class Triggers(_Triggers, Group):
+    """Add triggers, see how they stand, what they started, and send again what failed."""
+
+
+class AsyncTriggers(_Triggers, AsyncGroup):
+    """Add triggers, see how they stand, what they started, and send again what failed."""

@@ -97,6 +97,7 @@ class Client(_Shell):
         self.limits = groups.Limits(self._terms, self._run)
         self.versions = groups.Versions(self._terms, self._run)
         self.rollouts = groups.Rollouts(self._terms, self._run)
+        self.triggers = groups.Triggers(self._terms, self._run)
 
     def buffered(
         self,
@@ -230,6 +231,7 @@ class AsyncClient(_Shell):
         self.limits = groups.AsyncLimits(self._terms, self._run)
         self.versions = groups.AsyncVersions(self._terms, self._run)
         self.rollouts = groups.AsyncRollouts(self._terms, self._run)
+        self.triggers = groups.AsyncTriggers(self._terms, self._run)
 
     def buffered(
         self,

@@ -96,3 +96,33 @@ def test_a_viewer_reads_and_moves_nothing(served: Served, http: httpx.Client) ->
         assert limited.get("/rollouts").status_code == 200
         assert limited.post("/rollouts", json=ROLLOUT | {"id": "z"}).status_code == 403
         assert limited.post("/rollouts/r/roll_back", json={}).status_code == 403
+
+
+HOURLY = {"id": "t", "condition": {"kind": "schedule", "every_s": 3600}}
+
+
+def test_a_trigger_is_added_shown_and_removed(http: httpx.Client) -> None:
+    made = http.post("/triggers", json=HOURLY | {"actions": [{"kind": "github"}]})
+    assert made.status_code == 201, made.text
+    assert made.json()["condition"] == {"kind": "schedule", "every_s": 3600}
+    assert http.post("/triggers", json=HOURLY).json()["code"] == "conflict"
+    assert http.get("/triggers/t").json()["judged"]["standing"] == "good"
+    assert http.get("/triggers").json()["items"][0]["id"] == "t"
+    assert http.post("/triggers/t/disable").json()["is_enabled"] is False
+    assert http.post("/triggers/t/enable").json()["is_enabled"] is True
+    assert http.get("/triggers/t/secret").json()["secret"].startswith("whsec_")
+    assert http.get("/firings?trigger_id=t").json() == {"items": []}
+    assert http.get("/deliveries?state=dead").json() == {"items": []}
+    assert http.get("/deliveries?state=lost").status_code == 422
+    assert http.post("/deliveries/nope/again").status_code == 404
+    assert http.delete("/triggers/t").json()["id"] == "t"
+    assert http.get("/triggers/t").status_code == 404
+
+
+def test_who_may_only_read_sees_firings_and_no_address(served: Served, http: httpx.Client) -> None:
+    secret = http.post("/keys", json={"name": "v2", "scopes": ["read"]}).json()["secret"]
+    viewer = {"authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=f"{served.url}/api/v1", headers=viewer) as limited:
+        assert limited.get("/firings").status_code == 200
+        for path in ("/triggers", "/triggers/t", "/triggers/t/secret", "/deliveries"):
+            assert limited.get(path).status_code == 403
