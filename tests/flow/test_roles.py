@@ -187,6 +187,8 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         await sent(f"POST {API}/versions", prompt)
         begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
         await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
+        rating = {"kind": "rating", "scale": "stars", "value": 1, "output_id": "o"}
+        await sent(f"POST {API}/feedback", rating)
         full = {"id": "t", "condition": {"kind": "volume", "above": 0}}
         await sent(f"POST {API}/triggers", full | {"actions": [{"kind": "github"}]})
         await asyncio.to_thread(services.truth.writer.flush)
