@@ -74,6 +74,12 @@ BOUNDS: Final = (
     Bound("report", "bytes_per_event", "size of an event in the warehouse", "printed"),
     Bound("erase", "left", "finds of an erased person in any file", "at most", 0),
     Bound("erase", "seconds", "erasure of one person among a million facts, s", "at most", 60),
+    Bound("limits", "one_key_us", "a decision with its result, one key, µs", "at most", 2),
+    Bound("limits", "many_keys_us", "the same on 100,000 keys, µs", "at most", 4),
+    Bound("limits", "middleware_us", "what the middleware adds to a request, µs", "at most", 8),
+    Bound("limits", "budget_overspend", "spent beyond a budget by 64 threads", "at most", 0),
+    Bound("limits", "limits_us", "a decision of limits, moving window, µs", "printed"),
+    Bound("limits", "throttled_us", "a decision of throttled-py, token bucket, µs", "printed"),
     Bound("gates", "aa_false", "A/A promotions, looking all the time", "at most", 0.0707, 0.0963),
     Bound("gates", "aa_clustered", "the same, 20 events per unit", "at most", 0.0707, 0.0963),
     Bound(

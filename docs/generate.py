@@ -43,6 +43,7 @@ API: Final = "/api/v1"
 PUBLIC: Final = (
     "loopwright",
     "loopwright.client",
+    "loopwright.limiting",
     "loopwright.policies",
     "loopwright.testing",
     "loopwright.testing.simulation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ from types import ModuleType
 from loopwright.cli.digits import server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TRIED = {"embedded", "http_client", "preference_pairs", "prompt_choice"}
+TRIED = {"adaptive_api", "embedded", "http_client", "preference_pairs", "prompt_choice"}
 
 
 def example(name: str) -> ModuleType:
@@ -44,3 +45,16 @@ def test_preference_pairs_become_feedback_once(tmp_path: Path) -> None:
     assert (counts["pairs"], counts["new"], counts["again"]) == (50, 200, 0)
     assert (counts["Rating"], counts["Annotation"]) == (100, 100)
     assert len((tmp_path / "data" / "pairs.jsonl").read_text("utf-8").splitlines()) == 50
+
+
+def test_adaptive_api_comes_down_to_what_is_served_in_time(tmp_path: Path) -> None:
+    tried = example("adaptive_api")
+    looks = asyncio.run(tried.main(str(tmp_path / "data"), seconds=5.0))
+    assert looks[0].rate == tried.OFFERED
+    assert looks[-1].rate < 0.6 * tried.OFFERED
+    assert looks[-1].denied > 0
+    late = [
+        sum(latency > tried.OBJECTIVE_S for latency in seen.latencies) / max(len(seen.latencies), 1)
+        for seen in looks
+    ]
+    assert late[-1] < 0.5 < max(late)

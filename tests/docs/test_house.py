@@ -139,7 +139,7 @@ COUNTS: Final = ("eventlog", "backends", "testing")
 """Packages that may count with offsets: a log in partitions has an order, but no distances."""
 
 _OFFSET: Final = re.compile(
-    r"(^|_)(offset|after|through|head|applied|watermark|stands_at|position|as_of)$"
+    r"(^|_)(offset|after|through|head|watermark|stands_at|position|as_of)$|^applied$"
 )
 """Names under which the code keeps offsets."""
 

@@ -31,6 +31,12 @@ from tests.flow.test_roles import (  # noqa: F401 - collected here as well
     test_an_admin_finds_nothing_of_another_tenant_on_any_route_with_an_id,
     test_every_route_but_the_probes_needs_a_key_that_is_known,
 )
+from tests.unit.datasets.conftest import Desk
+from tests.unit.datasets.test_datasets import (  # noqa: F401 - collected here as well
+    test_a_pair_is_two_answers_to_one_input,
+    test_an_expired_set_keeps_its_manifest_and_loses_its_rows,
+)
+from tests.unit.limiting.stand import Stand as Limited
 from tests.unit.rollout.conftest import Stand
 from tests.unit.rollout.test_rollouts import (  # noqa: F401 - collected here as well
     test_a_kill_between_a_move_and_its_shares_is_mended_at_the_next_look,
@@ -88,3 +94,24 @@ def site(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
         services.truth.catalog.tenants.create(tenant)
     yield Site(services)
     services.close()
+
+
+@pytest.fixture
+def desk(on_postgres: str, tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_limit_moves_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    made = Limited(tmp_path)
+    made.loop.limits.put("chat", prior=100, least=10, most=200, burst=1000)
+    made.window(overloaded=0.8, stars=4)
+    made.close()
+    made.open()
+    made.window(overloaded=0.8, stars=4)
+    status = made.loop.limits.status("chat")
+    assert (status.version, round(status.guard, 3)) == (2, 72.25)
+    made.loop.limits.delete("chat")
+    assert made.loop.limits.list().items == ()
+    made.close()

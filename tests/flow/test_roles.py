@@ -37,6 +37,8 @@ NOBODY: Final = {
     "version_id": "none",
     "other_id": "none",
     "rollout_id": "none",
+    "dataset_id": "none",
+    "limit_id": "none",
     "order": "hold",
     "trigger_id": "none",
     "delivery_id": "none",
@@ -194,9 +196,15 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         await asyncio.to_thread(services.truth.writer.flush)
         await asyncio.to_thread(services.reacting.triggers.look, "globex", "t")
         (delivery,) = services.reacting.deliveries.list("globex").items
+        await sent(f"PUT {API}/limits/{{limit_id}}", {"prior": 5}, limit_id="theirs-too")
+        fix = {"kind": "correction", "query": "q", "before": "this way", "after": "This way, now."}
+        await sent(f"POST {API}/feedback", fix | {"output_id": "o", "event_id": "fix"})
+        built = await sent(f"POST {API}/datasets", {"name": "p", "splits": {"train": 1.0}})
         return {
             "trigger_id": "t",
             "delivery_id": delivery.id,
+            "dataset_id": built["id"],
+            "limit_id": "theirs-too",
             "version_id": "v",
             "other_id": "v",
             "rollout_id": "r",

@@ -19,7 +19,7 @@ from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm
 
 GROUPS = (
-    "agent", "experiments", "exports", "feedback", "keys", "rollouts", "tenants", "triggers", "versions",
+    "agent", "datasets", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "triggers", "versions",
 )  # fmt: skip
 
 
@@ -130,6 +130,30 @@ def released(door: Door) -> Any:
     made = door("feedback").release(from_ms=1, to_ms=2, note="ours")
     withdrawn = door("feedback").withdraw(made.id)
     return made.note, made.withdrawn_by, withdrawn.withdrawn_by is None
+
+
+def built(door: Door) -> Any:
+    said = {"kind": "correction", "query": "How?", "output_id": "o", "event_id": "one-only"}
+    door("feedback").send([said | {"before": "this way", "after": "This way, please."}])
+    datasets = door("datasets")
+    made = datasets.build({"name": "p", "splits": {"train": 1.0}})
+    return (
+        (made.rows, [shard.digest for shard in made.shards]),
+        datasets.export(made.id, format="simple"),
+        datasets.verify(made.id).is_equal,
+        datasets.get(made.id[:20]).recipe,
+        datasets.diff(made.id, made.id).common,
+        datasets.expire(made.id).expired_at_ms is not None,
+    )
+
+
+def limited(door: Door) -> Any:
+    limits = door("limits")
+    made = limits.put("chat", prior=1, burst=2, least=0.5)
+    told = [limits.acquire("chat", key="ada").allowed for _ in range(3)]
+    limits.report("chat", overloaded=0.5)
+    found = limits.status("chat").limit.burst, [each.limit.id for each in limits.list().items]
+    return made.rate, told, found, limits.delete("chat")
 
 
 def rolled_out(door: Door) -> Any:
@@ -245,6 +269,16 @@ CALLS: dict[str, Callable[[Door], Any]] = {
     ),
     "a version of no kind": lambda door: door("versions").add("v", kind="poem", content="a"),
     "no such version": lambda door: door("versions").lineage("nope"),
+    "a data set": lambda door: built(door),
+    "a data set of nothing": lambda door: door("datasets").build({"name": "p", "tasks": ["none"]}),
+    "a recipe that is none": lambda door: door("datasets").build("p"),
+    "no such data set": lambda door: door("datasets").verify("nope"),
+    "a limit": lambda door: limited(door),
+    "a limit that contradicts itself": lambda door: door("limits").put("l", prior=1, most=0.5),
+    "a limit of nothing": lambda door: door("limits").put("l", prior=0),
+    "a name that is no id": lambda door: door("limits").put("a b", prior=1),
+    "no such limit": lambda door: door("limits").acquire("nope"),
+    "a cost of nothing": lambda door: door("limits").acquire("nope", cost=0),
     "a rollout": lambda door: rolled_out(door),
     "a rollout of nothing": lambda door: door("rollouts").begin(
         "r", experiment_id="nope", champion="a", challenger="b"
@@ -330,6 +364,12 @@ ANSWERS: dict[str, Callable[[Door], Any]] = {
     "signing key": lambda door: door("keys").rotate_signing(),
     "tenants": lambda door: door("tenants").list(),
     "usage": lambda door: door("tenants").usage(),
+    "datasets": lambda door: door("datasets").list(),
+    "limits": lambda door: (
+        door("limits").put("l9", prior=5),
+        door("limits").list(),
+        door("limits").acquire("l9"),
+    ),
     "versions": lambda door: (
         door("versions").add("v9", kind="tool", content=1),
         door("versions").list(),

@@ -27,10 +27,12 @@ from loopwright.serving import Selection, SelectRequest
 
 from .appending import append
 from .arguments import Opened, Part, checked, report_of, rewards
+from .datasetting import Datasets
 from .experimenting import Experiments
 from .exporting import Exporting, Exports
 from .hearing import Feedback
 from .keyholding import Keys
+from .limiting import Limits
 from .rolling import Rollouts, Versions
 from .settings import load_settings
 from .tenancy import Tenancy
@@ -62,6 +64,8 @@ class Loop(Exporting):
         self.tenants = Tenancy(self._opened, tenant_id)
         self.keys = Keys(self._opened, tenant_id)
         self.exports = Exports(self._opened, tenant_id)
+        self.datasets = Datasets(self._opened, tenant_id)
+        self.limits = Limits(self._opened, tenant_id)
         self.versions = Versions(self._opened, tenant_id)
         self.rollouts = Rollouts(self._opened, tenant_id)
         self.triggers = Triggers(self._opened, tenant_id)

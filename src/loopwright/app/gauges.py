@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from loopwright.core.limit import Limit
 from loopwright.learning import Learner
 
-from .metrics import Metrics, Sample, by_experiment
+from .metrics import MAX_EXPERIMENTS, Metrics, Sample, Spread, by_experiment
 from .roles import Door, Truth
 from .supervise import Supervisor
 from .wiring import Services
@@ -16,6 +17,7 @@ def watch(metrics: Metrics, services: Services) -> None:
     """Connect every role's figures to `metrics`."""
     _watch_log(metrics, services.truth)
     _watch_door(metrics, services.door, services.truth)
+    _watch_limits(metrics, services.door)
     _watch_learner(metrics, services.learner, services.truth)
     _watch_tasks(metrics, services.supervisor)
 
@@ -59,6 +61,45 @@ def _watch_door(metrics: Metrics, door: Door, truth: Truth) -> None:
         "loopwright_raw_copies_total",
         lambda: [] if raw is None else [({"result": name}, n) for name, n in raw.counts.items()],
     )
+
+
+def _watch_limits(metrics: Metrics, door: Door) -> None:
+    limits, mover, spread = door.limits, door.limits.mover, Spread()
+
+    def latencies() -> Spread:
+        # Taken at the scrape: the list grows by one per rating, and nobody else empties it.
+        waiting, mover.latencies_s = mover.latencies_s, []
+        for seconds in waiting:
+            spread.observe(seconds)
+        return spread
+
+    def by_bucket(figure: Callable[[Limit, float, float], float]) -> list[Sample]:
+        # Bounded like experiments: each bucket is a series, and a tenant may set a thousand.
+        # Tenants may use one id: a bucket is named by both, for a sample may occur once.
+        return [
+            ({"tenant": tenant, "bucket": id}, figure(*found))
+            for (tenant, id), found in list(limits.rates().items())[:MAX_EXPERIMENTS]
+        ]
+
+    ratings = door.typed_intake.ratings
+    metrics.watch_spread("rl_policy_update_latency_seconds", latencies)
+    metrics.watch(
+        "rating_events_total",
+        lambda: [({"result": result}, float(n)) for result, n in ratings.items()],
+    )
+    metrics.watch("rating_last_event_timestamp_seconds", lambda: _one(mover.last_rating_ms / 1000))
+    metrics.watch(
+        "token_bucket_requests_total",
+        lambda: [
+            ({"tenant": tenant, "bucket": id, "decision": decision}, n)
+            for (tenant, id, decision), n in list(limits.decided.items())
+        ],
+    )
+    metrics.watch("token_bucket_refill_rate", lambda: by_bucket(lambda limit, rate, trim: rate))
+    metrics.watch(
+        "token_bucket_capacity_rate", lambda: by_bucket(lambda limit, rate, trim: limit.most)
+    )
+    metrics.watch("token_bucket_trim_ratio", lambda: by_bucket(lambda limit, rate, trim: trim))
 
 
 def _watch_learner(metrics: Metrics, learner: Learner, truth: Truth) -> None:

@@ -18,9 +18,11 @@ from loopwright.catalog import Catalog
 from loopwright.catalog.routes import SigningRing, UsageOf
 from loopwright.core.ports import Columnar
 from loopwright.core.principal import Principal
+from loopwright.datasets import Datasets
 from loopwright.feedback import AsSent, Quarantine, TypedIntake
 from loopwright.feedback.routes import Append
 from loopwright.learning import Learner
+from loopwright.limiting.limits import Limits
 from loopwright.people.consent import Append as Commit
 from loopwright.people.erasure import CountRows, Scrub
 from loopwright.people.people import People
@@ -59,6 +61,8 @@ class Given:
     calibrator: Calibrator
     clearances: Clearances
     clearing: Clearing
+    datasets: Datasets
+    limits: Limits
     versions: Versions
     rollouts: Rollouts
     triggers: Triggers
@@ -102,6 +106,8 @@ def given_by(services: Services, append: Append) -> tuple[Given, GivenLate]:
         ),
         clearances=reports.clearances,
         clearing=reports.clearing,
+        datasets=reports.datasets,
+        limits=door.limits,
         versions=reports.versions,
         rollouts=reports.rollouts,
         triggers=services.reacting.triggers,

@@ -18,10 +18,12 @@ import loopwright
 from loopwright.catalog import routes as catalog_routes
 from loopwright.core.errors import BodyMalformed, LoopError
 from loopwright.core.problem import document, in_json_types, unreadable
+from loopwright.datasets.routes import DatasetController
 from loopwright.feedback import routes as feedback_routes
 from loopwright.insights.export_routes import ExportController
 from loopwright.insights.routes import InsightsController
 from loopwright.learning.routes import LearningController
+from loopwright.limiting.routes import LimitController
 from loopwright.people import routes as people_routes
 from loopwright.rollout.routes import (
     DeliveryController,
@@ -54,6 +56,8 @@ CONTROLLERS: Final = (
     ExportController,
     ClearanceController,
     SurrogateController,
+    DatasetController,
+    LimitController,
     VersionController,
     RolloutController,
     TriggerController,
@@ -65,6 +69,8 @@ _TAGS: Final = {
     "feedback": "Feedback of every kind, calls and steps; raw copies; surrogates.",
     "insights": "What people read: quality, trust, statistics, sessions, exports.",
     "experiments": "Experiments and their arms.",
+    "datasets": "Training sets by recipes, with manifests.",
+    "limits": "Rate limits that follow overload and that ratings trim.",
     "rollouts": "Versions, and challengers that move through stages by their evidence.",
     "triggers": "Standing conditions over feedback, and what they start.",
     "learning": "What was learned: status, snapshots, rollback.",

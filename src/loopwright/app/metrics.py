@@ -37,6 +37,13 @@ CATALOGUE: Final[dict[str, str]] = {
     "loopwright_log_queue_events": "Facts waiting for the disk.",
     "loopwright_log_oldest_age_seconds": "Age of the oldest fact waiting for the disk.",
     "loopwright_log_commit_seconds": "Duration of the latest group commit.",
+    "rating_events_total": "Ratings by what became of them: accepted, error.",
+    "rl_policy_update_latency_seconds": "From a rating's arrival to its reading by the controllers of limits.",
+    "token_bucket_refill_rate": "Tokens per second in force, by tenant and bucket (the limit's id).",
+    "token_bucket_capacity_rate": "Tokens per second that the operator has tested at most, by tenant and bucket.",
+    "token_bucket_trim_ratio": "The factor by which ratings move the rate, by tenant and bucket.",
+    "token_bucket_requests_total": "Requests by bucket and decision: admitted, denied, shadowed.",
+    "rating_last_event_timestamp_seconds": "Unix time of the latest rating that was read; 0 before the first.",
     "loopwright_learner_offset": "Offset through which the learner has trained.",
     "loopwright_learner_lag_events": "Facts in the log that the learner has not read yet.",
     "loopwright_learner_published_total": "Snapshots published.",
@@ -72,6 +79,19 @@ class Route:
         self.seconds += seconds
 
 
+class Spread:
+    """A histogram of seconds that one thread adds to."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+
 class Metrics:
     """The cells, and the registry that reads them."""
 
@@ -80,6 +100,7 @@ class Metrics:
         self.feedback: dict[str, int] = {"accepted": 0, "duplicate": 0, "rejected": 0}
         self._routes: dict[str, Route] = {}
         self._sources: dict[str, Source] = {}
+        self._spreads: dict[str, Callable[[], Spread]] = {}
         # Not the library's global registry: it refuses a second application in the same process.
         self._registry = _registry(_Cells(self, names_tenants=True))
         self._public = _registry(_Cells(self, names_tenants=False))
@@ -98,6 +119,12 @@ class Metrics:
         if name not in CATALOGUE:
             raise ValueError(f"{name} is not in the metric catalogue")
         self._sources[name] = source
+
+    def watch_spread(self, name: str, source: Callable[[], Spread]) -> None:
+        """Read the histogram `name` of the catalogue from `source` at every scrape."""
+        if name not in CATALOGUE:
+            raise ValueError(f"{name} is not in the metric catalogue")
+        self._spreads[name] = source
 
     def exposition(self, *, names_tenants: bool = True) -> bytes:
         """Return everything in the Prometheus text format."""
@@ -119,6 +146,11 @@ class Metrics:
             if route.statuses:
                 seconds.add_metric([path], _cumulative(route.buckets), route.seconds)
         yield seconds
+        for name, spread_of in self._spreads.items():
+            spread = spread_of()
+            histogram = HistogramMetricFamily(*_described(name))
+            histogram.add_metric([], _cumulative(spread.buckets), spread.seconds)
+            yield histogram
         for name, source in self._sources.items():
             samples = list(source())
             if not names_tenants and samples and "tenant" in samples[0][0]:

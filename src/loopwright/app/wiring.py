@@ -88,6 +88,7 @@ class Services:
                 self.eraser.task(),
                 self.reports.task(),
                 *self.reacting.tasks(),
+                self.door.task(),
             ],
             clock=clock,
         )

@@ -1,5 +1,5 @@
 """The command line: `loopwright serve`, `demo`, `replay`, `simulate`, `experiments`, `report`, `export`, `check-trigger`, `calibrate`, `keys`,
-`tenants`, `timezone`, `versions`, `rollouts`, `triggers`, `doctor`.
+`tenants`, `timezone`, `datasets`, `limits`, `versions`, `rollouts`, `triggers`, `doctor`.
 
 Exit codes: 0 fine, 1 the condition asked about holds or a check failed, 2 the command was used wrongly, 3 the
 configuration or the installation is wrong, 4 the server cannot be reached. Each command lives in a module of its
@@ -45,6 +45,11 @@ _COMMANDS: Final = {
         "timezone:timezone",
         "Show or set the time zone in which the days of reports begin.",
     ),
+    "datasets": (
+        "datasets:app",
+        "Build training sets by recipes; check, compare and export them.",
+    ),
+    "limits": ("limits:app", "Set limits whose rates follow overload and ratings, and ask them."),
     "versions": (
         "versions:app",
         "Register versions of prompts, models and tools, and see where they come from.",

@@ -159,6 +159,7 @@ def _told(rollout: Rollout, *, as_json: bool) -> None:
 
 
 def _place(rollout: Rollout) -> str:
+    # A rollout that is over has no stage, whatever position it ended in.
     if not rollout.is_open:
         return "full" if rollout.state == "promoted" else "taken back"
     stage = rollout.stages[rollout.stage]

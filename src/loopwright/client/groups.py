@@ -8,7 +8,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from . import calls, control, rolling, triggering
+from . import calls, control, datasets, limits, rolling, triggering
 from .exchange import Call, Done, Terms
 
 P = ParamSpec("P")
@@ -150,6 +150,29 @@ class _Tenants:
     usage = method(control.tenant_usage)
 
 
+class _Datasets:
+    """Build data sets, check and export them."""
+
+    build = method(datasets.build_dataset)
+    get = method(datasets.get_dataset)
+    list = method(datasets.list_datasets)
+    export = method(datasets.export_dataset)
+    verify = method(datasets.verify_dataset)
+    diff = method(datasets.diff_datasets)
+    expire = method(datasets.expire_dataset)
+
+
+class _Limits:
+    """Set limits, ask them, report overload."""
+
+    put = method(limits.put_limit)
+    status = method(limits.limit_status)
+    list = method(limits.list_limits)
+    delete = method(limits.delete_limit)
+    acquire = method(limits.acquire)
+    report = method(limits.report_load)
+
+
 class _Versions:
     """Register versions, compare them, see where they come from."""
 
@@ -234,6 +257,22 @@ class Tenants(_Tenants, Group):
 
 class AsyncTenants(_Tenants, AsyncGroup):
     """Create tenants, set their quotas, see what they use."""
+
+
+class Datasets(_Datasets, Group):
+    """Build data sets, check and export them."""
+
+
+class AsyncDatasets(_Datasets, AsyncGroup):
+    """Build data sets, check and export them."""
+
+
+class Limits(_Limits, Group):
+    """Set limits, ask them, report overload."""
+
+
+class AsyncLimits(_Limits, AsyncGroup):
+    """Set limits, ask them, report overload."""
 
 
 class Versions(_Versions, Group):

@@ -14,30 +14,10 @@ import httpx
 
 from loopwright.core.errors import Conflict
 
-from . import arrow, calls, checks
+from . import arrow, calls, checks, groups
 from .buffer import FeedbackBuffer, OnError, OnFull
 from .exchange import Call, Done, Failure, Reply, Send, Terms, Wait, converse
 from .fork import renew_after_fork
-from .groups import (
-    Agent,
-    AsyncAgent,
-    AsyncExperiments,
-    AsyncExports,
-    AsyncFeedback,
-    AsyncKeys,
-    AsyncRollouts,
-    AsyncTenants,
-    AsyncTriggers,
-    AsyncVersions,
-    Experiments,
-    Exports,
-    Feedback,
-    Keys,
-    Rollouts,
-    Tenants,
-    Triggers,
-    Versions,
-)
 
 T = TypeVar("T")
 
@@ -107,15 +87,17 @@ class Client(_Shell):
         # One pool for all threads: a connection per call would add a TCP and a TLS handshake to each.
         self._http = httpx.Client(**_options(self._terms.base_url, self._secret()))
         self._is_closed = self._is_inherited = False
-        self.agent = Agent(self._terms, self._run)
-        self.experiments = Experiments(self._terms, self._run)
-        self.feedback = Feedback(self._terms, self._run)
-        self.keys = Keys(self._terms, self._run)
-        self.tenants = Tenants(self._terms, self._run)
-        self.exports = Exports(self._terms, self._run)
-        self.versions = Versions(self._terms, self._run)
-        self.rollouts = Rollouts(self._terms, self._run)
-        self.triggers = Triggers(self._terms, self._run)
+        self.agent = groups.Agent(self._terms, self._run)
+        self.experiments = groups.Experiments(self._terms, self._run)
+        self.feedback = groups.Feedback(self._terms, self._run)
+        self.keys = groups.Keys(self._terms, self._run)
+        self.tenants = groups.Tenants(self._terms, self._run)
+        self.exports = groups.Exports(self._terms, self._run)
+        self.datasets = groups.Datasets(self._terms, self._run)
+        self.limits = groups.Limits(self._terms, self._run)
+        self.versions = groups.Versions(self._terms, self._run)
+        self.rollouts = groups.Rollouts(self._terms, self._run)
+        self.triggers = groups.Triggers(self._terms, self._run)
 
     def buffered(
         self,
@@ -239,15 +221,17 @@ class AsyncClient(_Shell):
         )
         self._http = httpx.AsyncClient(**_options(self._terms.base_url, self._secret()))
         self._is_closed = self._is_inherited = False
-        self.agent = AsyncAgent(self._terms, self._run)
-        self.experiments = AsyncExperiments(self._terms, self._run)
-        self.feedback = AsyncFeedback(self._terms, self._run)
-        self.keys = AsyncKeys(self._terms, self._run)
-        self.tenants = AsyncTenants(self._terms, self._run)
-        self.exports = AsyncExports(self._terms, self._run)
-        self.versions = AsyncVersions(self._terms, self._run)
-        self.rollouts = AsyncRollouts(self._terms, self._run)
-        self.triggers = AsyncTriggers(self._terms, self._run)
+        self.agent = groups.AsyncAgent(self._terms, self._run)
+        self.experiments = groups.AsyncExperiments(self._terms, self._run)
+        self.feedback = groups.AsyncFeedback(self._terms, self._run)
+        self.keys = groups.AsyncKeys(self._terms, self._run)
+        self.tenants = groups.AsyncTenants(self._terms, self._run)
+        self.exports = groups.AsyncExports(self._terms, self._run)
+        self.datasets = groups.AsyncDatasets(self._terms, self._run)
+        self.limits = groups.AsyncLimits(self._terms, self._run)
+        self.versions = groups.AsyncVersions(self._terms, self._run)
+        self.rollouts = groups.AsyncRollouts(self._terms, self._run)
+        self.triggers = groups.AsyncTriggers(self._terms, self._run)
 
     def buffered(
         self,

@@ -195,6 +195,30 @@ class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True, gc=
         return self.decision.tenant_id
 
 
+class RateMoved(msgspec.Struct, frozen=True, tag="rate_moved", array_like=True):
+    """A window of a limit's controller ended: what it saw, and where the rate stands since.
+
+    The ratings that it saw are the facts up to `through` that no earlier window of the limit saw. So a replay of the log
+    gives the same rates, and a restart goes on from the latest of these facts.
+    """
+
+    event_id: str
+    at_ms: int
+    tenant_id: str
+    limit_id: str
+    through: int
+    """Offset of the log through which ratings were read."""
+    utilisation: float
+    """Share of the rate that was used."""
+    overloaded: float | None
+    """Share of the reports that said overload; None without a report."""
+    ratings: int
+    rate: float
+    """Tokens per second from here on."""
+    control: dict[str, Any] = msgspec.field(default_factory=dict)
+    """The controller's whole state after the window."""
+
+
 # Tags and the order of fields are in every stored log: kinds are added, never renamed or removed.
 Fact = (
     Decided
@@ -210,6 +234,7 @@ Fact = (
     | Expected
     | ExperimentChanged
     | KeyChanged
+    | RateMoved
 )
 
 DERIVED: Final = "derived"

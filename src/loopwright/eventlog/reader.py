@@ -78,6 +78,10 @@ class Reader:
         del found[limit:]
         return found
 
+    def head(self) -> Offset:
+        """Return the offset of the newest record; 0 when there is none."""
+        return self._log.head()
+
     def at(self, offset: int) -> Fact | None:
         """Return the fact at `offset`; None at the start, where there is none."""
         found = self.facts(offset - 1, limit=1) if offset else []

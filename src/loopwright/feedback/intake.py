@@ -58,6 +58,8 @@ class TypedIntake:
         self.people = people
         self.quarantine = quarantine
         self.topics = TopicCounts()
+        self.ratings = {"accepted": 0, "error": 0}
+        """Items of the rating route by what became of them; a duplicate is accepted."""
         self.raw = raw
         self.without_consent = 0
         """Items refused because consent does not allow to store; nothing of them was kept."""
@@ -145,6 +147,9 @@ class TypedIntake:
                 key=key,
                 is_replay=understood.is_replay,
             )
+            if understood.path == "rating":
+                self.ratings["accepted"] += len(understood.items) - len(refusals)
+                self.ratings["error"] += len(refusals)
         if self._take is not None:
             # The last stage before the log: a quota counts facts, and only now is known how many each item
             # makes.

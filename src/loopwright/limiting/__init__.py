@@ -6,13 +6,17 @@ get the rate with each call, so that a new rate loses no state.
 
 from __future__ import annotations
 
-from .bucket import Admission, Rate
+from loopwright.core.limit import Admission
+
+from .bucket import Rate
 from .budget import Budget, Budgets
 from .controller import Control, Settings, Window
 from .limiter import Ask, Limiter
 from .memory import MemoryBuckets
+from .middleware import AdaptiveLimitMiddleware
 
 __all__ = [
+    "AdaptiveLimitMiddleware",
     "Admission",
     "Ask",
     "Budget",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.limit import Admission, Mode
 
 SECOND_NS: Final = 1_000_000_000
 MOST: Final = 1e9
 """Largest rate, burst and cost; above it a float no longer tells single tokens apart well."""
 SLACK: Final = 1e-9
 """Share of a cost that may be missing, so that a wait of exactly `retry_after_s` is long enough despite rounding."""
-
-Mode = Literal["off", "shadow", "enforce"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -31,24 +30,6 @@ class Rate(msgspec.Struct, frozen=True):
                 raise Invalid(f"the {name} is {value}; give a number above 0, at most {MOST:.0e}")
         if self.version < 0:
             raise Invalid(f"the version of a rate is {self.version}; versions start at 0")
-
-
-class Admission(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one request.
-
-    `allowed` is what the caller does; `fits` is what the bucket says, which differs in the mode `shadow`.
-    `retry_after_s` is 0 for a request that fits and None for one whose cost is above the burst: it never will.
-    `reset_after_s` is the time until the bucket is full when nothing more is taken.
-    """
-
-    allowed: bool
-    remaining: float
-    retry_after_s: float | None
-    reset_after_s: float
-    rate: float
-    version: int
-    fits: bool
-    mode: Mode
 
 
 def check_cost(cost: float) -> None:

@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.limit import Admission, Mode
 
-from .bucket import Admission, Mode, Rate, admission, check_cost
+from .bucket import Rate, admission, check_cost
 from .memory import MemoryBuckets, Take
 
 OFF: Final = Admission(True, float("inf"), 0.0, 0.0, float("inf"), 0, True, "off")
@@ -83,6 +84,11 @@ class Limiter:
             # The length keeps names and keys apart: ("a:b", "c") and ("a", "b:c") are two buckets.
             self._limits[name] = _Limit(rate, became, f"{len(name)}:{name}:")
             return True
+
+    def drop(self, name: str) -> None:
+        """Forget a limit. Its buckets fill up and are dropped in time; give a new limit another name."""
+        with self._lock:
+            self._limits.pop(name, None)
 
     def acquire(self, name: str, key: str = "", cost: float = 1.0) -> Admission:
         """Take `cost` tokens for `key` if they are there; a denial takes nothing. Raises `NotFound`, `Invalid`."""

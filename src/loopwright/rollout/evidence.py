@@ -201,6 +201,7 @@ def gather(
     period: dict[str, Any] = {
         "tenant_id": experiment.tenant_id,
         "from_ms": since_ms - LOOKBACK_MS,
+        # A copy of a moment ago could lack the very facts that decide.
         "is_fresh": True,
     }
     counted = warehouse.query(_UNITS, **period, **common)

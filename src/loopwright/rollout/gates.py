@@ -61,6 +61,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(gate: Gate, seen: Evidence) -> Verdict:
     """Return whether the challenger may move on by what was seen."""
+    # Safety and assignment first: without them no comparison means anything.
     findings = [*(_safety(s, seen) for s in gate.safety), *_assignment(seen)]
     if gate.suite is not None:
         findings.append(_suite(gate.suite, seen))
@@ -111,6 +112,7 @@ def _together(findings: list[Finding]) -> GateOutcome:
 
 def _needed(more: list[int | None], units: int) -> int | None:
     known = [need for need in more if need is not None]
+    # One criterion that cannot tell makes the whole number a guess.
     if len(known) < len(more) or not known:
         return None
     return max(max(known) - units, 0)
@@ -131,6 +133,7 @@ def _assignment(seen: Evidence) -> list[Finding]:
     """Return whether units fell on the arms as they should: else no comparison of them means anything."""
     units = seen.champion.units + seen.challenger.units
     findings = []
+    # One unit may always slip through, such as a person with two accounts.
     if seen.mixed > max(MOST_MIXED * (units + seen.mixed), 1):
         sentence = f"{seen.mixed} of {units + seen.mixed} units met both arms; make the assignment sticky by unit"
         findings.append(
@@ -270,6 +273,7 @@ def _compared(
         sentence = f"{metric}: no value on {_silent(metric, seen)}; is this metric sent?"
         return Finding(criterion=f"{kind}/{metric}", outcome="wait", sentence=sentence), None
     outcome, said = tell(found)
+    # Shown with the sign of the metric: whoever reads latencies expects saved milliseconds as a minus.
     sign = 1 if better == "higher" else -1
     sentence = (
         f"{metric}: {sign * found.estimate:+.4g} against the champion, "

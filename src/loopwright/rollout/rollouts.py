@@ -7,6 +7,7 @@ rollout that is not applied, and the next look applies it: to change an experime
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -69,6 +70,9 @@ class Rollouts:
         self._warehouse = warehouse
         self._head = head
         self._suites = suites
+        # What a person orders must not fail because the background looked at the same rollout meanwhile; other
+        # processes are held off by the revision.
+        self._moving = threading.RLock()
         self._looked: dict[tuple[str, str, int], tuple[Offset, int]] = {}
         """At which end of the log, and when, each rollout was judged last."""
 
@@ -79,21 +83,23 @@ class Rollouts:
         """
         experiment = self._experiments.get(tenant_id, new.experiment_id)
         made = stages.begun(new, experiment, now_ms=self._journal.now_ms(), actor=actor)
+        # Before anything is stored: a rollout of what nobody registered could not say what it promoted.
         for arm in experiment.arms:
             if arm.id in (new.challenger, new.champion) and arm.version is not None:
                 self._versions.get(tenant_id, arm.version)
         if not new.again:
             self._require_cooled(made)
-        with self._journal.transaction() as session:
-            store.add(session, made)
-            self._tell(session, made)
-        self._journal.try_relay()
-        try:
-            return self._apply(made)
-        except LoopError as error:
-            # The shares cannot be had, so nothing was begun: the reason goes to the caller.
-            self._end_unapplied(made, error)
-            raise
+        with self._moving:
+            with self._journal.transaction() as session:
+                store.add(session, made)
+                self._tell(session, made)
+            self._journal.try_relay()
+            try:
+                return self._apply(made)
+            except LoopError as error:
+                # The shares cannot be had, so nothing was begun: the reason goes to the caller.
+                self._end_unapplied(made, error)
+                raise
 
     def get(self, tenant_id: str, id: str) -> Rollout:
         """Return a rollout; raises `NotFound`."""
@@ -118,21 +124,23 @@ class Rollouts:
         self, tenant_id: str, id: str, order: Order, *, actor: str = "", reason: str = ""
     ) -> Rollout:
         """Hold, resume, approve, roll back or cancel a rollout. Raises `Conflict` when that does not fit."""
-        rollout = self.get(tenant_id, id)
-        verdict = self._verdict(rollout) if order == "approve" and rollout.is_open else None
-        after = stages.ordered(
-            rollout,
-            order,
-            now_ms=self._journal.now_ms(),
-            actor=actor,
-            reason=reason,
-            verdict=verdict,
-        )
-        return self._move(rollout, after)
+        with self._moving:
+            rollout = self.get(tenant_id, id)
+            verdict = self._verdict(rollout) if order == "approve" and rollout.is_open else None
+            after = stages.ordered(
+                rollout,
+                order,
+                now_ms=self._journal.now_ms(),
+                actor=actor,
+                reason=reason,
+                verdict=verdict,
+            )
+            return self._move(rollout, after)
 
     def step(self, tenant_id: str, id: str) -> Rollout:
         """Look at the evidence once, and move the rollout if that is called for."""
-        return self._step(self.get(tenant_id, id))
+        with self._moving:
+            return self._step(self.get(tenant_id, id))
 
     def run(self) -> None:
         """Look at every rollout that may move; one that fails does not keep the others from it."""
@@ -150,7 +158,7 @@ class Rollouts:
                 continue
             self._looked[key] = (head, now_ms)
             try:
-                self._step(rollout)
+                self.step(rollout.tenant_id, rollout.id)
             except StaleVersion:
                 # Somebody moved it between the reading and now; the next look sees what they did.
                 continue
@@ -219,6 +227,7 @@ class Rollouts:
     def _apply(self, rollout: Rollout) -> Rollout:
         """Give the experiment the shares of the rollout's place, and note that it has them."""
         experiment = self._experiments.get(rollout.tenant_id, rollout.experiment_id)
+        # An ended experiment serves nothing, so there is no share to give, and changing it is refused.
         if experiment.state != "ended":
             self._experiments.update(
                 rollout.tenant_id,
@@ -243,6 +252,7 @@ class Rollouts:
     def _new_watch(self, rollout: Rollout) -> Watched | None:
         """Return a watch from what the champion had in the last stage; None where the reward has no bounds."""
         experiment = self._experiments.get(rollout.tenant_id, rollout.experiment_id)
+        # The same measure as the watch has later: what arrived, without defaults for what did not.
         values = values_after(
             self._warehouse(),
             experiment,

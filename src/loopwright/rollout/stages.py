@@ -60,6 +60,7 @@ def judged(rollout: Rollout, verdict: Verdict, *, now_ms: int) -> Rollout:
     """Return where a verdict leads: the same rollout when it is to wait."""
     if rollout.state != "running":
         return rollout
+    # Harm before failure: what was harmful is not tried again for a day.
     if verdict.is_harmful:
         return _taken_back(rollout, "rolled_back", verdict=verdict, now_ms=now_ms)
     if verdict.outcome == "fail":
@@ -232,6 +233,7 @@ def _check(new: NewRollout, experiment: Experiment) -> None:
         raise Invalid(
             f"stages are called {', '.join(names)}; names are unique, and {FULL!r} is what follows the last"
         )
+    # A stage with less than the one before would send units back to the champion, who were told nothing.
     shares = [stage.share for stage in new.stages]
     if sorted(shares) != shares:
         raise Invalid(f"stages have the shares {shares}; let them grow")

@@ -66,6 +66,7 @@ def add(session: Session, rollout: Rollout) -> None:
     )
     if is_new:
         return
+    # Which constraint it was is said in other words by each engine, so it is looked up.
     same = session.query(
         "SELECT 1 FROM rollouts WHERE tenant_id = ? AND id = ?", (rollout.tenant_id, rollout.id)
     )

@@ -78,6 +78,7 @@ class Versions:
         is not registered.
         """
         digest = digest_of(new)
+        # Registered before, so that no lineage has a hole or a circle.
         for parent in new.parents:
             if parent == new.id or self._find(tenant_id, parent) is None:
                 raise Invalid(
@@ -186,6 +187,7 @@ class Versions:
         )
         return _decode(rows[0][0]) if rows else None
 
+    # The whole registry of a tenant: some thousand rows, and walks in SQL differ between engines.
     def _all(self, tenant_id: str) -> Sequence[Version]:
         rows = self._database.query(
             "SELECT body FROM versions WHERE tenant_id = ? ORDER BY created_at_ms, id", (tenant_id,)

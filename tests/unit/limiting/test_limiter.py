@@ -5,8 +5,8 @@ import math
 import pytest
 
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.limit import Mode
 from loopwright.limiting import Ask, Limiter, MemoryBuckets, Rate
-from loopwright.limiting.bucket import Mode
 
 from .conftest import Nanoseconds
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -312,6 +313,33 @@ def test_a_rollout_that_fails_does_not_keep_the_others_from_moving(stand: Stand)
     stand.look()
     assert stand.loop.rollouts.report("r").rollout.stage == 1
     assert stand.loop.rollouts.report("second").rollout.stage == 0
+
+
+def test_orders_and_the_background_do_not_disturb_each_other(stand: Stand) -> None:
+    stand.loop.close()
+    stand.open()
+    stop, failed = threading.Event(), list[LoopError]()
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                stand.rollouts.run()
+            except LoopError as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for n in range(15):
+            stand.begin(f"r{n}", again=True)
+            stand.loop.rollouts.hold(f"r{n}")
+            stand.loop.rollouts.resume(f"r{n}")
+            stand.loop.rollouts.roll_back(f"r{n}")
+    finally:
+        stop.set()
+        thread.join()
+    assert failed == []
+    assert {rollout.state for rollout in stand.loop.rollouts.list().items} == {"rolled_back"}
 
 
 def test_tenants_do_not_see_each_others_rollouts(stand: Stand, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from loopwright.core.ports import SnapshotStore
 from loopwright.core.text import Redactor
 from loopwright.core.token import Signer
 from loopwright.feedback import Intake, Pipeline, Quarantine, TypedIntake
+from loopwright.limiting.limits import Limits
 from loopwright.policies import Snapshots
 from loopwright.serving import Follower, Selector
 from loopwright.texts.redact import Rules
@@ -66,6 +67,7 @@ class Door:
         # NORMAL: a power failure may take the latest refusals, and their senders were told of each.
         self.quarantine_database = truth.database("quarantine", opened, synchronous="NORMAL")
         self.quarantine = Quarantine(self.quarantine_database)
+        self.limits = _limits(truth)
         self.classifier_fell_back: Mapping[str, int] = {}
         """Texts that the rules classified because the endpoint could not, by reason."""
         if settings.classifier_url is not None:
@@ -79,6 +81,10 @@ class Door:
             raw=truth.raw if settings.raw_copies else None,
             take=truth.catalog.meters.take,
         )
+
+    def task(self) -> Task:
+        """Return the background work of this role: limits read ratings, and move."""
+        return Task(name="limits", run=self.limits.turn, pace=WAITS_ITSELF)
 
     def _classify_by_endpoint(self, truth: Truth, settings: Settings, opened: ExitStack) -> None:
         """Let an endpoint name the categories; the rules stand in while it cannot."""
@@ -101,6 +107,17 @@ class Door:
 
     def _sign_with(self, signer: Signer) -> None:
         self.selector.signer = self.intake.signer = self.pipeline.signer = signer
+
+
+def _limits(truth: Truth) -> Limits:
+    return Limits(
+        truth.catalog_database,
+        truth.catalog.journal,
+        states=truth.state_database,
+        consumers=truth.consumers,
+        reader=truth.reader,
+        append=truth.append,
+    )
 
 
 def following_tasks(store: SnapshotStore, snapshots: Snapshots) -> Sequence[Task]:

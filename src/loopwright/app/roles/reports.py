@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from loopwright import __version__
 from loopwright.app.supervise import Pace, Task
 from loopwright.backends import resolve
+from loopwright.datasets import Datasets
 from loopwright.rollout import Rollouts, Versions
 from loopwright.trust.clearances import Clearances, Clearing
 from loopwright.trust.view import Trust
@@ -37,6 +39,14 @@ class Reports:
             ids=truth.ids,
             find=truth.find,
             audit=truth.catalog.record,
+        )
+        self.datasets = Datasets(
+            truth.catalog_database,
+            truth.catalog.journal,
+            blobs=resolve.blob_store(truth.at.blobs, "datasets"),
+            warehouse=lambda: self.warehouse,
+            columnar=truth.columnar,
+            code_version=__version__,
         )
         self.versions = Versions(
             truth.catalog_database,
