@@ -29,7 +29,7 @@ while True:
     time.sleep(0.01)
 """
 TRIGGERS = 40
-KILLS = 5
+KILLS = 4
 
 
 def opened(folder: Path) -> Services:
