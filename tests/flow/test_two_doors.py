@@ -432,3 +432,15 @@ def test_keys_are_listed_with_the_same_members(doors: list[Door]) -> None:
     for door in doors:
         door("keys").create(role="viewer")
     assert len({frozenset(key) for door in doors for key in door("keys").list()}) == 1
+
+
+SHARED = ("datasets", "limits", "rollouts", "tenants", "triggers", "versions")
+"""Groups whose values are declared once, in `core`: an `isinstance` holds whichever door answered."""
+
+
+@pytest.mark.parametrize("group", SHARED)
+def test_both_doors_answer_with_the_same_classes(doors: list[Door], group: str) -> None:
+    ask: dict[str, Callable[[Any], Any]] = {"tenants": lambda calls: calls.usage()}
+    found = [ask.get(group, lambda calls: calls.list())(door(group)) for door in doors]
+    assert len({type(answer) for answer in found}) == 1
+    assert type(found[0]).__module__.startswith("loopwright.core.")

@@ -7,12 +7,13 @@ memory as immutable values, and every change is stored together with the fact th
 from __future__ import annotations
 
 from loopwright.core.principal import Key
+from loopwright.core.tenancy import Quotas, Tenant, Usage
 
 from .journal import Journal
-from .quotas import Counted, Meters, Quotas, Usage
+from .quotas import Counted, Meters
 from .secret import IssuedKey
 from .service import Catalog
-from .tenant import DEFAULT_TENANT, Tenant
+from .tenant import DEFAULT_TENANT
 
 __all__ = [
     "DEFAULT_TENANT",

@@ -9,58 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from msgspec import Meta
 
 from loopwright.core.clock import Clock
 from loopwright.core.errors import QuotaExceeded
 from loopwright.core.events import Fact, is_sent
+from loopwright.core.tenancy import UNLIMITED, Level, Quotas, Usage
 
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 LATER_S: Final = 3600
 """What `Retry-After` says for a quota that no clock resets."""
 
-Limit = Annotated[int, Meta(ge=0, le=2**53)]
 Quota = Literal["requests_per_minute", "events_per_day", "experiments", "stored_bytes"]
-
-
-class Quotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a tenant may use; null is without limit."""
-
-    requests_per_minute: Limit | None = None
-    """Requests with the tenant's keys, except operator keys."""
-    events_per_day: Limit | None = None
-    """Facts that the tenant sends: rewards, feedback, calls and steps. A duplicate is no new fact."""
-    experiments: Limit | None = None
-    """Experiments that have not ended."""
-    stored_bytes: Limit | None = None
-    """Bytes of the tenant's facts in the event log, decisions included."""
-
-
-UNLIMITED: Final = Quotas()
-
-
-class Level(msgspec.Struct, frozen=True):
-    """How much of one quota is used."""
-
-    used: int | None
-    """Null for requests of a tenant without that quota: nobody counts them."""
-    limit: int | None
-    resets_at_ms: int | None
-    """When it begins anew at 0; null when no clock resets it."""
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tenant uses and may use."""
-
-    tenant_id: str
-    requests_per_minute: Level
-    events_per_day: Level
-    experiments: Level
-    stored_bytes: Level
 
 
 class Counted(msgspec.Struct, frozen=True):

@@ -9,10 +9,9 @@ import msgspec
 
 from loopwright.core.ports import Database, Session
 from loopwright.core.principal import Key, StoredKey
+from loopwright.core.tenancy import Quotas, Tenant
 
-from .quotas import Quotas
 from .secret import checked_scopes, prefix_of
-from .tenant import Tenant
 
 SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
     (

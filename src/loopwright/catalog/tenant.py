@@ -9,18 +9,7 @@ import msgspec
 from loopwright.core.errors import Invalid
 from loopwright.core.experiment import Slug
 
-from .quotas import UNLIMITED, Quotas
-
 DEFAULT_TENANT: Final = "default"
-
-
-class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain of isolation. Every key, experiment and fact belongs to exactly one."""
-
-    id: Slug
-    name: str = ""
-    created_at_ms: int = 0
-    quotas: Quotas = UNLIMITED
 
 
 def slug(value: str, what: str) -> str:

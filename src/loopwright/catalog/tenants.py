@@ -7,11 +7,12 @@ import msgspec
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.events import Fact
 from loopwright.core.ports import Database
+from loopwright.core.tenancy import Quotas, Tenant
 
 from . import store
 from .journal import Journal
-from .quotas import Meters, Quotas
-from .tenant import DEFAULT_TENANT, Tenant, slug
+from .quotas import Meters
+from .tenant import DEFAULT_TENANT, slug
 
 
 class Tenants:

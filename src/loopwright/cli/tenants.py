@@ -10,7 +10,7 @@ from .options import HERE, AsJson, Server
 from .show import console, put_json, say, table
 
 if TYPE_CHECKING:
-    from loopwright.client.tenants import Level
+    from loopwright.core.tenancy import Level
 
 app: Final = App(
     name="tenants",

@@ -17,12 +17,12 @@ from loopwright.core.principal import OWN_TENANT
 from loopwright.core.reward import RewardSpec
 from loopwright.core.status import Advice, Status
 from loopwright.core.targeting import Targeting
+from loopwright.core.tenancy import Tenant, Usage
 
 from . import arguments, requests
 from .answers import ExperimentPage
 from .exchange import IDEMPOTENT, Call, Terms
 from .requests import change, get, segment
-from .tenants import Tenant, Usage
 
 
 def create_experiment(

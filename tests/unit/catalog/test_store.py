@@ -9,10 +9,10 @@ import pytest
 from loopwright.backends.sqlite import SqliteDatabase
 from loopwright.catalog import store
 from loopwright.catalog.secret import prefix_of
-from loopwright.catalog.tenant import Tenant
 from loopwright.core.errors import Conflict
 from loopwright.core.principal import Key, StoredKey
 from loopwright.core.schema import apply_schema
+from loopwright.core.tenancy import Tenant
 
 
 @pytest.fixture

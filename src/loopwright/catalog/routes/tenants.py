@@ -10,12 +10,12 @@ from litestar import Controller, get, post, put
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, SkipValidation
+from msgspec import structs
 
-from loopwright.catalog.quotas import Quotas, Usage
-from loopwright.catalog.tenant import Tenant
 from loopwright.core.experiment import (
     Slug,
 )
+from loopwright.core.tenancy import Quotas, Tenant, Usage
 from loopwright.web.asking import Asking
 from loopwright.web.guard import needs
 from loopwright.web.problems import problems
@@ -39,6 +39,10 @@ class TenantList(msgspec.Struct, frozen=True):
     """Tenants, by id."""
 
     items: list[Tenant]
+
+
+class NewQuotas(Quotas, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a tenant may use; null is without limit."""
 
 
 class TenantsController(Controller):
@@ -92,12 +96,13 @@ class TenantsController(Controller):
     def set_quotas(
         self,
         tenant: FromPath[str],
-        data: Annotated[Quotas, Body(examples=[Example(value={"requests_per_minute": 600})])],
+        data: Annotated[NewQuotas, Body(examples=[Example(value={"requests_per_minute": 600})])],
         catalog: Catalogued,
         principal: Asking,
     ) -> Tenant:
         """Hold a tenant to these quotas from now on; a quota that is left out or null is lifted."""
-        return catalog.tenants.set_quotas(tenant, data, actor=principal.key_id)
+        quotas = Quotas(**structs.asdict(data))
+        return catalog.tenants.set_quotas(tenant, quotas, actor=principal.key_id)
 
     @get(
         "/{tenant:str}/usage",

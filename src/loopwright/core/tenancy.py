@@ -1,33 +1,43 @@
-"""Tenants, their quotas and what they use, as values with the fields of the embedded loop's."""
+"""Tenants, their quotas and what they use, as values that both doors answer with."""
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
+
+from .experiment import Slug
+
+Quantity = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     """What a tenant may use; null is without limit."""
 
-    requests_per_minute: int | None = None
+    requests_per_minute: Quantity | None = None
     """Requests with the tenant's keys, except operator keys."""
-    events_per_day: int | None = None
+    events_per_day: Quantity | None = None
     """Facts that the tenant sends: rewards, feedback, calls and steps. A duplicate is no new fact."""
-    experiments: int | None = None
+    experiments: Quantity | None = None
     """Experiments that have not ended."""
-    stored_bytes: int | None = None
+    stored_bytes: Quantity | None = None
     """Bytes of the tenant's facts in the event log, decisions included."""
+
+
+UNLIMITED: Final = Quotas()
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     """A domain of isolation. Every key, experiment and fact belongs to exactly one."""
 
-    id: str
+    id: Slug
     name: str = ""
     created_at_ms: int = 0
-    quotas: Quotas = Quotas()
+    quotas: Quotas = UNLIMITED
 
 
-class Level(msgspec.Struct, frozen=True, kw_only=True):
+class Level(msgspec.Struct, frozen=True):
     """How much of one quota is used."""
 
     used: int | None
