@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -17,11 +18,16 @@ def run(script: str, told: bytes = b"{}", **more: float) -> Sent | None:
 
 
 def is_there(pid: int) -> bool:
+    """Return whether a process is there, once one that was killed has had time to end."""
     try:
-        # A child that was killed is there, as a zombie, until its new parent has asked after it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        found = os.pidfd_open(pid)
+    except ProcessLookupError:
         return False
+    try:
+        # Readable once it has ended, also while it is a zombie that nobody has asked after.
+        return not select.select([found], [], [], 5.0)[0]
+    finally:
+        os.close(found)
 
 
 def test_a_command_reads_the_firing_from_its_standard_input(tmp_path: Path) -> None:
