@@ -189,20 +189,22 @@ def furnish(site: Site) -> tuple[dict[str, str], str]:
         await sent(f"POST {API}/versions", prompt)
         begun = {"id": "r", "experiment_id": "theirs", "champion": "a", "challenger": "b"}
         await sent(f"POST {API}/rollouts", begun | {"assigned": "decision"})
-        await sent(f"PUT {API}/limits/{{limit_id}}", {"prior": 5}, limit_id="theirs-too")
-        fix = {"kind": "correction", "query": "q", "before": "this way", "after": "This way, now."}
-        await sent(f"POST {API}/feedback", fix | {"output_id": "o", "event_id": "fix"})
-        built = await sent(f"POST {API}/datasets", {"name": "p", "splits": {"train": 1.0}})
+        rating = {"kind": "rating", "scale": "stars", "value": 1, "output_id": "o"}
+        await sent(f"POST {API}/feedback", rating)
         full = {"id": "t", "condition": {"kind": "volume", "above": 0}}
         await sent(f"POST {API}/triggers", full | {"actions": [{"kind": "github"}]})
         await asyncio.to_thread(services.truth.writer.flush)
         await asyncio.to_thread(services.reacting.triggers.look, "globex", "t")
         (delivery,) = services.reacting.deliveries.list("globex").items
+        await sent(f"PUT {API}/limits/{{limit_id}}", {"prior": 5}, limit_id="theirs-too")
+        fix = {"kind": "correction", "query": "q", "before": "this way", "after": "This way, now."}
+        await sent(f"POST {API}/feedback", fix | {"output_id": "o", "event_id": "fix"})
+        built = await sent(f"POST {API}/datasets", {"name": "p", "splits": {"train": 1.0}})
         return {
-            "dataset_id": built["id"],
-            "limit_id": "theirs-too",
             "trigger_id": "t",
             "delivery_id": delivery.id,
+            "dataset_id": built["id"],
+            "limit_id": "theirs-too",
             "version_id": "v",
             "other_id": "v",
             "rollout_id": "r",

@@ -19,8 +19,7 @@ from loopwright.core.errors import LoopError
 from loopwright.core.experiment import Arm
 
 GROUPS = (
-    "agent", "datasets", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "triggers",
-    "versions",
+    "agent", "datasets", "experiments", "exports", "feedback", "keys", "limits", "rollouts", "tenants", "triggers", "versions",
 )  # fmt: skip
 
 

@@ -87,8 +87,8 @@ class Services:
                 *self.keeper.tasks(),
                 self.eraser.task(),
                 self.reports.task(),
-                self.door.task(),
                 *self.reacting.tasks(),
+                self.door.task(),
             ],
             clock=clock,
         )
