@@ -31,12 +31,14 @@ from tests.flow.test_roles import (  # noqa: F401 - collected here as well
     test_an_admin_finds_nothing_of_another_tenant_on_any_route_with_an_id,
     test_every_route_but_the_probes_needs_a_key_that_is_known,
 )
+from tests.receiver import receiving
 from tests.unit.datasets.conftest import Desk
 from tests.unit.datasets.test_datasets import (  # noqa: F401 - collected here as well
     test_a_pair_is_two_answers_to_one_input,
     test_an_expired_set_keeps_its_manifest_and_loses_its_rows,
 )
 from tests.unit.limiting.stand import Stand as Limited
+from tests.unit.rollout import test_deliveries
 from tests.unit.rollout.conftest import Stand
 from tests.unit.rollout.test_rollouts import (  # noqa: F401 - collected here as well
     test_a_kill_between_a_move_and_its_shares_is_mended_at_the_next_look,
@@ -115,3 +117,20 @@ def test_a_limit_moves_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     made.loop.limits.delete("chat")
     assert made.loop.limits.list().items == ()
     made.close()
+
+
+def test_a_delivery_outlives_a_receiver_that_is_down_for_a_day_and_410_ends_it(
+    tmp_path: Path,
+) -> None:
+    with (
+        receiving() as receiver,
+        closing(test_deliveries.Sending(tmp_path, receiver.url)) as stand,
+    ):
+        test_deliveries.test_a_receiver_that_is_down_for_a_day_gets_it_after_restarts_under_one_id(
+            stand, receiver
+        )
+        receiver.got.clear()
+        stand.loop.triggers.remove("t")
+        test_deliveries.test_410_ends_what_goes_to_an_address_until_the_trigger_is_enabled_again(
+            stand, receiver
+        )

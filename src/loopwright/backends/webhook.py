@@ -125,13 +125,11 @@ class Webhooks:
         try:
             target = self.check(url)
             address = self._resolve(target)
-        except (Invalid, OSError) as error:
-            said = (
-                error.message
-                if isinstance(error, Invalid)
-                else f"the name was not resolved: {error}"
-            )
-            return Sent(outcome="failed", said=said)
+        except Invalid as error:
+            return Sent(outcome="failed", said=error.message)
+        # A label of more than 63 letters fails as text, before it is looked up.
+        except (OSError, UnicodeError) as error:
+            return Sent(outcome="failed", said=f"the name was not resolved: {error}"[:300])
         headers = {
             "host": target.netloc,
             "content-type": "application/json",

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import structs
 
 from loopwright.catalog import Journal
-from loopwright.core.errors import Conflict, NotFound
+from loopwright.core.errors import Conflict, LoopError, NotFound
 from loopwright.core.ports import Database, Session
 from loopwright.core.trigger import (
     Attempt,
@@ -124,15 +124,22 @@ class Deliveries:
     def _run(self, *, are_commands: bool) -> int:
         now_ms = self._journal.now_ms()
         found = store.due(self._database, now_ms=now_ms, are_commands=are_commands, limit=AT_ONCE)
-        made = 0
+        made, failed = 0, None
         for delivery in found:
             if self._stopping():
                 break
-            sent = self._send(delivery)
-            if sent is None:
-                break
-            self._note(delivery, sent)
+            try:
+                sent = self._send(delivery)
+                if sent is None:
+                    break
+                self._note(delivery, sent)
+            except LoopError as error:
+                # One that cannot be noted is tried again, and must not hold up those behind it.
+                failed = error
+                continue
             made += 1
+        if failed is not None:
+            raise failed
         return made
 
     def _note(self, delivery: TriggerDelivery, sent: Sent) -> None:

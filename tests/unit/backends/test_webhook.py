@@ -154,7 +154,9 @@ def test_an_address_that_is_none_or_private_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost.", "2130706433", "0x7f.1", "127.1"], ids=["name", "number", "hex", "short"]
+    "host",
+    ["localhost.", "2130706433", "0x7f.1", "127.1", "a" * 64],
+    ids=["name", "number", "hex", "short", "label"],
 )
 def test_a_name_that_leads_to_a_private_address_is_not_connected_to(host: str) -> None:
     found = Webhooks().send(f"https://{host}/", id="d", at_s=1, body=b"", secret=SECRET)

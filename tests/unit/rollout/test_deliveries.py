@@ -16,7 +16,7 @@ from loopwright.catalog import DEFAULT_TENANT
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.trigger import Sent, TriggerDelivery, TriggerFiring, Webhook
-from loopwright.rollout.deliveries import PAUSES_S, attempted, message
+from loopwright.rollout.deliveries import PAUSES_S, Deliveries, attempted, message
 from loopwright.testing import ManualClock
 
 HOUR_S = 3600
@@ -238,3 +238,24 @@ def test_a_message_has_type_time_and_data() -> None:
     assert told["type"] == "trigger.fired"
     assert told["timestamp"] == "1970-01-01T00:00:01+00:00"
     assert (told["data"]["from_ms"], told["data"]["to_ms"]) == (0, 1000)
+
+
+def test_a_delivery_that_cannot_be_made_does_not_hold_up_others(
+    stand: Sending, receiver: Receiver
+) -> None:
+    stand.watch({"kind": "webhook", "url": receiver.url}, {"kind": "webhook", "url": stand.url})
+    stand.fire()
+    (_, first) = stand.loop.triggers.deliveries().items
+    truth = stand.services.truth
+
+    def send(delivery: TriggerDelivery) -> Sent:
+        if delivery.id == first.id:
+            raise NotFound("its trigger is gone")
+        return Sent(outcome="done", said="so")
+
+    deliveries = Deliveries(truth.catalog_database, truth.catalog.journal, send=send)
+    with pytest.raises(NotFound):
+        deliveries.run()
+    states = {d.id: d.state for d in stand.loop.triggers.deliveries().items}
+    assert sorted(states.values()) == ["delivered", "waiting"]
+    assert states[first.id] == "waiting"
