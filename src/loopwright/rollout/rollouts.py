@@ -144,7 +144,7 @@ class Rollouts:
 
     def run(self) -> None:
         """Look at every rollout that may move; one that fails does not keep the others from it."""
-        failed: LoopError | None = None
+        failed: Exception | None = None
         moving = store.moving(self._database)
         head, now_ms = self._head(), self._journal.now_ms()
         looked = self._looked
@@ -162,11 +162,11 @@ class Rollouts:
             except StaleVersion:
                 # Somebody moved it between the reading and now; the next look sees what they did.
                 continue
-            except LoopError as error:
+            except Exception as error:  # noqa: BLE001 - raised again below, once the others had their turn
                 failed = error
                 _logger.warning(
                     "a rollout could not be judged",
-                    extra={"rollout": rollout.id, "reason": error.message},
+                    extra={"rollout": rollout.id, "reason": str(error)},
                 )
         if failed is not None:
             raise failed

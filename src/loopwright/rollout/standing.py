@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import structs
 
 from loopwright.catalog import Journal
-from loopwright.core.errors import LoopError, StaleVersion
+from loopwright.core.errors import StaleVersion
 from loopwright.core.ports import START, Database, Offset, Session
 from loopwright.core.schema import apply_schema
 from loopwright.core.trigger import (
@@ -143,7 +143,7 @@ class Triggers:
 
     def run(self) -> None:
         """Look at every enabled trigger; one that fails does not keep the others from it."""
-        failed: LoopError | None = None
+        failed: Exception | None = None
         triggers = store.enabled(self._database)
         head, now_ms = self._head(), self._journal.now_ms()
         looked, self._looked = self._looked, {}
@@ -158,11 +158,11 @@ class Triggers:
             except StaleVersion:
                 # Somebody changed it between the reading and now; the next look sees what they did.
                 continue
-            except LoopError as error:
+            except Exception as error:  # noqa: BLE001 - raised again below, once the others had their turn
                 failed = error
                 _logger.warning(
                     "a trigger could not be judged",
-                    extra={"trigger": trigger.id, "reason": error.message},
+                    extra={"trigger": trigger.id, "reason": str(error)},
                 )
                 continue
             self._looked[key] = (head, now_ms)

@@ -9,7 +9,8 @@ from tests.unit.rollout.conftest import BETTER, HARMLESS, QUICK, Stand
 
 from loopwright.core.errors import Conflict, Invalid, LoopError, NotFound
 from loopwright.core.gate import Gate, Safety
-from loopwright.core.rollout import Stage
+from loopwright.core.rollout import Rollout, Stage
+from loopwright.rollout.gates import Evidence
 
 FAIR = {"old": 0.3, "new": 0.7}
 BAD = {"old": 0.7, "new": 0.2}
@@ -302,15 +303,30 @@ def test_an_arm_must_point_to_a_registered_version(stand: Stand) -> None:
     stand.begin(experiment_id="pointing")
 
 
-def test_a_rollout_that_fails_does_not_keep_the_others_from_moving(stand: Stand) -> None:
-    stand.begin()
+def test_a_rollout_that_fails_does_not_keep_the_others_from_moving(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand.loop.experiments.create("other", arms=["old", {"id": "new"}], gate={"sticky": True})
     stand.begin(
         "second", experiment_id="other", stages=(Stage(name="c", share=0.2, gate=HARMLESS),)
     )
+    # Later, so that it is looked at after the one that breaks.
+    stand.clock.advance(seconds=1)
+    stand.begin()
     stand.serve(400, FAIR)
-    assert stand.services.reports.warehouse is not None
-    stand.look()
+    stand.learn()
+    evidence = stand.rollouts.evidence
+
+    def broken(rollout: Rollout) -> Evidence:
+        if rollout.id == "second":
+            raise RuntimeError("a bug")
+        return evidence(rollout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.rollouts, "evidence", broken)
+        stand.clock.advance(seconds=11)
+        with pytest.raises(RuntimeError, match="a bug"):
+            stand.rollouts.run()
     assert stand.loop.rollouts.report("r").rollout.stage == 1
     assert stand.loop.rollouts.report("second").rollout.stage == 0
 
